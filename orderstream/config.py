@@ -1,0 +1,128 @@
+"""
+Every setting with its meaning, unit, default and trade-off, and the relations between them.
+
+Nothing is read at import: ``Settings.from_env()`` takes the environment when you ask for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from orderstream.errors import ConfigError
+
+DEFAULT_ADDR = "localhost:6379"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """
+    How an order stream is reached and how its consumers behave.
+
+    Raises:
+        ConfigError: A value is out of range, or two values contradict each other.
+    """
+
+    redis_url: str = field(default=f"redis://{DEFAULT_ADDR}", repr=False)
+    """``redis://``, ``rediss://`` (TLS) or ``unix://``. Not shown in the repr: it may hold a password."""
+
+    stream: str = "orders"
+    """Key of the stream."""
+
+    group: str = "order_group"
+    """Name of the consumer group. Consumers of one group share the work; each group sees every order."""
+
+    dlq: str = ""
+    """Key of the dead-letter stream. Empty means: the stream's name with ``-dlq`` behind it."""
+
+    max_attempts: int = 3
+    """Deliveries that may reach a handler, the first one included, before an order is dead-lettered.
+    Lower: a short outage of a dependency fills the dead-letter queue. Higher: a bad order disturbs longer."""
+
+    claim_idle_ms: int = 30_000
+    """Milliseconds without a heartbeat after which any consumer may claim an entry; also the longest backoff.
+    Lower: a paused process is overtaken while it still works. Higher: a dead one's orders wait longer."""
+
+    backoff_ms: int = 1_000
+    """Milliseconds before the first retry; each further one waits twice as long.
+    Lower: a failing dependency is hammered. Higher: a short hiccup costs more time."""
+
+    batch: int = 500
+    """The most entries one read may take. A consumer asks for about 50 ms of work, never for more than this.
+    Lower: more round trips. Higher: nothing gained, and a crash costs more orders one attempt."""
+
+    block_ms: int = 1_000
+    """The longest a read waits for new entries.
+    Lower: an idle consumer asks more often. Higher: ``stop()`` and claiming take longer."""
+
+    handler_timeout_ms: int = 300_000
+    """Milliseconds one handler run may take. After that the heartbeat falls silent and others may claim the entry.
+    Lower: a slow order is run twice. Higher: a hung handler keeps its order longer."""
+
+    grace_s: float = 10.0
+    """Seconds a stopping process gives the handler in hand. After that it leaves; the order is claimed by others.
+    Lower: more orders are handled twice at a deployment. Higher: the deployment waits."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dlq", self.dlq or f"{self.stream}-dlq")
+        for holds, otherwise in (
+            (self.stream and self.group, "stream and group need a name"),
+            (
+                self.redis_url.startswith(("redis://", "rediss://", "unix://")),
+                "the Redis URL must begin with redis://, rediss:// or unix://",
+            ),
+            (self.dlq != self.stream, f"dlq is the stream itself ({self.dlq!r}): dead letters would be consumed"),
+            (self.max_attempts >= 1, f"max_attempts={self.max_attempts} would never run a handler; use 1 or more"),
+            (self.batch >= 1, f"batch={self.batch} would read nothing; use 1 or more"),
+            (
+                0 < self.block_ms <= 2_000,
+                f"block_ms={self.block_ms} must be 1 to 2000: 0 waits for ever, and a long wait delays stop()",
+            ),
+            (self.claim_idle_ms >= 1, f"claim_idle_ms={self.claim_idle_ms} lets consumers steal; use 1 or more"),
+            (
+                0 <= self.backoff_ms <= self.claim_idle_ms,
+                f"backoff_ms={self.backoff_ms} must be 0 to claim_idle_ms={self.claim_idle_ms}: "
+                "after that an entry is due anyway",
+            ),
+            (
+                self.claim_idle_ms <= self.handler_timeout_ms,
+                f"handler_timeout_ms={self.handler_timeout_ms} must be at least claim_idle_ms={self.claim_idle_ms}: "
+                "the heartbeat would end before it was needed",
+            ),
+            (self.grace_s >= 0, f"grace_s={self.grace_s} must be 0 or more"),
+        ):
+            if not holds:
+                raise ConfigError(otherwise)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """
+        Read the settings from environment variables.
+
+        ``REDIS_URL`` wins over ``REDIS_ADDR`` (``host:port``). All others are named ``ORDERSTREAM_``
+        and the setting in capitals: ``ORDERSTREAM_MAX_ATTEMPTS``. An empty variable counts as not set.
+
+        Raises:
+            ConfigError: A variable is not a number where one is needed, or the settings contradict each other.
+        """
+        given: dict[str, object] = {}
+        for setting in fields(cls):
+            variable = f"ORDERSTREAM_{setting.name.upper()}"
+            if setting.name != "redis_url" and (text := environ.get(variable)):
+                kind: type[str | int | float] = type(getattr(cls, setting.name))
+                try:
+                    given[setting.name] = kind(text)
+                except ValueError:
+                    number = "a whole number" if kind is int else "a number"
+                    raise ConfigError(f"{variable} must be {number}, not {text!r}") from None
+        given["redis_url"] = environ.get("REDIS_URL") or _url(environ.get("REDIS_ADDR") or DEFAULT_ADDR)
+        return cls(**given)  # type: ignore[arg-type]
+
+
+def _url(addr: str) -> str:
+    """Turn ``host:port`` into a URL. IPv6 hosts stand in brackets."""
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@]+)(:\d{1,5})?", addr):
+        raise ConfigError("REDIS_ADDR must be host:port, such as localhost:6379; for anything else set REDIS_URL")
+    return f"redis://{addr}"

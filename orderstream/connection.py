@@ -1,0 +1,148 @@
+"""
+The redis-py client as a stream needs it, and what its errors mean.
+
+Three defaults of redis-py are wrong for streams, and this file is where they end:
+
+- It sends a command again, up to ten times, when a reply is lost. XADD is not idempotent: one call,
+  several entries. Here a command travels once; who wants it twice says so.
+- Its socket timeout of 5 s cuts a longer BLOCK. Here the timeout follows from the BLOCK.
+- ``decode_responses=True`` raises on one byte that is not UTF-8, after the whole batch was delivered.
+  Here replies are bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from orderstream.config import Settings
+from orderstream.errors import ConfigError
+
+Command = tuple[str | bytes | int, ...]
+
+REPLY_MARGIN_S = 5.0
+
+
+class ReplyLost(redis.ConnectionError):
+    """
+    Commands were sent and some replies never came: Redis may have run them or not.
+
+    Attributes:
+        replies: What did come back before the link broke, in order.
+    """
+
+    def __init__(self, error: Exception, replies: Sequence[Any]) -> None:
+        self.replies = list(replies)
+        super().__init__(f"the reply was lost: {error}")
+
+
+def open_client(settings: Settings) -> redis.Redis:
+    """
+    Return a redis-py client for *settings*. It connects at its first command.
+
+    Raises:
+        ConfigError: The URL cannot be used.
+    """
+    try:
+        return redis.Redis.from_url(
+            settings.redis_url,
+            protocol=2,  # the same replies from every server version
+            decode_responses=False,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=settings.block_ms / 1000 + REPLY_MARGIN_S,
+            socket_connect_timeout=REPLY_MARGIN_S,
+        )
+    except ValueError as error:
+        raise ConfigError(f"the Redis URL cannot be used: {error}") from None
+
+
+def check_client(client: redis.Redis, settings: Settings) -> None:
+    """
+    Refuse a client that would decode replies, send writes twice, or cut a blocking read.
+
+    Raises:
+        ConfigError: Says which argument of ``redis.Redis`` to change.
+    """
+    options = client.connection_pool.connection_kwargs
+    if options.get("decode_responses"):
+        raise ConfigError("this client decodes replies, one bad byte spoils a whole batch; use decode_responses=False")
+    retry = options.get("retry")
+    if retry is not None and retry.get_retries() != 0:
+        raise ConfigError("this client sends writes again when a reply is lost; use retry=Retry(NoBackoff(), 0)")
+    timeout_s = options.get("socket_timeout", 5.0)
+    if timeout_s is not None and timeout_s * 1000 <= settings.block_ms:
+        raise ConfigError(
+            f"socket_timeout={timeout_s} s would cut reads that wait block_ms={settings.block_ms}; "
+            f"use {settings.block_ms / 1000 + REPLY_MARGIN_S:g} s or more"
+        )
+
+
+def exchange(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+    """
+    Send *commands* in one write and read every reply: one round trip, whatever their number.
+
+    Returns:
+        One raw reply for each command, in order. A command that Redis refused has its
+        ``redis.ResponseError`` there; the others ran all the same.
+
+    Raises:
+        ReplyLost: The commands went out, and the link broke before the last reply.
+        redis.ConnectionError: No connection; nothing was sent.
+    """
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    replies: list[Any] = []
+    try:
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except redis.ResponseError as refused:
+                    replies.append(refused)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            if trouble(error) is Trouble.FATAL or isinstance(error, exceptions.BusyLoadingError):
+                raise
+            raise ReplyLost(error, replies) from error
+        finally:
+            if len(replies) < len(commands):
+                connection.disconnect()  # a late reply must not be taken for the next command's
+    finally:
+        pool.release(connection)
+    return replies
+
+
+class Trouble(Enum):
+    """What an error of Redis asks for."""
+
+    FATAL = "a person has to repair something"
+    OUTAGE = "it passes: wait and go on"
+    NO_GROUP = "the stream or its group is gone: create it again"
+
+
+# Inside a script, 6.2 reports every error as a plain ResponseError that holds the code somewhere.
+_CODE = re.compile(
+    r"(?:^|[\s-])(NOPERM|NOAUTH|WRONGPASS|WRONGTYPE|NOGROUP|LOADING|READONLY|MASTERDOWN|MISCONF|OOM|UNBLOCKED)\b"
+)
+_MEANING = {"NOGROUP": Trouble.NO_GROUP} | dict.fromkeys(("NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"), Trouble.FATAL)
+
+# redis-py makes a wrong password a kind of ConnectionError: look at these first, or retry for ever.
+_FATAL = (redis.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+_OUTAGE = (redis.ConnectionError, redis.TimeoutError, exceptions.OutOfMemoryError, redis.ReadOnlyError, OSError)
+
+
+def trouble(error: Exception) -> Trouble:
+    """Sort an error of redis-py: the only place that knows which of them pass by themselves."""
+    if isinstance(error, _FATAL):
+        return Trouble.FATAL
+    if isinstance(error, _OUTAGE):
+        return Trouble.OUTAGE
+    code = _CODE.search(str(error))
+    return _MEANING.get(code[1], Trouble.OUTAGE) if code else Trouble.FATAL

@@ -1,0 +1,357 @@
+"""
+Read orders, hand each to your handler, and settle it: ack, retry, defer or dead-letter.
+
+One turn of the loop looks for one suspect, an entry whose consumer fell silent, then reads one batch of
+new entries. Handlers run one at a time in the caller's thread; start more processes for more work. A
+second thread sends heartbeats for what is in hand, so that nobody else claims it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import redis
+
+from orderstream.connection import Trouble, trouble
+from orderstream.order import Order
+from orderstream.policy import Outcome, RetryPolicy, describe
+from orderstream.stream import Entry, OrderStream
+
+log = logging.getLogger("orderstream")
+
+Handler = Callable[[Order], None]
+
+BATCH_S = 0.05  # ask for about as many entries as were handled in this much work ...
+HOARD_S = 1.0  # ... and give the rest back when a batch runs longer than this
+ACK_FLUSH_S = 0.01  # bounds how much finished work a crash repeats
+SMALL_PAGE, LARGE_PAGE = 16, 256  # a small page finds the next suspect quickly, large ones end a walk soon
+READ_EVERY = 16  # while suspects wait, new entries are read on every 16th turn
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
+
+
+class Consumer:
+    """
+    One named reader of the stream's group.
+
+    Args:
+        stream: From ``connect()``.
+        handler: Called with each order. Return: done. Raise: retry after a backoff. Raise ``Reject``:
+            dead-letter now. Raise ``Defer``: later, without spending an attempt. It may see an order
+            twice (after a crash, a lost reply), so key its effect by ``order.id``.
+        name: Unique among the group's consumers; None makes one up. Two processes must never share a
+            name: each would take the other's entries for its own.
+        policy: When to retry; None follows the stream's settings.
+    """
+
+    def __init__(
+        self, stream: OrderStream, handler: Handler, name: str | None = None, policy: RetryPolicy | None = None
+    ) -> None:
+        settings = stream.settings
+        self.stream = stream
+        self.handler = handler
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{random.randrange(16**6):06x}"
+        self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms)
+        self._stopping = threading.Event()
+        self._hand = _Hand(stream, self.name)
+        self._acks: list[Entry] = []  # handled, in hand until Redis has confirmed the ack
+        self._flushed_at = 0.0
+        self._settled = 0
+        self._turns = 0
+        self._wanted = 1  # entries to ask for: about BATCH_S of work
+        self._group_exists = False
+        self._cursor, self._page = "-", SMALL_PAGE
+        self._next_walk = 0.0  # when to look for suspects again
+        self._next_due = 0.0  # when the first entry seen so far becomes one
+        self._pause_s = 0.0  # above 0 during an outage
+
+    def __repr__(self) -> str:
+        return f"Consumer({self.name!r}, {self.stream!r})"
+
+    # What you call ------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """
+        Handle orders until ``stop()``. An outage of Redis is waited out.
+
+        Raises:
+            redis.RedisError: A person has to act: wrong password, missing permission, a key of the wrong type.
+        """
+        try:
+            while not self._stopping.is_set():
+                self._turn_or_pause()
+        finally:
+            with suppress(redis.RedisError):  # pending is safe: others find out what cannot be said now
+                self._flush_acks()
+                self.stream.leave(self.name)
+
+    def step(self) -> int:
+        """
+        Take one turn: one suspect at most, then one batch of new entries; waits up to ``block_ms`` for them.
+        During an outage of Redis it only pauses, as ``run()`` does.
+
+        Returns:
+            Deliveries settled: acked, retried, deferred or dead-lettered.
+
+        Raises:
+            redis.RedisError: A person has to act.
+
+        Redis: lua/claim.lua, XREADGROUP, XACK.
+        """
+        before = self._settled
+        self._turn_or_pause(flush=True)
+        return self._settled - before
+
+    def drain(self, timeout_s: float = 10.0) -> int:
+        """
+        Take turns until nothing is undelivered or pending, for any consumer of the group.
+
+        Returns:
+            Deliveries settled, see ``step()``.
+
+        Raises:
+            TimeoutError: Something was left after *timeout_s* seconds; the message names it.
+        """
+        before, deadline = self._settled, time.monotonic() + timeout_s
+        while not self._stopping.is_set():
+            settled, late = self.step(), time.monotonic() > deadline
+            if late or not settled:
+                left = self.stream.backlog()
+                if left.done:
+                    break
+                if late:
+                    raise TimeoutError(f"after {timeout_s:g} s there were left: {left.remainder()}")
+        return self._settled - before
+
+    def stop(self) -> None:
+        """
+        Finish the order in hand, give the rest back uncounted, and end ``run()``. A consumer stops once.
+
+        Safe to call from any thread and from a signal handler.
+        """
+        self._stopping.set()
+
+    # One turn -----------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        if not self._group_exists:
+            self.stream.create_group()
+            self._group_exists = True
+        self._turns += 1
+        suspect = self._next_suspect()
+        if suspect:
+            self._handle(suspect)
+            if self._turns % READ_EVERY:
+                return
+        self._flush_acks()
+        self._read_batch(wait=not suspect and self._cursor == "-")
+
+    def _next_suspect(self) -> Entry | None:
+        """Look at one page of the pending entries. A walk goes on page by page, turn by turn, and then rests."""
+        now = time.monotonic()
+        if now < self._next_walk:
+            return None
+        acks = self._acks
+        found = self.stream.claim(self.name, self._cursor, self._page, ack=[entry.id for entry in acks])
+        self._confirm(acks)
+        if found.lost:
+            log.warning("deleted from the stream before they were handled: %s", ", ".join(found.lost))
+        self._cursor = found.cursor
+        self._due_in(found.soonest_ms)
+        if found.entry:
+            self._page = SMALL_PAGE
+            if not self.policy.exhausted(found.entry.attempt):
+                self._hand.take([found.entry])
+        elif found.cursor == "-":
+            settings = self.stream.settings
+            rest_s = min(settings.block_ms, settings.claim_idle_ms / 4) / 1000 * random.uniform(0.75, 1)
+            self._next_walk = min(now + rest_s, self._next_due)
+            self._next_due, self._page = math.inf, SMALL_PAGE
+        else:
+            self._page = min(2 * self._page, LARGE_PAGE)
+        return found.entry
+
+    def _due_in(self, delay_ms: int) -> None:
+        """An entry becomes due in *delay_ms*: do not rest longer."""
+        due = time.monotonic() + delay_ms / 1000
+        self._next_due = min(self._next_due, due)
+        self._next_walk = min(self._next_walk, due)
+
+    def _read_batch(self, *, wait: bool) -> None:
+        if self._stopping.is_set():
+            return
+        rest_ms = max(1, math.ceil((self._next_walk - time.monotonic()) * 1000))
+        block_ms = min(self.stream.settings.block_ms, rest_ms) if wait else None
+        batch = self.stream.read_new(self.name, self._wanted, block_ms)
+        self._hand.take(batch)
+        began, done = time.monotonic(), 0
+        self._flushed_at = began
+        try:
+            for entry in batch:
+                if self._stopping.is_set() or time.monotonic() - began > HOARD_S:
+                    break
+                done += 1  # from here on it counts, whatever happens
+                self._handle(entry)
+                if time.monotonic() - self._flushed_at > ACK_FLUSH_S:
+                    self._flush_acks()
+        finally:
+            self._give_back(batch[done:])
+        if done:
+            pace = done / max(time.monotonic() - began, 1e-6)
+            self._wanted = max(1, min(int(pace * BATCH_S), self.stream.settings.batch))
+        self._flush_acks()
+
+    def _give_back(self, unstarted: Sequence[Entry]) -> None:
+        if not unstarted:
+            return
+        self._hand.drop(unstarted)  # first: a heartbeat now would undo the release
+        with suppress(redis.RedisError):
+            self.stream.release(self.name, unstarted)
+            self._due_in(0)
+
+    # One entry ----------------------------------------------------------------------------------------
+
+    def _handle(self, entry: Entry) -> None:
+        if self.policy.exhausted(entry.attempt):
+            self._dead_letter(
+                entry, f"max-attempts: {entry.attempt - 1} deliveries, none settled: their consumers died"
+            )
+        elif entry in self._hand:  # else a heartbeat learned that somebody else has it by now
+            self._settle(entry, self._attempt(entry))
+
+    def _attempt(self, entry: Entry) -> Exception | None:
+        """Run the handler. An exception is a value here: the policy decides what it means."""
+        self._hand.begin()
+        try:
+            self.handler(Order.from_fields(entry.fields))
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises
+            return error
+        except BaseException:  # Ctrl-C: nobody works on this entry any more, so no heartbeat may say so
+            self._hand.drop([entry])
+            raise
+        return None
+
+    def _settle(self, entry: Entry, error: Exception | None) -> None:
+        decision = self.policy.decide(error, entry.attempt, key=entry.id)
+        if decision.outcome is Outcome.ACK:
+            self._settled += 1
+            self._acks.append(entry)
+            return
+        self._hand.drop([entry])  # first: a heartbeat now would undo the delay
+        if decision.outcome is Outcome.DEAD_LETTER:
+            self._dead_letter(entry, decision.reason)
+            return
+        settle = self.stream.retry if decision.outcome is Outcome.RETRY else self.stream.defer
+        held = settle(self.name, entry, decision.delay_ms)
+        self._settled += held
+        self._due_in(decision.delay_ms)
+        if decision.outcome is Outcome.RETRY:
+            then = f"again in {decision.delay_ms} ms" if held else "somebody else has it by now"
+            log.info("entry %s failed at attempt %d, %s", entry.id, entry.attempt, then)
+
+    def _dead_letter(self, entry: Entry, reason: str) -> None:
+        if self.stream.dead_letter(self.name, entry, reason):
+            self._settled += 1
+            log.warning("entry %s dead-lettered at attempt %d", entry.id, entry.attempt)
+
+    def _flush_acks(self) -> None:
+        if self._acks:
+            acks = self._acks
+            self.stream.ack([entry.id for entry in acks])  # if this fails they stay, and go with the next flush
+            self._confirm(acks)
+
+    def _confirm(self, acks: list[Entry]) -> None:
+        self._hand.drop(acks)
+        self._acks = []
+        self._flushed_at = time.monotonic()
+
+    # Trouble ------------------------------------------------------------------------------------------
+
+    def _turn_or_pause(self, *, flush: bool = False) -> None:
+        try:
+            self._turn()
+            if flush:
+                self._flush_acks()
+        except redis.RedisError as error:
+            match trouble(error):
+                case Trouble.FATAL:
+                    raise
+                case Trouble.NO_GROUP:
+                    log.warning("the stream or its group was deleted; creating it again, from the first entry")
+                    self._group_exists = False
+                case Trouble.OUTAGE:
+                    if not self._pause_s:
+                        log.warning("Redis does not answer (%s); waiting for it", type(error).__name__)
+                    self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+                    self._stopping.wait(self._pause_s * random.uniform(0.5, 1))
+        else:
+            if self._pause_s:
+                log.warning("Redis answers again")
+            self._pause_s = 0.0
+
+
+class _Hand:
+    """
+    The entries a consumer is working on, and the heartbeat that says so.
+
+    The heartbeat's thread begins with the first entry and ends when there is none. It falls silent for a
+    handler that runs longer than ``handler_timeout_ms``: a hung one must lose its entries to others.
+    """
+
+    def __init__(self, stream: OrderStream, consumer: str) -> None:
+        self._stream = stream
+        self._consumer = consumer
+        self._entries: dict[str, Entry] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._handler_began = 0.0
+
+    def __contains__(self, entry: Entry) -> bool:
+        return self._entries.get(entry.id) is entry
+
+    def take(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self.begin()
+            with self._lock:
+                self._entries |= {entry.id: entry for entry in entries}
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._beat, name=f"heartbeat {self._consumer}", daemon=True)
+                    self._thread.start()
+
+    def begin(self) -> None:
+        """A handler begins now."""
+        self._handler_began = time.monotonic()
+
+    def drop(self, entries: Sequence[Entry]) -> None:
+        with self._lock:
+            for entry in entries:
+                self._entries.pop(entry.id, None)
+
+    def _beat(self) -> None:
+        settings = self._stream.settings
+        while True:
+            time.sleep(settings.claim_idle_ms / 4000)
+            with self._lock:
+                if not self._entries:
+                    self._thread = None
+                    return
+                entries = list(self._entries.values())
+            if time.monotonic() - self._handler_began > settings.handler_timeout_ms / 1000:
+                continue
+            try:
+                held = self._stream.heartbeat(self._consumer, entries)
+            except redis.RedisError as error:  # the next beat may get through; if not, others take over
+                log.debug("no heartbeat: %s", describe(error))
+                continue
+            lost = [entry for entry in entries if entry.id not in held]
+            with self._lock:
+                for entry in lost:
+                    if self._entries.get(entry.id) is entry:
+                        del self._entries[entry.id]

@@ -1,0 +1,116 @@
+"""
+Look after what failed: list it, put it back, or throw it away.
+
+A dead letter holds the original fields of its entry, then six more that say what happened:
+``dlq-stream dlq-group dlq-id dlq-deliveries dlq-error dlq-at``. An entry that another program put into
+the dead-letter stream may lack them; it is listed and redriven all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from orderstream.stream import METADATA, OrderStream
+
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """
+    An order that failed for good.
+
+    Attributes:
+        id: Its entry id in the dead-letter stream: what ``redrive`` and ``purge`` want.
+        fields: The original fields, bytes as they were.
+        reason: What went wrong, one line.
+        deliveries: How often it was delivered; 0 if unknown.
+        group: The group whose consumer gave up on it.
+        source_id: The entry id it had in the stream.
+        at_ms: When it was moved, in Unix milliseconds; 0 if unknown.
+    """
+
+    id: str
+    fields: dict[bytes, bytes]
+    reason: str
+    deliveries: int
+    group: str
+    source_id: str
+    at_ms: int
+
+    @classmethod
+    def from_entry(cls, id: str, fields: list[bytes]) -> DeadLetter:
+        """Read an entry of the dead-letter stream: names and values in turn, the metadata last."""
+        pairs = list(zip(fields[::2], fields[1::2], strict=True))
+        cut = len(pairs) - len(METADATA)
+        about = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in pairs[max(cut, 0) :]}
+        if tuple(about) != METADATA:
+            return cls(id, dict(pairs), "", 0, "", "", 0)
+        _, group, source_id, deliveries, reason, at_ms = about.values()
+        return cls(id, dict(pairs[:cut]), reason, int(deliveries), group, source_id, int(at_ms))
+
+
+Ids = list[str]  # named here because inside the class ``list`` is the method
+Letters = list[DeadLetter]
+
+
+class DeadLetterQueue:
+    """
+    The dead-letter stream beside *stream*.
+
+    Args:
+        stream: From ``connect()``.
+    """
+
+    def __init__(self, stream: OrderStream) -> None:
+        self.stream = stream
+
+    def list(self, count: int = 100, *, start: str = "-") -> Letters:
+        """
+        Return dead letters, oldest first.
+
+        Args:
+            count: The most to return.
+            start: The first id to look at; ``(`` in front of it means: after it.
+
+        Redis: XRANGE, O(count).
+        Source: https://redis.io/docs/latest/commands/xrange/
+        """
+        return [DeadLetter.from_entry(id, fields) for id, fields in self.stream.dead_letters(start, count)]
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        """Go through all dead letters, oldest first, a page at a time."""
+        start = "-"
+        while page := self.list(PAGE, start=start):
+            yield from page
+            start = f"({page[-1].id}"
+
+    def redrive(self, *ids: str) -> Ids:
+        """
+        Put dead letters back into the stream as new entries, with the same order id and a new set of attempts.
+
+        Returns:
+            The new entry ids. An id that is not there (any more) is passed over: redriving twice is harmless.
+
+        Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(1) for each id.
+        """
+        return [new for id in ids if (new := self.stream.redrive(id))]
+
+    def redrive_all(self) -> int:
+        """Redrive every dead letter that is there now. Returns how many there were."""
+        there_now = self.stream.backlog().dead_lettered  # what fails again meanwhile comes behind these
+        return sum(len(self.redrive(letter.id)) for letter in islice(self, there_now))
+
+    def purge(self, *ids: str) -> int:
+        """
+        Delete dead letters for good.
+
+        Returns:
+            How many there were.
+
+        Redis: XDEL, O(1) for each id.
+        Source: https://redis.io/docs/latest/commands/xdel/
+        """
+        return self.stream.purge(ids) if ids else 0

@@ -1,0 +1,28 @@
+-- Take over the next entry that nobody has worked on for claim_idle_ms. One entry only: an entry that
+-- kills its process must not take its neighbours with it.
+--
+-- KEYS  stream
+-- ARGV  group consumer claim_idle_ms cursor page      cursor '-' begins a walk over the pending entries
+-- Returns {cursor, lost ids, soonest} or {cursor, lost ids, soonest, id, fields, attempt}
+--   cursor   where the next call goes on; '-' when the walk is over
+--   lost     pending entries that were deleted or trimmed away; they are pending no more
+--   soonest  milliseconds until the first entry on this page becomes due
+local idle_needed = tonumber(ARGV[3])
+local lost, soonest = {}, idle_needed
+local page = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[5])
+for _, pending in ipairs(page) do
+  local id, idle = pending[1], pending[3]
+  if idle >= idle_needed or idle < 0 then                       -- below 0: given back with XNACK (8.8)
+    local attempt = math.min(pending[4] + 1, 1000000000)        -- XNACK FATAL counts 2^63-1, Lua cannot
+    local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', attempt)[1]
+    if entry then
+      return {'(' .. id, lost, 0, id, entry[2], attempt}
+    end
+    redis.call('XACK', KEYS[1], ARGV[1], id)                    -- 6.2 keeps a deleted entry pending for ever
+    lost[#lost + 1] = id
+  else
+    soonest = math.min(soonest, idle_needed - idle)
+  end
+end
+local cursor = #page == tonumber(ARGV[5]) and '(' .. page[#page][1] or '-'
+return {cursor, lost, soonest}

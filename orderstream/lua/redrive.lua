@@ -1,0 +1,22 @@
+-- Put a dead letter back into its stream as a new entry, with its original fields. Calling it twice is
+-- harmless: the second call finds nothing.
+--
+-- KEYS  dead-letter stream, stream
+-- ARGV  id, number of metadata pairs
+-- Returns the new entry id; nil if there is no such dead letter
+local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+if not entry then
+  return false
+end
+local fields, metadata = entry[2], 2 * tonumber(ARGV[2])
+if fields[#fields - metadata + 1] == 'dlq-stream' then          -- else another program wrote it: keep it whole
+  for _ = 1, metadata do
+    fields[#fields] = nil
+  end
+  if fields[1] == 'dlq-packed' and #fields == 2 then
+    fields = cmsgpack.unpack(fields[2])
+  end
+end
+local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
+redis.call('XDEL', KEYS[1], ARGV[1])
+return id

@@ -1,0 +1,94 @@
+"""
+Decide what becomes of an entry once its handler has run.
+
+Whatever concerns retrying is decided here, and only here. This file knows no Redis and no clock: the
+same question always gets the same answer, so you can predict every outcome by reading it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from zlib import crc32
+
+from orderstream.errors import DecodeError, Defer, Reject
+
+REASON_LENGTH = 200
+_DOUBLINGS = 30  # 2^30 times any backoff is far above any claim_idle_ms, which caps the delay
+
+
+class Outcome(Enum):
+    """How a delivery ends."""
+
+    ACK = "ack"
+    RETRY = "retry"
+    DEFER = "defer"
+    DEAD_LETTER = "dead_letter"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """
+    An outcome and what it needs.
+
+    Attributes:
+        outcome: How the delivery ends.
+        delay_ms: RETRY and DEFER: milliseconds until the entry is due again.
+        reason: RETRY and DEAD_LETTER: what went wrong, one line, at most 200 characters.
+    """
+
+    outcome: Outcome
+    delay_ms: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """
+    Retry with exponential backoff, then give up.
+
+    Attributes:
+        max_attempts: Deliveries that may reach a handler, the first one included.
+        backoff_ms: Milliseconds before the first retry; each further one waits twice as long. The
+            stream caps every delay at its ``claim_idle_ms``: after that an entry is due anyway.
+    """
+
+    max_attempts: int = 3
+    backoff_ms: int = 1_000
+
+    def decide(self, error: Exception | None, attempt: int, *, key: str = "") -> Decision:
+        """
+        Turn the end of a handler run into an outcome.
+
+        Args:
+            error: What the handler raised; None if it returned.
+            attempt: Number of this delivery, 1 for the first.
+            key: Spreads the retries of orders that failed together; the entry id does.
+        """
+        match error:
+            case None:
+                return Decision(Outcome.ACK)
+            case Defer():
+                return Decision(Outcome.DEFER, error.delay_ms)
+            case Reject() | DecodeError():
+                return Decision(Outcome.DEAD_LETTER, reason=describe(error))
+            case _ if attempt >= self.max_attempts:
+                return Decision(Outcome.DEAD_LETTER, reason=describe(error))
+        return Decision(Outcome.RETRY, self.delay_ms(attempt, key), describe(error))
+
+    def exhausted(self, attempt: int) -> bool:
+        """Tell whether this delivery is one too many: earlier ones ended with no word from their process."""
+        return attempt > self.max_attempts
+
+    def delay_ms(self, attempt: int, key: str) -> int:
+        """Return ``backoff_ms`` x 2^(attempt - 1), between half and all of it, as *key* has it."""
+        full_ms = self.backoff_ms << min(attempt - 1, _DOUBLINGS)
+        spread = crc32(f"{key} {attempt}".encode()) % 1000  # jitter that can be repeated
+        return full_ms // 2 + full_ms * spread // 2000
+
+
+def describe(error: Exception) -> str:
+    """Say in one line what went wrong: type and message, control characters escaped, at most 200 characters."""
+    text = error.reason if isinstance(error, Reject) else f"{type(error).__name__}: {error}"
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return printable.encode("utf-8", "backslashreplace").decode()[:REASON_LENGTH]

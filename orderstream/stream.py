@@ -1,0 +1,453 @@
+"""
+The stream: one method for each thing asked of Redis. The only module that issues stream commands.
+
+    stream     a log of entries; the order book, `orders`
+    entry      an id such as 1718000000000-0, and fields: names and values, all bytes
+    group      remembers how far its consumers have read, and which entries they have not acked
+    pending    delivered to a consumer and not yet acked
+    deliveries how often an entry was handed out; the attempt is the number of the delivery in hand
+    suspect    pending and idle for claim_idle_ms: its consumer is probably dead
+
+The rule everything follows: an entry is claimable once it has been idle for ``claim_idle_ms``.
+Heartbeat, retry, defer and release only move its idle clock or its delivery count, and only its
+current owner at its current delivery count may do so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from orderstream.config import Settings
+from orderstream.connection import Command, check_client, exchange, open_client
+
+METADATA = ("dlq-stream", "dlq-group", "dlq-id", "dlq-deliveries", "dlq-error", "dlq-at")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """
+    An entry in somebody's hand.
+
+    Attributes:
+        id: Entry id.
+        fields: Names and values in turn, as Redis replied them.
+        attempt: Number of this delivery, 1 for the first. With the owner's name it is the fence: who
+            comes with an older attempt changes nothing.
+    """
+
+    id: str
+    fields: Sequence[bytes]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """
+    What one look at the pending entries found.
+
+    Attributes:
+        entry: The suspect taken over; None if nothing on this page was due.
+        cursor: Where to go on; ``-`` when the walk is over.
+        lost: Ids that were pending although their entry had been deleted or trimmed away.
+        soonest_ms: Milliseconds until the next entry on this page becomes due.
+    """
+
+    entry: Entry | None
+    cursor: str
+    lost: tuple[str, ...]
+    soonest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerState:
+    """A consumer of the group: its name, how many entries it holds, milliseconds since it last did something."""
+
+    name: str
+    pending: int
+    idle_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """
+    How much is still to do.
+
+    Attributes:
+        length: Entries in the stream; acked ones stay in it until it is trimmed.
+        lag: Entries not yet delivered; None where Redis does not know it (before 7.0, and after
+            deletions ahead of the group). Trust ``oldest_undelivered_s`` then.
+        pending: Entries delivered and not yet acked.
+        oldest_undelivered_s: Seconds since the oldest undelivered entry was added; None if all are delivered.
+        oldest_pending_s: Seconds since the oldest pending entry was added; None if nothing is pending.
+        dead_lettered: Entries in the dead-letter stream.
+        consumers: The group's consumers, by name.
+    """
+
+    length: int
+    lag: int | None
+    pending: int
+    oldest_undelivered_s: float | None
+    oldest_pending_s: float | None
+    dead_lettered: int
+    consumers: tuple[ConsumerState, ...]
+
+    @property
+    def done(self) -> bool:
+        """True if every entry was delivered and settled."""
+        return self.oldest_undelivered_s is None and not self.pending
+
+    def remainder(self) -> str:
+        """Say in one line what is left and who holds it."""
+        undelivered = 0 if self.oldest_undelivered_s is None else self.lag or "some"
+        holders = ", ".join(f"{c.name} holds {c.pending}" for c in self.consumers if c.pending)
+        return f"{undelivered} undelivered, {self.pending} pending" + (f" ({holders})" if holders else "")
+
+
+class _Script:
+    """A Lua script and the digest Redis knows it by."""
+
+    def __init__(self, name: str) -> None:
+        self.source = Path(__file__).with_name("lua").joinpath(f"{name}.lua").read_bytes()
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+
+    def call(self, keys: Sequence[str], *args: str | bytes | int) -> Command:
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+_CLAIM, _LEASE, _DEAD, _REDRIVE, _REAP = map(_Script, ("claim", "lease", "dead", "redrive", "reap"))
+
+
+class OrderStream:
+    """
+    A stream, its group and its dead-letter stream on one Redis.
+
+    Args:
+        client: A redis-py client of your own; ``connect()`` makes a fitting one.
+        settings: How the stream is named and read.
+
+    Raises:
+        ConfigError: The client decodes replies, sends writes again by itself, or would cut a blocking read.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        check_client(client, settings)
+        self.client = client
+        self.settings = settings
+
+    def __repr__(self) -> str:
+        return f"OrderStream({self.settings.stream!r}, group={self.settings.group!r})"
+
+    # Adding -----------------------------------------------------------------------------------------
+
+    def add(self, batch: Iterable[Sequence[bytes]]) -> list[Any]:
+        """
+        Append one entry for each item of *batch*, in one round trip.
+
+        Args:
+            batch: For each entry its fields, names and values in turn.
+
+        Returns:
+            For each entry its id as bytes, or the ``redis.ResponseError`` with which Redis refused it.
+
+        Raises:
+            ReplyLost: Some entries may be in the stream, see its ``replies``.
+
+        Redis: XADD, O(1) each.
+        Source: https://redis.io/docs/latest/commands/xadd/
+        """
+        return exchange(self.client, [("XADD", self.settings.stream, "*", *fields) for fields in batch])
+
+    # Reading ----------------------------------------------------------------------------------------
+
+    def create_group(self) -> None:
+        """
+        Create the group, and the stream if need be. The group begins at the first entry, not at ``$``:
+        what was added before the first consumer came is work too.
+
+        Redis: XGROUP CREATE … 0 MKSTREAM, O(1).
+        Source: https://redis.io/docs/latest/commands/xgroup-create/
+        """
+        try:
+            self._call("XGROUP", "CREATE", self.settings.stream, self.settings.group, "0", "MKSTREAM")
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    def read_new(self, consumer: str, count: int, block_ms: int | None) -> list[Entry]:
+        """
+        Take up to *count* entries that no consumer of the group has been given yet.
+
+        Args:
+            consumer: Who reads. The entries become pending in this name.
+            count: The most entries to take.
+            block_ms: Milliseconds to wait for the first entry; None does not wait.
+
+        Returns:
+            The entries, oldest first, each at attempt 1.
+
+        Redis: XREADGROUP … >, O(n) for n entries.
+        Source: https://redis.io/docs/latest/commands/xreadgroup/
+        """
+        s = self.settings
+        wait: Command = () if block_ms is None else ("BLOCK", block_ms)
+        reply = self._call("XREADGROUP", "GROUP", s.group, consumer, "COUNT", count, *wait, "STREAMS", s.stream, ">")
+        if not reply:
+            return []
+        entries = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]  # RESP3, RESP2
+        return [Entry(id.decode(), fields, 1) for id, fields in entries]
+
+    def claim(self, consumer: str, cursor: str, page: int, *, ack: Iterable[str] = ()) -> Claimed:
+        """
+        Take over the next entry that nobody has worked on for ``claim_idle_ms``.
+
+        Looks at one page of the pending entries. One entry only, because an entry that kills its
+        process must not take others with it.
+
+        Args:
+            consumer: Who claims.
+            cursor: ``-`` to begin at the oldest pending entry, then what the last call gave.
+            page: How many pending entries to look at.
+            ack: Ids to ack on the way, in front of the claim: it saves a round trip for each suspect.
+
+        Raises:
+            redis.ResponseError: NOGROUP if the stream or the group was deleted.
+
+        Redis: XACK; lua/claim.lua = XPENDING, XCLAIM, and XACK for entries that were trimmed away. O(page).
+        Source: https://redis.io/docs/latest/commands/xclaim/
+        """
+        s = self.settings
+        look = _CLAIM.call([s.stream], s.group, consumer, s.claim_idle_ms, cursor, page)
+        acked = tuple(ack)
+        next_cursor, lost, soonest_ms, *found = self._run(_CLAIM, look, first=self._ack(acked) if acked else None)
+        entry = Entry(found[0].decode(), found[1], found[2]) if found else None
+        return Claimed(entry, next_cursor.decode(), tuple(id.decode() for id in lost), soonest_ms)
+
+    # Settling ---------------------------------------------------------------------------------------
+
+    def ack(self, ids: Iterable[str]) -> int:
+        """
+        Take entries off the pending list. They stay in the stream.
+
+        Returns:
+            How many were pending. Fewer than given is fine: the others were acked before.
+
+        Redis: XACK, O(1) for each id.
+        Source: https://redis.io/docs/latest/commands/xack/
+        """
+        return int(self._call(*self._ack(ids)))
+
+    def heartbeat(self, consumer: str, entries: Sequence[Entry]) -> set[str]:
+        """
+        Set the idle clock of *entries* back to 0: somebody is working on them.
+
+        Returns:
+            The ids *consumer* still holds. The others were claimed away, or settled meanwhile.
+
+        Redis: lua/lease.lua = XPENDING, XCLAIM … IDLE 0 JUSTID; O(log n) for each of them.
+        Source: https://redis.io/docs/latest/commands/xclaim/
+        """
+        return self._lease(consumer, entries, idle_ms=0, undo=0)
+
+    def retry(self, consumer: str, entry: Entry, delay_ms: int) -> bool:
+        """
+        Make *entry* due again in *delay_ms*, at most ``claim_idle_ms``. This attempt counts.
+
+        Returns:
+            False if the entry was no longer *consumer*'s; then nothing changed.
+
+        Redis: lua/lease.lua, O(log n).
+        """
+        return bool(self._lease(consumer, [entry], idle_ms=self.settings.claim_idle_ms - delay_ms, undo=0))
+
+    def defer(self, consumer: str, entry: Entry, delay_ms: int) -> bool:
+        """Like ``retry``, but this attempt does not count. Redis: lua/lease.lua, O(log n)."""
+        return bool(self._lease(consumer, [entry], idle_ms=self.settings.claim_idle_ms - delay_ms, undo=1))
+
+    def release(self, consumer: str, entries: Sequence[Entry]) -> int:
+        """
+        Give *entries* back whose handlers never began: due now, this delivery not counted.
+
+        Returns:
+            How many were still *consumer*'s to give back.
+
+        Redis: lua/lease.lua, O(log n) for each of them.
+        """
+        return len(self._lease(consumer, entries, idle_ms=self.settings.claim_idle_ms, undo=1))
+
+    def dead_letter(self, consumer: str, entry: Entry, reason: str) -> str | None:
+        """
+        Move *entry* to the dead-letter stream, atomically, with its original bytes.
+
+        Returns:
+            Its id in the dead-letter stream; None if it was no longer *consumer*'s, or was moved before.
+
+        Redis: lua/dead.lua = XPENDING, XRANGE, XADD, and only then XACK; O(size of the entry).
+        Source: https://redis.io/docs/latest/commands/xadd/
+        """
+        s = self.settings
+        about: Command = (s.stream, s.group, entry.id, entry.attempt, reason, int(time.time() * 1000))
+        metadata = [value for pair in zip(METADATA, about, strict=True) for value in pair]
+        id = self._run(_DEAD, _DEAD.call([s.stream, s.dlq], s.group, consumer, entry.id, entry.attempt, *metadata))
+        return id.decode() if id else None
+
+    def leave(self, consumer: str) -> bool:
+        """
+        Remove *consumer* from the group if it holds nothing. Deleting it otherwise would lose its orders.
+
+        Redis: lua/reap.lua = XINFO CONSUMERS, XGROUP DELCONSUMER; O(number of consumers).
+        Source: https://redis.io/docs/latest/commands/xgroup-delconsumer/
+        """
+        s = self.settings
+        return bool(self._run(_REAP, _REAP.call([s.stream], s.group, consumer)))
+
+    # Looking after what failed ------------------------------------------------------------------------
+
+    def dead_letters(self, start: str, count: int) -> list[tuple[str, list[bytes]]]:
+        """
+        Return up to *count* dead letters from id *start* on, oldest first: (id, names and values in turn).
+
+        Redis: XRANGE, O(count).
+        Source: https://redis.io/docs/latest/commands/xrange/
+        """
+        page = self._call("XRANGE", self.settings.dlq, start, "+", "COUNT", count)
+        return [(id.decode(), fields) for id, fields in page]
+
+    def redrive(self, id: str) -> str | None:
+        """
+        Put the dead letter *id* back into the stream as a new entry: its attempts start anew.
+
+        Returns:
+            The new entry id; None if there is no such dead letter (any more).
+
+        Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry).
+        """
+        s = self.settings
+        new = self._run(_REDRIVE, _REDRIVE.call([s.dlq, s.stream], id, len(METADATA)))
+        return new.decode() if new else None
+
+    def purge(self, ids: Sequence[str]) -> int:
+        """
+        Delete dead letters for good. Returns how many there were.
+
+        Redis: XDEL, O(1) for each id.
+        Source: https://redis.io/docs/latest/commands/xdel/
+        """
+        return int(self._call("XDEL", self.settings.dlq, *ids))
+
+    # Watching -----------------------------------------------------------------------------------------
+
+    def backlog(self) -> Backlog:
+        """
+        Say how much is still to do. A stream or group that does not exist yet has nothing to do.
+
+        Redis: XLEN, XINFO GROUPS, XINFO CONSUMERS, XPENDING, then XRANGE COUNT 1: two round trips,
+        O(number of groups and consumers).
+        Source: https://redis.io/docs/latest/commands/xinfo-groups/
+        """
+        s = self.settings
+        length, groups, consumers, pending, dead_lettered = exchange(
+            self.client,
+            [
+                ("XLEN", s.stream),
+                ("XINFO", "GROUPS", s.stream),
+                ("XINFO", "CONSUMERS", s.stream, s.group),
+                ("XPENDING", s.stream, s.group),
+                ("XLEN", s.dlq),
+            ],
+        )
+        for reply in (length, dead_lettered):
+            if isinstance(reply, Exception):
+                raise reply
+        missing = (groups, consumers, pending)
+        for reply in missing:
+            if isinstance(reply, Exception) and not _is_missing(reply):
+                raise reply
+        group = {} if isinstance(groups, Exception) else _group_named(s.group, groups)
+        after = group.get(b"last-delivered-id", b"0-0")
+        ahead = self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
+        count, oldest = (0, None) if isinstance(pending, Exception) else pending[:2]
+        states = [] if isinstance(consumers, Exception) else map(_as_dict, consumers)
+        return Backlog(
+            length=length,
+            lag=group.get(b"lag") if group else length,
+            pending=count,
+            oldest_undelivered_s=_age_s(ahead[0][0]) if ahead else None,
+            oldest_pending_s=_age_s(oldest) if oldest else None,
+            dead_lettered=dead_lettered,
+            consumers=tuple(ConsumerState(c[b"name"].decode(), c[b"pending"], c[b"idle"]) for c in states),
+        )
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        self.client.close()
+
+    # How the methods above reach Redis ------------------------------------------------------------------
+
+    def _call(self, *command: str | bytes | int) -> Any:
+        reply = exchange(self.client, [command])[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def _run(self, script: _Script, call: Command, *, first: Command | None = None) -> Any:
+        """Run *script*, loading it if Redis does not have it (yet, or any more); *first* goes ahead of it."""
+        reply = exchange(self.client, [first, call] if first else [call])[-1]
+        if isinstance(reply, redis.exceptions.NoScriptError):  # it did not run: this is no second time
+            reply = exchange(self.client, [("SCRIPT", "LOAD", script.source), call])[-1]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def _ack(self, ids: Iterable[str]) -> Command:
+        return ("XACK", self.settings.stream, self.settings.group, *ids)
+
+    def _lease(self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int) -> set[str]:
+        s = self.settings
+        fences = [value for entry in entries for value in (entry.id, entry.attempt)]
+        call = _LEASE.call([s.stream], s.group, consumer, max(0, idle_ms), undo, *fences)
+        return {id.decode() for id in self._run(_LEASE, call)}
+
+
+def connect(settings: Settings | None = None) -> OrderStream:
+    """
+    Connect to Redis and return the order stream there.
+
+    Args:
+        settings: None reads them from the environment.
+
+    Raises:
+        ConfigError: The settings cannot work.
+        redis.ConnectionError: No Redis answers there.
+        redis.AuthenticationError: Redis answers, and the password is wrong or missing.
+    """
+    settings = settings or Settings.from_env()
+    stream = OrderStream(open_client(settings), settings)
+    with suppress(redis.exceptions.NoPermissionError):  # a user who may not PING got an answer all the same
+        stream.client.ping()
+    return stream
+
+
+def _is_missing(error: Exception) -> bool:
+    return "no such key" in str(error) or "NOGROUP" in str(error)
+
+
+def _as_dict(reply: Any) -> dict[bytes, Any]:
+    """Names and values: a flat list in RESP2, a map in RESP3."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+def _group_named(name: str, groups: Any) -> dict[bytes, Any]:
+    return next((g for g in map(_as_dict, groups) if g[b"name"] == name.encode()), {})
+
+
+def _age_s(id: bytes) -> float:
+    """Seconds since the entry was added, by this machine's clock."""
+    return max(0.0, time.time() - int(id.split(b"-")[0]) / 1000)
