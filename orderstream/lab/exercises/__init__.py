@@ -1,0 +1,42 @@
+"""
+The judges of the exercises, one module per lesson: ``lesson_01.py`` holds those of ``01.1``, ``01.2``, …
+
+A judge gets the learner's answer, asserts what must hold, and returns. The message of a failed assertion is all
+the learner sees, so it names the broken invariant and the evidence, in plain words::
+
+    from orderstream.lab.check import exercise
+
+
+    @exercise(
+        "01.1",
+        "Which end of the stream holds the newest entry?",
+        "Look at XREVRANGE and its COUNT.",
+        "r.xrevrange('orders', count=…) returns a list of (id, fields); you want the id of its first pair.",
+    )
+    def newest_id(answer):
+        ids = answer([("1-0", {}), ("2-0", {})])
+        assert ids == "2-0", f"the newest entry has the greatest id: expected 2-0, got {ids}"
+
+A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer, which may raise:
+`check` turns that into a line as well. `raise NotImplementedError` means "not attempted yet".
+
+In the notebook:
+
+- The exercise cell has the tag ``exercise``, holds the stub (typed, with a docstring, its body `...`) and ends with
+  the line ``lab.check("01.1", newest_id)``.
+- The next cell is Markdown and holds the solution, closed until the reader opens it. What stands in its code
+  block replaces everything in the exercise cell but the last line::
+
+    <details><summary>Solution 01.1</summary>
+
+    ```python
+    def newest_id(entries):
+        return entries[-1][0]
+    ```
+
+    Why it works, in a sentence or two.
+
+    </details>
+
+- ``tests/notebooks/wrong_answers.py`` lists at least one wrong answer per exercise, with words its line must contain.
+"""

@@ -1,0 +1,20 @@
+"""
+Tell which cells of a notebook need a newer Redis.
+
+A cell that begins with ``if lab.needs("8.4"):`` carries the tag ``redis>=8.4``. On an older server it prints a
+line and nothing else, so its stored output is not compared there, and notebooks are not refreshed there.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["needed"]
+
+
+def needed(cell: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the Redis version that the tags of *cell* ask for; None if they ask for none."""
+    for tag in cell["metadata"].get("tags", []):
+        if found := re.fullmatch(r"redis>=(\d+)\.(\d+)", tag):
+            return int(found[1]), int(found[2])
+    return None

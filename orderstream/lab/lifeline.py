@@ -1,0 +1,130 @@
+"""
+Processes that cannot outlive the notebook.
+
+The lifeline is the child's standard input: a pipe whose other end only the notebook's process holds. When that
+process ends, in whatever way, the pipe ends, and the child sees it. ``Child`` is the notebook's side of it, and
+``lifeline`` the child's. Until it ends, lines can travel down the pipe.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+GRACE_S = 5.0
+"""Seconds a child has to end by itself."""
+
+
+class Child:
+    """
+    A Python process that ends when this one does.
+
+    It runs in a session of its own, so that interrupting a cell does not reach it. What it prints goes to a file
+    without a name: nobody has to remove it, and unlike a pipe it never fills up when nobody reads.
+
+    Args:
+        module: What to run, as in ``python -m module``.
+        arguments: Its command line. Everybody on this machine can read it: no passwords.
+        environ: Variables to set on top of our own.
+    """
+
+    def __init__(self, module: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
+        found_at = str(Path(__file__).parents[2])  # the child imports the same package, however we came to it
+        paths = os.pathsep.join(filter(None, [found_at, os.environ.get("PYTHONPATH")]))
+        self._output = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            # -P: a file of yours beside the notebook, random.py say, must not be imported.
+            [sys.executable, "-P", "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": paths, **(environ or {})},
+        )
+        weakref.finalize(self, self._output.close).atexit = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; 0 after a clean end; minus the number of the signal that killed it."""
+        return self._process.poll()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.exit_code is None
+
+    def tell(self, line: bytes) -> None:
+        """
+        Send one line down the pipe.
+
+        Raises:
+            BrokenPipeError: It has ended, or was told to.
+        """
+        if self._process.stdin.closed:
+            raise BrokenPipeError
+        self._process.stdin.write(line + b"\n")
+
+    def output(self, start: int = 0) -> bytes:
+        """Return what it has printed, from byte *start* on."""
+        size = os.fstat(self._output.fileno()).st_size
+        # Not read(): the child writes at the file position, which both processes share.
+        return os.pread(self._output.fileno(), max(0, size - start), start)
+
+    def let_go(self) -> None:
+        """Tell it to end, and do not wait for that."""
+        self._process.stdin.close()
+
+    def stop(self, timeout_s: float = GRACE_S) -> int:
+        """Tell it to end and wait until it has; after *timeout_s* seconds kill it. Returns its exit code."""
+        self.let_go()
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """Kill it with SIGKILL, as a crash would. Returns its exit code."""
+        self._process.kill()
+        self.let_go()
+        return self._process.wait()
+
+
+def lifeline(stop: Callable[[], object], on_line: Callable[[bytes], object] = lambda line: None) -> None:
+    """
+    Call *stop* once the notebook's process is gone or lets go of us. SIGTERM asks for the same.
+
+    To be called in the main thread of the child. If the child still runs ``GRACE_S`` seconds after that, it is
+    stuck, and nobody may be left who would kill it: it then leaves at once.
+
+    Args:
+        stop: Must be quick, and safe to call from another thread.
+        on_line: Gets each line that ``Child.tell`` sends, in another thread.
+    """
+
+    def listen() -> None:
+        rest = b""
+        try:
+            while data := os.read(0, 4096):  # not sys.stdin: its lock would be in the way when Python exits
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    on_line(line)
+        finally:
+            stop()
+            time.sleep(GRACE_S)
+            os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # In a thread: the main thread may be holding a lock that *stop* needs.
+    signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=stop, daemon=True).start())
+    threading.Thread(target=listen, name="lifeline", daemon=True).start()

@@ -1,0 +1,236 @@
+"""
+Ask for a prediction before an experiment, then hold it against what happened.
+
+In a lesson the two calls stand in cells of their own, before and after the experiment. `predict` and
+`reveal` are the last expression of their cell, because what they return is what the learner sees::
+
+    lab.predict("01.1", "Three entries, one XREAD reads them all. How many are left?", {
+        3: "3: reading leaves them",
+        0: ("0: reading removes them", "a stream is a queue"),
+    })
+
+    lab.reveal("01.1", r.xlen("orders"))
+
+The keys are the values the experiment may show, and exactly one of them is what it does show. The belief
+beside a wrong text is what somebody who chooses it takes for true; the learner reads it after the run.
+
+What a notebook stores as text is the same for every learner: the question, the result, the beliefs. The
+learner's own part lives in a widget, which neither GitHub nor nbval looks at, and in one small file
+per prediction below ``ORDERSTREAM_LAB_HOME`` (default ``~/.orderstream``)::
+
+    predictions/01.1.json   {"id": "01.1", "question": …, "chosen": "0", "answer": "0: reading removes them",
+                             "observed": "3", "right": false, "belief": "a stream is a queue"}
+
+``chosen`` and ``observed`` are the `repr` of the values; ``right`` is missing until the experiment has run.
+"""
+
+import html
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["Prediction", "Reveal", "home", "predict", "reveal"]
+
+
+def home() -> Path:
+    """Return the folder that keeps what the learner did, `ORDERSTREAM_LAB_HOME` or ``~/.orderstream``."""
+    return Path(os.environ.get("ORDERSTREAM_LAB_HOME") or "~/.orderstream").expanduser()
+
+
+def predict(number: str, question: str, options: Mapping[Any, str | tuple[str, str]]) -> "Prediction":
+    """
+    Ask *question* before the experiment is run.
+
+    Args:
+        number: Lesson and number, such as ``"01.1"``. `reveal` uses the same.
+        question: One sentence that the experiment answers with one value.
+        options: Observed value -> text, or (text, belief) for a wrong one. At least two.
+
+    Returns:
+        The prediction, to be shown as the result of its cell. Without a browser, answer it with
+        ``predict(…).choose(value)``.
+    """
+    _asked[number] = Prediction(number, question, options)
+    return _asked[number]
+
+
+def reveal(number: str, observed: Any) -> "Reveal":
+    """
+    Show *observed*, what Redis did, beside the prediction *number*, and store whether it was right.
+
+    A value that is none of the options, or a prediction that was never asked, is said in a line, not raised:
+    the learner has run cells in an order of their own, and the notebook should go on.
+    """
+    return Reveal(number, _asked.get(number), observed)
+
+
+_asked: dict[str, "Prediction"] = {}
+
+
+class Option(NamedTuple):
+    value: Any
+    text: str
+    belief: str | None
+
+
+class Prediction:
+    """A question, its options and, once given, the answer."""
+
+    def __init__(self, number: str, question: str, options: Mapping[Any, str | tuple[str, str]]) -> None:
+        if not re.fullmatch(r"\w+(\.\w+)*", number):
+            raise ValueError(f"a prediction's id is like '01.1', not {number!r}: it names a file")
+        if len(options) < 2:
+            raise ValueError(f"prediction {number} needs two options or more")
+        self.id, self.question = number, question
+        self.options = [
+            Option(value, text, None) if isinstance(text, str) else Option(value, *text)
+            for value, text in options.items()
+        ]
+        self._radio: Any = None
+        stored = _load(number)
+        self.record = stored if stored.get("chosen") in [repr(o.value) for o in self.options] else {}
+
+    @property
+    def chosen(self) -> Option | None:
+        """The option the learner chose; None before they did."""
+        return next((o for o in self.options if repr(o.value) == self.record.get("chosen")), None)
+
+    def choose(self, value: Any) -> "Prediction":
+        """Answer with the option *value* and store it; a choice made earlier is replaced."""
+        option = next((o for o in self.options if o.value == value), None)
+        if option is None:
+            raise ValueError(f"{value!r} is not an option of {self.id}: {[o.value for o in self.options]}")
+        answer = {"chosen": repr(option.value), "answer": option.text}
+        self.record = {"id": self.id, "question": self.question, **answer}
+        self.note = _save(self.record)
+        return self
+
+    def settle(self, observed: Option) -> None:
+        """Store that *observed* is what happened. The choice cannot be changed in this question any more."""
+        chosen = self.chosen
+        if chosen is None:
+            return
+        right = chosen is observed
+        belief = None if right else chosen.belief
+        self.record |= {"observed": repr(observed.value), "right": right, "belief": belief}
+        self.note = _save(self.record)
+        if self._radio is not None:
+            self._radio.disabled = True
+
+    def __repr__(self) -> str:
+        return "\n".join([f"Predict {self.id}: {self.question}", *(f"  ( ) {o.text}" for o in self.options)])
+
+    def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
+        import ipywidgets as widgets
+
+        # A widget's traits hold the position: an observed value may be anything, None included.
+        chosen = self.chosen
+        self._radio = widgets.RadioButtons(
+            options=[(o.text, n) for n, o in enumerate(self.options)],
+            value=self.options.index(chosen) if chosen else None,
+            layout={"width": "auto"},
+        )
+        said = f"Your earlier choice: {chosen.text}" if chosen else "Choose before you run on."
+        status = widgets.HTML(_line(said))
+
+        def on_choice(change: Any) -> None:
+            self.choose(self.options[change["new"]].value)
+            status.value = _line(self.note)
+
+        self._radio.observe(on_choice, "value")
+        question = widgets.HTML(_line(f"Predict {self.id}: {self.question}", "bold"))
+        return _bundle(widgets.VBox([question, self._radio, status]), repr(self))
+
+
+class Reveal:
+    """What happened, beside what was predicted. Its text is the same for everybody; `verdict` is personal."""
+
+    def __init__(self, number: str, prediction: Prediction | None, observed: Any) -> None:
+        self.id, self.prediction, self.observed = number, prediction, observed
+        self.option = None
+        if prediction is not None:
+            self.option = next((o for o in prediction.options if o.value == observed), None)
+        if prediction is not None and self.option is not None:
+            prediction.settle(self.option)
+
+    @property
+    def verdict(self) -> str:
+        """What the learner's own answer was worth, in a sentence."""
+        chosen = self.prediction.chosen if self.prediction else None
+        if chosen is None:
+            return "You made no prediction here. The next one is yours."
+        if self.option is None:
+            return f"You predicted: {chosen.text}. This run does not decide it."
+        if chosen is self.option:
+            return f"✓ You predicted it: {chosen.text}."
+        belief = f" This is what one expects who believes: {chosen.belief}." if chosen.belief else ""
+        return f"✗ You predicted: {chosen.text}.{belief}"
+
+    def __repr__(self) -> str:
+        if self.prediction is None:
+            return f"{self.id}: run the cell that asks this prediction first, then this one again."
+        if self.option is None:
+            return (
+                f"{self.id} observed: {self.observed!r}, which is none of the options. "
+                "Run this experiment again from its story."
+            )
+        lines = [f"{self.id} observed: {self.observed}"]
+        for option in self.prediction.options:
+            lines.append(f"  {'✓' if option is self.option else '✗'} {option.text}")
+            if option.belief and option is not self.option:
+                lines.append(f"      belief: {option.belief}")
+        return "\n".join(lines)
+
+    def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
+        import ipywidgets as widgets
+
+        # The view takes the place of the text in JupyterLab, so it repeats it.
+        text = f'<pre style="margin: 0; white-space: pre-wrap">{html.escape(repr(self))}</pre>'
+        parts = [widgets.HTML(_line(self.verdict, "bold"))] if self.option else []
+        return _bundle(widgets.VBox([*parts, widgets.HTML(text)]), repr(self))
+
+
+def _line(text: str, weight: str = "normal") -> str:
+    """*text* for an HTML widget, in the theme's own colours; a screen reader hears it when it changes."""
+    return f'<div role="status" style="font-weight: {weight}; line-height: 1.5">{html.escape(text)}</div>'
+
+
+def _bundle(widget: Any, text: str) -> dict[str, Any]:
+    view = widget._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
+    return {"text/plain": text, "application/vnd.jupyter.widget-view+json": view}
+
+
+# One file per prediction: nothing is read, changed and written back, so two notebooks can be open at once.
+def _path(number: str) -> Path:
+    return home() / "predictions" / f"{number}.json"
+
+
+def _load(number: str) -> dict[str, Any]:
+    try:
+        record = json.loads(_path(number).read_text("utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("not a JSON object")
+        return record
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        said = f"Your stored prediction {number} cannot be read and starts anew: {_path(number)} ({exc})"
+        print(said, file=sys.stderr)
+        return {}
+
+
+def _save(record: dict[str, Any]) -> str:
+    """Write *record* in one step: a crash leaves the old file or the new one. Returns what became of it."""
+    path = _path(record["id"])
+    draft = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(record, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        draft.replace(path)
+    except OSError as exc:
+        return f"Your choice counts until the kernel stops; it is not stored ({exc.strerror}: {path.parent})."
+    return "Stored. You can change it until you run the experiment."

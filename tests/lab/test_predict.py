@@ -1,0 +1,199 @@
+"""Predictions are stored, judged, and look the same in a notebook for everybody."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from orderstream.lab.predict import Prediction, home, predict, reveal
+
+QUESTION = "How many entries are left?"
+OPTIONS = {3: "3: reading leaves them", 0: ("0: reading removes them", "a stream is a queue")}
+
+
+@pytest.fixture(autouse=True)
+def lab_home(tmp_path, monkeypatch):
+    """An empty home, and a kernel in which nothing was asked."""
+    monkeypatch.setenv("ORDERSTREAM_LAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys.modules["orderstream.lab.predict"], "_asked", {})
+    return tmp_path / "home"
+
+
+def stored(lab_home, number="01.1"):
+    return json.loads((lab_home / "predictions" / f"{number}.json").read_text("utf-8"))
+
+
+def shown(thing):
+    """What nbval compares of a cell's result: everything but the view of a widget."""
+    bundle = thing._repr_mimebundle_()
+    return {mime: data for mime, data in bundle.items() if not mime.endswith("widget-view+json")}
+
+
+def radio(prediction):
+    prediction._repr_mimebundle_()
+    return prediction._radio
+
+
+def test_a_right_prediction_is_stored_as_right(lab_home):
+    predict("01.1", QUESTION, OPTIONS).choose(3)
+    verdict = reveal("01.1", 3).verdict
+    assert verdict == "✓ You predicted it: 3: reading leaves them."
+    assert stored(lab_home) == {
+        "id": "01.1",
+        "question": QUESTION,
+        "chosen": "3",
+        "answer": "3: reading leaves them",
+        "observed": "3",
+        "right": True,
+        "belief": None,
+    }
+
+
+def test_a_wrong_prediction_tells_what_it_shows_one_believes(lab_home):
+    predict("01.1", QUESTION, OPTIONS).choose(0)
+    verdict = reveal("01.1", 3).verdict
+    assert verdict == (
+        "✗ You predicted: 0: reading removes them. This is what one expects who believes: a stream is a queue."
+    )
+    assert (stored(lab_home)["right"], stored(lab_home)["belief"]) == (False, "a stream is a queue")
+
+
+def test_nothing_is_stored_for_a_question_that_was_left_open(lab_home):
+    predict("01.1", QUESTION, OPTIONS)
+    assert reveal("01.1", 3).verdict == "You made no prediction here. The next one is yours."
+    assert not lab_home.exists()
+
+
+def test_the_text_is_the_same_whatever_the_learner_did():
+    """nbval compares this text: open, right and wrong answers are one notebook."""
+    texts = set()
+    for choice in (None, 3, 0):
+        prediction = predict("01.1", QUESTION, OPTIONS)
+        if choice is not None:
+            prediction.choose(choice)
+        texts.add((str(shown(prediction)), str(shown(reveal("01.1", 3)))))
+        texts.add((str({"text/plain": repr(prediction)}), str({"text/plain": repr(reveal("01.1", 3))})))
+    assert len(texts) == 1
+
+
+def test_the_text_holds_all_that_matters_where_no_widget_is_shown():
+    """GitHub and nbviewer show text only."""
+    assert repr(predict("01.1", QUESTION, OPTIONS)) == (
+        "Predict 01.1: How many entries are left?\n  ( ) 3: reading leaves them\n  ( ) 0: reading removes them"
+    )
+    assert repr(reveal("01.1", 3)) == (
+        "01.1 observed: 3\n  ✓ 3: reading leaves them\n  ✗ 0: reading removes them\n      belief: a stream is a queue"
+    )
+
+
+def test_a_click_is_a_choice(lab_home):
+    prediction = predict("01.1", QUESTION, OPTIONS)
+    radio(prediction).value = 1
+    assert prediction.chosen.value == 0
+    assert stored(lab_home)["answer"] == "0: reading removes them"
+
+
+def test_the_choice_is_settled_once_the_result_is_known(lab_home):
+    """Nobody changes a prediction after having seen what happened."""
+    prediction = predict("01.1", QUESTION, OPTIONS)
+    buttons = radio(prediction)
+    buttons.value = 1
+    reveal("01.1", 3)
+    assert buttons.disabled
+
+
+def test_an_answer_survives_a_new_kernel(lab_home):
+    predict("01.1", QUESTION, OPTIONS).choose(0)
+    again = Prediction("01.1", QUESTION, OPTIONS)
+    assert again.chosen.value == 0
+    assert radio(again).value == 1
+
+
+def test_a_stored_answer_that_is_no_option_any_more_is_forgotten(lab_home):
+    predict("01.1", QUESTION, OPTIONS).choose(0)
+    assert Prediction("01.1", QUESTION, {3: "three", 2: "two"}).chosen is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "\xff"])
+def test_a_corrupt_file_costs_a_line_and_nothing_else(lab_home, capsys, content):
+    predict("01.1", QUESTION, OPTIONS).choose(0)
+    path = lab_home / "predictions" / "01.1.json"
+    path.write_bytes(content.encode("latin-1"))
+    assert predict("01.1", QUESTION, OPTIONS).chosen is None
+    said = capsys.readouterr().err
+    assert said.startswith("Your stored prediction 01.1 cannot be read and starts anew: ")
+    assert said.count("\n") == 1
+    predict("01.1", QUESTION, OPTIONS).choose(3)
+    assert stored(lab_home)["chosen"] == "3"
+
+
+def test_a_home_that_cannot_be_written_keeps_the_answer_in_memory(lab_home):
+    lab_home.write_text("a file where the folder should be")
+    prediction = predict("01.1", QUESTION, OPTIONS).choose(3)
+    assert prediction.note.startswith("Your choice counts until the kernel stops; it is not stored (")
+    assert reveal("01.1", 3).verdict.startswith("✓")
+
+
+def test_no_draft_is_left_behind(lab_home):
+    predict("01.1", QUESTION, OPTIONS).choose(3)
+    reveal("01.1", 3)
+    assert os.listdir(lab_home / "predictions") == ["01.1.json"]
+
+
+def test_an_unforeseen_result_says_what_to_do(lab_home):
+    """The learner has run cells in an order of their own."""
+    predict("01.1", QUESTION, OPTIONS).choose(3)
+    result = reveal("01.1", 7)
+    assert repr(result) == ("01.1 observed: 7, which is none of the options. Run this experiment again from its story.")
+    assert result.verdict == "You predicted: 3: reading leaves them. This run does not decide it."
+    assert "right" not in stored(lab_home)
+
+
+def test_a_result_without_a_question_says_what_to_do():
+    assert repr(reveal("01.1", 3)) == "01.1: run the cell that asks this prediction first, then this one again."
+    assert list(shown(reveal("01.1", 3))) == ["text/plain"]
+
+
+@pytest.mark.parametrize("values", [(True, False), ("a", "b"), (None, "1-0"), (("c1", 2), ("c2", 0))])
+def test_an_observed_value_may_be_anything(values, lab_home):
+    first, second = values
+    predict("01.1", QUESTION, {first: "this", second: ("that", "so")}).choose(second)
+    assert Prediction("01.1", QUESTION, {first: "this", second: "that"}).chosen.value == second
+    assert reveal("01.1", first).verdict.startswith("✗")
+
+
+def test_an_author_hears_of_mistakes_at_once():
+    with pytest.raises(ValueError, match="it names a file"):
+        predict("../01", QUESTION, OPTIONS)
+    with pytest.raises(ValueError, match="two options"):
+        predict("01.1", QUESTION, {3: "three"})
+    with pytest.raises(ValueError, match=r"7 is not an option of 01\.1: \[3, 0\]"):
+        predict("01.1", QUESTION, OPTIONS).choose(7)
+
+
+def test_text_is_escaped_in_the_widgets():
+    """An option may show a command such as XREADGROUP … >."""
+    from ipywidgets import HTML
+
+    predict("01.1", "What does <b> > do?", {1: "1 > 0", 0: "0 < 1"}).choose(1)
+    view = reveal("01.1", 1)._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
+    from ipywidgets.widgets.widget import _instances
+
+    texts = [child.value for child in _instances[view["model_id"]].children if isinstance(child, HTML)]
+    assert "1 &gt; 0" in texts[0]
+    assert "0 &lt; 1" in texts[1]
+
+
+def test_the_home_is_a_folder_of_the_user_unless_one_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("ORDERSTREAM_LAB_HOME")
+    assert home() == tmp_path / ".orderstream"
+
+
+def test_a_worker_process_does_not_pay_for_widgets():
+    """ipywidgets are imported when something is shown, not before."""
+    code = "import sys, orderstream.lab.predict, orderstream.lab.check, orderstream.lab.state; print('ipywidgets' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"

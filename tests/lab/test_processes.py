@@ -1,0 +1,283 @@
+"""Worker processes of the lessons: real ones, that can be turned, stopped and killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from orderstream import Producer, Settings, connect, random_orders
+from orderstream.errors import ConfigError
+from orderstream.lab import lifeline, processes
+from orderstream.lab.processes import ProcessError, consumer, producer
+
+pytestmark = pytest.mark.usefixtures("lesson")
+
+
+@pytest.fixture
+def stream():
+    """The stream of the workers of this test."""
+    stream = connect()
+    yield stream
+    stream.close()
+
+
+class Log:
+    """All events of a worker so far."""
+
+    def __init__(self, worker):
+        self.worker, self.events = worker, []
+
+    def count(self, event):
+        self.events += self.worker.events()
+        return sum(e.get("count", 1) for e in self.events if e["event"] == event)
+
+
+# What they do ----------------------------------------------------------------------------------------------
+
+
+def test_a_producer_sends_orders_and_tells_how_many(stream, eventually):
+    """One event per batch."""
+    worker = producer(rate_per_s=100)
+    log = Log(worker)
+    eventually(lambda: log.count("sent") >= 10)
+    assert worker.stop() == 0
+    assert log.count("sent") == stream.backlog().length
+
+
+def test_a_producer_s_rate_can_be_set_while_it_runs(eventually):
+    """From a pause to full tilt; the slider of the live panel does this."""
+    worker = producer(rate_per_s=0)
+    log = Log(worker)
+    worker.set(rate_per_s=1000)
+    eventually(lambda: log.count("sent") > 500)
+    assert worker.knobs == {"rate_per_s": 1000}
+
+
+def test_a_producer_keeps_its_rate(eventually):
+    """Counted by its own clock, over a second or more."""
+    log = Log(producer(rate_per_s=100))
+    eventually(lambda: log.count("sent") >= 100)
+    sent = [event for event in log.events if event["event"] == "sent"]
+    took_s = sent[-1]["t"] - sent[0]["t"]
+    assert sum(event["count"] for event in sent[1:]) == pytest.approx(100 * took_s, abs=20)
+
+
+def test_two_consumers_share_the_orders(stream, eventually):
+    """Each order is handled once, by the one whose event says so."""
+    sent = {order.id for order in send(stream, 100)}
+    logs = [Log(consumer(name, work_ms=2)) for name in ("c1", "c2")]
+    eventually(lambda: sum(log.count("handled") for log in logs) == 100)
+    handled = [event for log in logs for event in log.events if event["event"] == "handled"]
+    assert {event["id"] for event in handled} == sent
+    assert {event["consumer"] for event in handled} == {"c1", "c2"}
+
+
+def test_a_failing_consumer_s_orders_are_retried_and_dead_lettered(stream, eventually):
+    """Three runs each, as the package does it."""
+    send(stream, 5)
+    log = Log(consumer("c1", failure_rate=1.0, work_ms=0, backoff_ms=10))
+    eventually(lambda: stream.backlog().dead_lettered == 5)
+    assert log.count("failed") == 15
+    assert log.count("handled") == 0
+
+
+def test_a_consumer_s_failures_can_be_set_while_it_runs(stream, eventually):
+    """The sliders of the live panel."""
+    worker = consumer("c1", failure_rate=1.0, work_ms=0, backoff_ms=10, max_attempts=1)
+    log = Log(worker)
+    send(stream, 1)
+    eventually(lambda: log.count("failed") == 1)
+    worker.set(failure_rate=0)
+    send(stream, 1)
+    eventually(lambda: log.count("handled") == 1)
+    assert worker.knobs == {"failure_rate": 0, "work_ms": 0}
+
+
+def test_the_same_seed_fails_at_the_same_runs(stream, eventually):
+    """Lessons tell the same story each time."""
+    runs = []
+    for number in range(2):
+        log = Log(consumer("c1", failure_rate=0.5, work_ms=0, seed=7, stream=f"orders-{number}", backoff_ms=0))
+        send(connect_to(f"orders-{number}"), 20)
+        eventually(lambda log=log: log.count("handled") + log.count("failed") >= 20)
+        runs.append([event["event"] for event in log.events[1:21]])
+    assert runs[0] == runs[1]
+    assert set(runs[0]) == {"handled", "failed"}
+
+
+# How they end ----------------------------------------------------------------------------------------------
+
+
+def test_a_killed_consumer_leaves_the_order_in_its_hand_pending(stream, eventually):
+    """The crash of lesson 04."""
+    send(stream, 1)
+    worker = consumer("c1", work_ms=60_000)
+    eventually(lambda: stream.backlog().pending == 1)
+    assert worker.kill() == -signal.SIGKILL
+    assert stream.backlog().pending == 1
+    assert repr(worker) == "<consumer c1, killed>"
+
+
+def test_a_killed_consumer_s_orders_are_taken_over_by_another(stream, eventually):
+    """What was handled is in the events of both, up to the last moment of the first."""
+    send(stream, 60)
+    first = Log(consumer("c1", work_ms=5, claim_idle_ms=200, backoff_ms=20))
+    eventually(lambda: first.count("handled") > 5)
+    first.worker.kill()
+    second = Log(consumer("c2", work_ms=0, claim_idle_ms=200, backoff_ms=20))
+    eventually(lambda: first.count("handled") + second.count("handled") >= 60 and stream.backlog().done)
+    runs = Counter(event["id"] for log in (first, second) for event in log.events if event["event"] == "handled")
+    assert len(runs) == 60
+    assert max(runs.values()) <= 2
+
+
+def test_a_stopped_consumer_finishes_its_order_and_gives_the_rest_back(stream, eventually):
+    """The next one need not wait for ``claim_idle_ms``, half a minute here."""
+    send(stream, 50)
+    worker = consumer("c1", work_ms=20)
+    log = Log(worker)
+    eventually(lambda: log.count("handled") > 2)
+    assert worker.stop() == 0
+    assert not worker.alive
+    assert repr(worker) == "<consumer c1, stopped>"
+    consumer("c2", work_ms=0)
+    eventually(lambda: stream.backlog().done)
+
+
+def test_sigterm_stops_a_worker_as_well(stream):
+    """Whoever finds it in the process table."""
+    worker = producer(rate_per_s=10)
+    worker._process.terminate()
+    assert worker._process.wait(5) == 0
+
+
+def test_a_worker_that_is_stuck_leaves_when_nobody_is_left_to_kill_it(stream, eventually):
+    """Its notebook is gone, and its handler goes on and on."""
+    send(stream, 1)
+    worker = consumer("c1", work_ms=600_000)
+    eventually(lambda: stream.backlog().pending == 1)
+    worker.let_go()
+    eventually(lambda: not worker.alive, lifeline.GRACE_S + 3)
+    assert repr(worker) == "<consumer c1, failed>"
+
+
+def test_starting_a_worker_again_stops_the_one_before(scratch):
+    """A cell is run twice: two processes must never act as the same consumer."""
+    before = consumer("c1")
+    after = consumer("c1")
+    assert [before.alive, after.alive] == [False, True]
+
+
+def test_a_worker_runs_on_when_nobody_kept_the_object(stream, scratch, eventually):
+    """A cell's last line may start it; stop_all still reaches it."""
+    producer(rate_per_s=100)
+    eventually(lambda: stream.backlog().length > 20)
+    processes.stop_all()
+    assert not workers_in(scratch)
+
+
+def test_stop_all_leaves_no_process(scratch):
+    """Asked all at once, not one after the other."""
+    workers = [producer(), consumer("c1"), consumer("c2")]
+    processes.stop_all()
+    assert [worker.exit_code for worker in workers] == [0, 0, 0]
+    assert not workers_in(scratch)
+
+
+def test_a_script_that_ends_leaves_no_process(scratch):
+    """No lesson and no kernel: only the two processes of a plain Python script."""
+    code = "from orderstream.lab import processes; processes.producer(); processes.consumer('c1')"
+    before = {process.pid for process in scratch.processes()}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+    assert not scratch.processes(but=before)
+
+
+# What is wrong is said -------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_dies_at_once_says_why(lesson):
+    """Its last words, in one line."""
+    lesson.set("orders", "not a stream")
+    with pytest.raises(ProcessError, match=r"^consumer c1 did not start: .*WRONGTYPE.*$"):
+        consumer("c1")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"rate_per_s": 5}, "a consumer has no knob 'rate_per_s'; it has failure_rate, work_ms"),
+        ({"failure_rate": 30}, "failure_rate must be 0 to 1, not 30"),
+        ({"work_ms": -1}, "work_ms must be 0 to inf, not -1"),
+    ],
+)
+def test_a_knob_that_cannot_be_set_is_refused_and_the_worker_works_on(knobs, message):
+    """In the notebook, not in the log of the worker."""
+    worker = consumer("c1")
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        worker.set(**knobs)
+    assert worker.alive
+    assert worker.knobs == {"failure_rate": 0.0, "work_ms": 5}
+
+
+def test_a_worker_that_has_ended_cannot_be_set():
+    """The message says what became of it."""
+    worker = producer()
+    worker.kill()
+    with pytest.raises(ProcessError, match="<producer producer, killed>: start it again"):
+        worker.set(rate_per_s=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"claim_idle": 5}, "no setting claim_idle; there are .*claim_idle_ms"), ({"max_attempts": 0}, "max_attempts=0")],
+)
+def test_settings_are_checked_before_a_process_starts(settings, message, scratch):
+    """By the package's own rules."""
+    with pytest.raises(ConfigError, match=message):
+        consumer("c1", **settings)
+    assert not workers_in(scratch)
+
+
+# How they are built ----------------------------------------------------------------------------------------
+
+
+def test_a_worker_loads_nothing_that_only_notebooks_need():
+    """It would start five times slower."""
+    heavy = "{'pandas', 'numpy', 'matplotlib', 'ipywidgets', 'IPython'}"
+    code = f"import sys, orderstream.lab.processes, orderstream.lab.server; sys.exit({heavy} & set(sys.modules) or None)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == 0
+
+
+def test_a_file_beside_the_notebook_is_not_taken_for_a_module(tmp_path, monkeypatch):
+    """Learners call their files redis.py."""
+    (tmp_path / "redis.py").write_text("raise SystemExit('the wrong file')")
+    monkeypatch.chdir(tmp_path)
+    assert producer().alive
+
+
+def test_events_are_whole_while_they_are_being_written(stream, eventually):
+    """A line that is not complete yet waits for the next call."""
+    send(stream, 3000)
+    log = Log(consumer("c1", work_ms=0))
+    eventually(lambda: log.count("handled") == 3000, 10)
+
+
+def send(stream, number):
+    """Send *number* orders and return them."""
+    made = random_orders()
+    orders = [next(made) for _ in range(number)]
+    Producer(stream).send_many(orders)
+    return orders
+
+
+def connect_to(name):
+    """Return the stream of this name on the lesson's server."""
+    return connect(Settings(redis_url=os.environ["REDIS_URL"], stream=name))
+
+
+def workers_in(scratch):
+    """Return the worker processes of this test that are still there."""
+    return [process for process in scratch.processes() if processes.__name__ in process.cmdline()]
