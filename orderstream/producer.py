@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
+from itertools import islice, zip_longest
+from typing import Any
 
 import redis
 
@@ -60,25 +61,22 @@ class Producer:
         sent: list[str] = []
         remaining = iter(orders)
         while batch := list(islice(remaining, self.stream.settings.batch)):
-            sent += self._send_batch(batch, sent)
+            replies, problem = self._add(batch)
+            sent += [reply.decode() for reply in replies if isinstance(reply, bytes)]
+            if problem:
+                if not sent and not isinstance(problem, ReplyLost):
+                    raise problem  # for certain, nothing is in the stream
+                confirmed = [isinstance(reply, bytes) for reply in replies]
+                unknown = [order for order, known in zip_longest(batch, confirmed) if not known]
+                raise SendUnknown(sent, unknown) from problem
         return sent
 
-    def _send_batch(self, batch: list[Order], before: list[str]) -> list[str]:
-        problem: Exception | None = None
+    def _add(self, batch: list[Order]) -> tuple[list[Any], Exception | None]:
+        """Return what Redis replied, as far as it came back, and the first thing that went wrong."""
         try:
-            replies = self.stream.add([order.to_fields() for order in batch])
+            replies = self.stream.add(order.to_fields() for order in batch)
         except ReplyLost as lost:
-            problem, replies = lost, lost.replies
+            return lost.replies, lost
         except redis.RedisError as unreachable:
-            if not before:
-                raise
-            problem, replies = unreachable, []
-        ids = [reply.decode() for reply in replies if isinstance(reply, bytes)]
-        if len(ids) == len(batch):
-            return ids
-        refused = [reply for reply in replies if isinstance(reply, Exception)]
-        if refused and not (before or ids or problem):
-            raise refused[0]
-        replies += [None] * (len(batch) - len(replies))
-        unknown = [order for order, reply in zip(batch, replies, strict=True) if not isinstance(reply, bytes)]
-        raise SendUnknown(before + ids, unknown) from problem or refused[0]
+            return [], unreachable
+        return replies, next((reply for reply in replies if isinstance(reply, Exception)), None)

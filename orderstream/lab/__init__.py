@@ -80,9 +80,8 @@ def needs(version: str) -> bool:
     """
     from orderstream.lab import server
 
-    major, minor = version.split(".")
     found = server.version_of(server.current().client)
-    if found >= (int(major), int(minor)):
+    if found >= server.parse_version(version):
         return True
     print(f"This cell needs Redis {version}; yours is {found[0]}.{found[1]}.")
     return False

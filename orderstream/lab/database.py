@@ -9,17 +9,17 @@ every key that the lab made, so that we, or the session after us, delete exactly
 import secrets
 import threading
 from contextlib import suppress
-from itertools import count
 from urllib.parse import parse_qsl, urlencode
 
 import redis
 
 from orderstream.config import Settings
-from orderstream.lab.server import OLDEST, PRIVATE, ServerError, open_client, version_of
+from orderstream.lab.server import OLDEST, PRIVATE, ServerError, address, explained, open_client, version_of
 
 LEASE = "orderstream:lab:lease"
 RECORD = "orderstream:lab:keys"
 LEASE_MS = 60_000
+MOST = 1024  # databases we look at; behind some proxies there is no end of them
 
 TAKE = """
 -- Take this database if nobody holds it, and if it is empty once the leftovers of a dead session are gone.
@@ -61,16 +61,11 @@ class ReservedDatabase:
     def __init__(self, settings: Settings) -> None:
         self._holder = secrets.token_hex(8)
         self._leaving = threading.Event()
-        given = open_client(settings.redis_url)
-        self._where = _where(given)
-        try:
+        with open_client(settings.redis_url) as given, explained(given):
+            self._where = address(given)
             self._require_fit(given)
             self._take(settings.redis_url)
             self.fresh(settings.stream, settings.dlq)
-        except redis.RedisError as error:
-            raise self._explained(error) from None
-        finally:
-            given.close()
         self._renewal = threading.Thread(target=self._keep_renewing, name="lease renewal", daemon=True)
         self._renewal.start()
 
@@ -78,13 +73,14 @@ class ReservedDatabase:
         return "ReservedDatabase()"
 
     def _require_fit(self, client: redis.Redis) -> None:
+        # In a cluster there is one database only.
         if client.info("server").get("redis_mode") == "cluster":
-            raise ServerError(f"{self._where} is a Redis Cluster, which has one database only: name a single Redis, or {PRIVATE}")
+            raise ServerError(f"{self._where} is a Redis Cluster: name a single Redis, or {PRIVATE}")
         if (found := version_of(client)) < OLDEST:
-            raise ServerError(f"{self._where} is Redis {found[0]}.{found[1]}, too old: name one from 6.2 on, or {PRIVATE}")
+            raise ServerError(f"{self._where} is Redis {found[0]}.{found[1]}: name one from 6.2 on, or {PRIVATE}")
 
     def _take(self, url: str) -> None:
-        for number in count(1):  # most programs live in number 0, so that comes last
+        for number in range(1, MOST):  # most programs live in number 0, so that comes last
             try:
                 if self._take_number(url, number):
                     return
@@ -93,7 +89,7 @@ class ReservedDatabase:
                     raise
                 break
         if not self._take_number(url, 0):
-            raise ServerError(f"every database of {self._where} is in use: empty one of them, name another Redis, or {PRIVATE}")
+            raise ServerError(f"every database of {self._where} is in use: empty one, name another Redis, or {PRIVATE}")
 
     def _take_number(self, url: str, number: int) -> bool:
         self.url = _with_database(url, number)
@@ -129,19 +125,6 @@ class ReservedDatabase:
         with suppress(redis.RedisError):  # the server is gone, or the next session will clean up
             self._ask(LEAVE)
         self.client.close()
-
-    def _explained(self, error: redis.RedisError) -> ServerError:
-        if isinstance(error, redis.AuthenticationError):
-            return ServerError(f"{self._where} refuses the password: correct it in REDIS_URL, or {PRIVATE}")
-        if isinstance(error, redis.ResponseError):
-            return ServerError(f"{self._where} refuses what the lab needs ({error}): name another Redis, or {PRIVATE}")
-        return ServerError(f"{self._where} does not answer: start it, correct REDIS_URL or REDIS_ADDR, or {PRIVATE}")
-
-
-def _where(client: redis.Redis) -> str:
-    """Say which server it is, without any password."""
-    options = client.connection_pool.connection_kwargs
-    return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
 
 
 def _with_database(url: str, number: int) -> str:

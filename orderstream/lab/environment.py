@@ -34,8 +34,8 @@ class Environment:
 
     def __repr__(self) -> str:
         lines = [f"✗ {f.what}\n    {f.repair}" if f.repair else f"✓ {f.what}" for f in self.findings]
-        end = "Every lesson will run here." if self.ready else "Repair the lines with ✗, restart the kernel, and run again."
-        return "\n".join([*lines, end])
+        todo = "Repair the lines with ✗, restart the kernel, and run again."
+        return "\n".join([*lines, "Every lesson will run here." if self.ready else todo])
 
 
 def environment() -> Environment:
@@ -75,7 +75,7 @@ def package(name: str, major: str, purpose: str) -> Finding:
     except metadata.PackageNotFoundError:
         found = "missing"
     well = found.partition(".")[0] == major
-    return Finding(f"{name} {major}, for {purpose}", "" if well else f"it is {found}; in the project's folder: make lab")
+    return Finding(f"{name} {major}, for {purpose}", "" if well else f"it is {found}; type: make lab")
 
 
 def folder(path: Path) -> Finding:

@@ -37,7 +37,7 @@ class Child:
     def __init__(self, module: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
         found_at = str(Path(__file__).parents[2])  # the child imports the same package, however we came to it
         paths = os.pathsep.join(filter(None, [found_at, os.environ.get("PYTHONPATH")]))
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when nobody needs it any more
         self._process = subprocess.Popen(
             # -P: a file of yours beside the notebook, random.py say, must not be imported.
             [sys.executable, "-P", "-m", module, *arguments],

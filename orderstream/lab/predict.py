@@ -48,7 +48,7 @@ def predict(number: str, question: str, options: Mapping[Any, str | tuple[str, s
     Args:
         number: Lesson and number, such as ``"01.1"``. `reveal` uses the same.
         question: One sentence that the experiment answers with one value.
-        options: Observed value -> text, or (text, belief) for a wrong one. At least two.
+        options: Observed value -> text, or (text, belief) for a wrong one. At least two; no full stops.
 
     Returns:
         The prediction, to be shown as the result of its cell. Without a browser, answer it with
@@ -91,8 +91,10 @@ class Prediction:
             for value, text in options.items()
         ]
         self._radio: Any = None
+        self._status: Any = None
         stored = _load(number)
-        self.record = stored if stored.get("chosen") in [repr(o.value) for o in self.options] else {}
+        known = stored.get("chosen") in [repr(o.value) for o in self.options]
+        self.record = {**stored, "id": number, "question": question} if known else {}
 
     @property
     def chosen(self) -> Option | None:
@@ -120,6 +122,7 @@ class Prediction:
         self.note = _save(self.record)
         if self._radio is not None:
             self._radio.disabled = True
+            self._status.value = _line("The result is known. To choose anew, run this cell again.")
 
     def __repr__(self) -> str:
         return "\n".join([f"Predict {self.id}: {self.question}", *(f"  ( ) {o.text}" for o in self.options)])
@@ -135,15 +138,15 @@ class Prediction:
             layout={"width": "auto"},
         )
         said = f"Your earlier choice: {chosen.text}" if chosen else "Choose before you run on."
-        status = widgets.HTML(_line(said))
+        self._status = widgets.HTML(_line(said))
 
         def on_choice(change: Any) -> None:
             self.choose(self.options[change["new"]].value)
-            status.value = _line(self.note)
+            self._status.value = _line(self.note)
 
         self._radio.observe(on_choice, "value")
         question = widgets.HTML(_line(f"Predict {self.id}: {self.question}", "bold"))
-        return _bundle(widgets.VBox([question, self._radio, status]), repr(self))
+        return _bundle(widgets.VBox([question, self._radio, self._status]), repr(self))
 
 
 class Reveal:

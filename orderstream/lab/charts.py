@@ -1,0 +1,124 @@
+"""
+Pictures of what just happened, drawn from samples: throughput, pending and retries over time.
+
+The three always have the same colour and the same kind of line, here and in the moving picture. The colours are
+close to Okabe and Ito's, which most colour-blind people can tell apart; the lines differ in black and white as well.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from orderstream.lab.sampler import Sample, Sampler, summary
+
+WIDTH, HEIGHT = 10.8, 2.6  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is drawn in one panel: a column of the samples, what it is called and counts, and how its line looks."""
+
+    column: str
+    title: str
+    counts: str
+    colour: str
+    style: Any = "-"
+
+
+LINES = (
+    Line("throughput", "Throughput", "orders handled per second", "#0072B2"),
+    Line("pending", "Pending", "delivered, not yet acknowledged", "#D55E00", (0, (5, 1.5))),
+    Line("retries", "Retries", "handler runs failed per second", "#007A5A", (0, (1.2, 1.2))),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """A PNG and the sentence that says what it shows. As the last line of a cell it shows both."""
+
+    sentence: str
+    png: bytes = field(compare=False)
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": "<picture>"}
+        display(data, raw=True, metadata={"image/png": {"alt": self.sentence}})
+        print(self.sentence)
+
+
+def timeline(samples: Sampler | Sequence[Sample], sentence: str | None = None) -> Picture:
+    """
+    Draw throughput, pending and retries over time, side by side.
+
+    Args:
+        samples: A sampler, or samples of one.
+        sentence: What the picture shows; None says it in general terms.
+    """
+    taken = list(samples.samples if isinstance(samples, Sampler) else samples)
+    figure, axes = panels(LINES)
+    seconds = [sample.t_s for sample in taken]
+    for ax, line in zip(axes, LINES, strict=True):
+        values = column(taken, line)
+        ax.set_xlim(0, max([1.0, *seconds]))
+        ax.set_ylim(*limits(values))
+        ax.set_xlabel("seconds")
+        ax.plot(seconds, values, color=line.colour, linestyle=line.style, linewidth=2, drawstyle="steps-post")
+    return Picture(sentence or summary(taken), png(figure))
+
+
+def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:
+    """Make an empty figure with one titled panel for each line, calm and without pyplot: safe in any thread."""
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=100, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(1, len(lines), squeeze=False)[0])
+    for ax, line in zip(axes, lines, strict=True):
+        ax.set_title(line.title, loc="left", fontsize=11, color=line.colour, fontweight="bold")
+        ax.set_title(line.counts, loc="right", fontsize=8.5, color="#444444")
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=9)
+        ax.yaxis.get_major_locator().set_params(integer=True)
+    return figure, axes
+
+
+def column(samples: Sequence[Sample], line: Line) -> list[float]:
+    """Return the values of one line; where nothing is known, NaN leaves a gap."""
+    values = (getattr(sample, line.column) for sample in samples)
+    return [math.nan if value is None else value for value in values]
+
+
+def limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of the axis. The upper one is a power of two, so that it changes seldom."""
+    known = [value for value in values if not math.isnan(value)]
+    top = max(4, 2 ** math.ceil(math.log2(max([1, *known]) * 1.1)))
+    return -0.02 * top, top  # a line at 0 is seen whole
+
+
+def png(figure: Figure) -> bytes:
+    """Return the figure's bytes; the same figure gives the same bytes."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return encode(numpy.asarray(canvas.buffer_rgba()))
+
+
+def encode(pixels: numpy.ndarray) -> bytes:
+    """Return RGBA *pixels* as a PNG without a date or a program's name in it; quick, five times a second."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert("RGB").save(file, "png", compress_level=1)
+    return file.getvalue()

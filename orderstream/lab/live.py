@@ -1,0 +1,218 @@
+"""
+A picture that moves while the stream runs, and a small panel of sliders and buttons around it.
+
+The axes are drawn once and only the lines in each frame: a frame costs about 10 ms, a full drawing 130. Frames come
+from the sampler's thread, so the picture moves while a cell is busy. That thread only sets the value of a widget:
+printing from it would end up in whatever cell runs then.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import numpy
+
+from orderstream import connect
+from orderstream.lab import charts
+from orderstream.lab.processes import Process
+from orderstream.lab.processes import consumer as start_consumer
+from orderstream.lab.sampler import Sample, Sampler
+
+SECONDS = 30  # the right edge of the moving picture is now
+LABEL = {"description_width": "9em"}
+
+
+class LiveChart(widgets.Image):
+    """
+    Throughput, pending and retries of the last seconds, side by side.
+
+    Args:
+        seconds: How far back the picture reaches.
+    """
+
+    def __init__(self, seconds: int = SECONDS) -> None:
+        width = f"{charts.WIDTH * 100:.0f}px"
+        super().__init__(format="png", layout=widgets.Layout(width="100%", max_width=width, object_fit="contain"))
+        self.samples: deque[Sample] = deque(maxlen=2_000)
+        self._seconds = seconds
+        self._figure, self._axes = charts.panels(charts.LINES)
+        self._curves, self._numbers = [], []
+        for ax, line in zip(self._axes, charts.LINES, strict=True):
+            ax.set_xlim(-seconds, 0)
+            ax.set_xlabel("seconds ago")
+            ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
+            look = {"color": line.colour, "linestyle": line.style, "linewidth": 2, "drawstyle": "steps-post"}
+            self._curves += ax.plot([], [], animated=True, **look)
+            place = {"transform": ax.transAxes, "ha": "left", "va": "top", "fontsize": 15, "fontweight": "bold"}
+            self._numbers.append(ax.text(0.02, 0.96, "", animated=True, color=line.colour, **place))
+        self._limits: list[tuple[float, float]] = []
+        self._draw()
+
+    def push(self, sample: Sample) -> None:
+        """Draw one more sample. Called from the sampler's thread."""
+        self.samples.append(sample)
+        self._draw()
+
+    def __repr__(self) -> str:
+        return "LiveChart(throughput, pending, retries)"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """Besides the widget, a still picture for readers without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        return {**(data or {}), "text/plain": repr(self), "image/png": base64.b64encode(self.value).decode()}
+
+    def _draw(self) -> None:
+        now = self.samples[-1].t_s if self.samples else 0.0
+        shown = [sample for sample in self.samples if sample.t_s >= now - self._seconds - 1]
+        ago = [sample.t_s - now for sample in shown]
+        columns = [charts.column(shown, line) for line in charts.LINES]
+        canvas: Any = self._figure.canvas
+        limits = [charts.limits(values) for values in columns]
+        if limits != self._limits:  # the only full drawing
+            for ax, ends in zip(self._axes, limits, strict=True):
+                ax.set_ylim(*ends)
+            canvas.draw()
+            self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
+        canvas.restore_region(self._background)
+        for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
+            curve.set_data(ago, values)
+            number.set_text(f"{values[-1]:g}" if values else "")
+            ax.draw_artist(curve)
+            ax.draw_artist(number)
+        self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
+
+
+class Panel:
+    """
+    The moving picture of one producer and its consumers, with sliders and buttons that drive these processes.
+
+        producer = lab.processes.producer(rate_per_s=20)
+        consumers = [lab.processes.consumer("c1"), lab.processes.consumer("c2")]
+        panel = lab.live.Panel(producer, consumers)
+        panel                                               # the last line of a cell shows it
+        panel.until(lambda now: now.handled >= 100)         # in a later cell: wait for something to happen
+        panel.picture()                                     # what happened, as a still picture with its sentence
+
+    Args:
+        producer: Its rate gets a slider.
+        consumers: Each gets a "kill -9" button; failure rate and handler time get one slider for all of them.
+
+    Attributes:
+        sampler: Where the picture comes from.
+        chart: The picture.
+    """
+
+    def __init__(self, producer: Process, consumers: Sequence[Process]) -> None:
+        self.producer, self.consumers = producer, list(consumers)
+        self.chart = LiveChart()
+        self._message = widgets.Label()
+        self._kill_buttons = widgets.HBox([self._kill_button(consumer) for consumer in self.consumers])
+        self._add_button = widgets.Button(description="Add a consumer", icon="plus")
+        self._add_button.on_click(lambda _: self._say_if_wrong(self.add_consumer))
+        self._stop_button = widgets.Button(description="Stop all", icon="stop")
+        self._stop_button.on_click(lambda _: self._say_if_wrong(self.stop))
+        first = self.consumers[0].knobs if self.consumers else {"failure_rate": 0.0, "work_ms": 5.0}
+        self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], 0, 200, 5, "rate_per_s")
+        self.failure = self._slider("Failing runs, %", 100 * first["failure_rate"], 0, 100, 5, "failure_rate", 0.01)
+        self.work = self._slider("Handler time, ms", first["work_ms"], 0, 200, 5, "work_ms")
+        self._box = widgets.VBox(
+            [
+                self.chart,
+                widgets.HBox([self.rate, self.failure, self.work], layout=widgets.Layout(flex_flow="row wrap")),
+                widgets.HBox(
+                    [self._kill_buttons, self._add_button, self._stop_button],
+                    layout=widgets.Layout(flex_flow="row wrap"),
+                ),
+                self._message,
+            ]
+        )
+        self.sampler = Sampler(connect(), self.consumers, on_sample=self._show)
+
+    def __repr__(self) -> str:
+        return (
+            "Live panel: throughput, pending and retries; sliders for orders per second, failing runs and "
+            "handler time; buttons to kill, add and stop. It moves when the notebook runs."
+        )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = self._box._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        return {**(data or {}), "text/plain": repr(self)}
+
+    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> None:
+        """
+        Wait until *condition* holds for the newest sample. The picture moves meanwhile.
+
+        Raises:
+            TimeoutError: It did not within *timeout_s* seconds.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not (self.sampler.latest and condition(self.sampler.latest)):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the panel shows what did")
+            time.sleep(0.05)
+
+    def picture(self, sentence: str | None = None) -> charts.Picture:
+        """Return what the panel saw so far as a still picture, with a sentence that says what it shows."""
+        return charts.timeline(self.sampler, sentence)
+
+    def add_consumer(self) -> Process:
+        """Start one more consumer, set like the others."""
+        number = 1 + max([int(c.name[1:]) for c in self.consumers if c.name[1:].isdigit()], default=0)
+        new = start_consumer(f"c{number}", failure_rate=self.failure.value / 100, work_ms=self.work.value)
+        self.consumers.append(new)
+        self.sampler.watch(new)
+        self._kill_buttons.children = (*self._kill_buttons.children, self._kill_button(new))
+        return new
+
+    def stop(self) -> None:
+        """Stop the producer, the consumers and the picture. What was drawn last stays."""
+        for process in (self.producer, *self.consumers):
+            process.let_go()  # all at once: each may have an order in hand
+        for process in (self.producer, *self.consumers):
+            process.stop()
+        self.sampler.stop()
+        for widget in (self.rate, self.failure, self.work, self._add_button, *self._kill_buttons.children):
+            widget.disabled = True
+
+    def _slider(
+        self, label: str, value: float, low: float, high: float, step: float, knob: str, factor: float = 1
+    ) -> widgets.FloatSlider:
+        slider = widgets.FloatSlider(
+            value, min=low, max=high, step=step, description=label, readout_format="g", style=LABEL
+        )
+        processes = [self.producer] if knob in self.producer.knobs else self.consumers
+
+        def turned(change: dict[str, Any]) -> None:
+            for process in processes:
+                if process.alive:
+                    self._say_if_wrong(lambda process=process: process.set(**{knob: change["new"] * factor}))
+
+        slider.observe(turned, "value")
+        return slider
+
+    def _kill_button(self, consumer: Process) -> widgets.Button:
+        button = widgets.Button(description=f"kill -9 {consumer.name}", icon="bolt", button_style="danger")
+
+        def kill(_: widgets.Button) -> None:
+            self._say_if_wrong(consumer.kill)
+            button.disabled = True
+
+        button.on_click(kill)
+        return button
+
+    def _say_if_wrong(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - a button has nobody else to tell
+            self._message.value = f"{type(error).__name__}: {error}"
+
+    def _show(self, sample: Sample) -> None:
+        self.chart.push(sample)
+        self._message.value = f"Redis does not answer: {self.sampler.error}" if self.sampler.error else ""
