@@ -9,7 +9,6 @@ printing from it would end up in whatever cell runs then.
 from __future__ import annotations
 
 import base64
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,14 +16,14 @@ from typing import Any
 import ipywidgets as widgets
 import numpy
 
-from orderstream import connect
 from orderstream.lab import charts
 from orderstream.lab.processes import Process
 from orderstream.lab.processes import consumer as start_consumer
 from orderstream.lab.sampler import Sample, Sampler
 
 SECONDS = 30  # the right edge of the moving picture is now
-LABEL = {"description_width": "9em"}
+WHOLE_LABEL = {"description_width": "initial"}
+ROW = {"flex_flow": "row wrap"}
 
 
 class LiveChart(widgets.Image):
@@ -111,28 +110,29 @@ class Panel:
     def __init__(self, producer: Process, consumers: Sequence[Process]) -> None:
         self.producer, self.consumers = producer, list(consumers)
         self.chart = LiveChart()
-        self._message = widgets.Label()
+        self._problem, self._outage = widgets.HTML(), widgets.HTML()
         self._kill_buttons = widgets.HBox([self._kill_button(consumer) for consumer in self.consumers])
         self._add_button = widgets.Button(description="Add a consumer", icon="plus")
         self._add_button.on_click(lambda _: self._say_if_wrong(self.add_consumer))
         self._stop_button = widgets.Button(description="Stop all", icon="stop")
         self._stop_button.on_click(lambda _: self._say_if_wrong(self.stop))
-        first = self.consumers[0].knobs if self.consumers else {"failure_rate": 0.0, "work_ms": 5.0}
-        self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], 0, 200, 5, "rate_per_s")
-        self.failure = self._slider("Failing runs, %", 100 * first["failure_rate"], 0, 100, 5, "failure_rate", 0.01)
-        self.work = self._slider("Handler time, ms", first["work_ms"], 0, 200, 5, "work_ms")
+        first = self.consumers[0].knobs
+        self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], 200, "rate_per_s")
+        self.failure = self._slider("Failing runs, %", 100 * first["failure_rate"], 100, "failure_rate", 0.01)
+        self.work = self._slider("Handler time, ms", first["work_ms"], 200, "work_ms")
         self._box = widgets.VBox(
             [
                 self.chart,
-                widgets.HBox([self.rate, self.failure, self.work], layout=widgets.Layout(flex_flow="row wrap")),
+                widgets.HBox([self.rate, self.failure, self.work], layout=ROW),
                 widgets.HBox(
                     [self._kill_buttons, self._add_button, self._stop_button],
-                    layout=widgets.Layout(flex_flow="row wrap"),
+                    layout=ROW,
                 ),
-                self._message,
+                self._problem,
+                self._outage,
             ]
         )
-        self.sampler = Sampler(connect(), self.consumers, on_sample=self._show)
+        self.sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
 
     def __repr__(self) -> str:
         return (
@@ -152,11 +152,7 @@ class Panel:
         Raises:
             TimeoutError: It did not within *timeout_s* seconds.
         """
-        deadline = time.monotonic() + timeout_s
-        while not (self.sampler.latest and condition(self.sampler.latest)):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the panel shows what did")
-            time.sleep(0.05)
+        self.sampler.until(condition, timeout_s)
 
     def picture(self, sentence: str | None = None) -> charts.Picture:
         """Return what the panel saw so far as a still picture, with a sentence that says what it shows."""
@@ -165,7 +161,8 @@ class Panel:
     def add_consumer(self) -> Process:
         """Start one more consumer, set like the others."""
         number = 1 + max([int(c.name[1:]) for c in self.consumers if c.name[1:].isdigit()], default=0)
-        new = start_consumer(f"c{number}", failure_rate=self.failure.value / 100, work_ms=self.work.value)
+        knobs = {"failure_rate": self.failure.value / 100, "work_ms": self.work.value}
+        new = start_consumer(f"c{number}", **knobs, **self.consumers[0].settings)
         self.consumers.append(new)
         self.sampler.watch(new)
         self._kill_buttons.children = (*self._kill_buttons.children, self._kill_button(new))
@@ -181,18 +178,16 @@ class Panel:
         for widget in (self.rate, self.failure, self.work, self._add_button, *self._kill_buttons.children):
             widget.disabled = True
 
-    def _slider(
-        self, label: str, value: float, low: float, high: float, step: float, knob: str, factor: float = 1
-    ) -> widgets.FloatSlider:
-        slider = widgets.FloatSlider(
-            value, min=low, max=high, step=step, description=label, readout_format="g", style=LABEL
+    def _slider(self, label: str, value: float, high: int, knob: str, factor: float = 1) -> widgets.IntSlider:
+        slider = widgets.IntSlider(
+            round(value), 0, high, step=5, description=label, style=WHOLE_LABEL, layout={"width": "23em"}
         )
         processes = [self.producer] if knob in self.producer.knobs else self.consumers
 
         def turned(change: dict[str, Any]) -> None:
             for process in processes:
                 if process.alive:
-                    self._say_if_wrong(lambda process=process: process.set(**{knob: change["new"] * factor}))
+                    self._say_if_wrong(process.set, **{knob: change["new"] * factor})
 
         slider.observe(turned, "value")
         return slider
@@ -207,12 +202,12 @@ class Panel:
         button.on_click(kill)
         return button
 
-    def _say_if_wrong(self, action: Callable[[], object]) -> None:
+    def _say_if_wrong(self, action: Callable[..., object], **values: float) -> None:
         try:
-            action()
+            action(**values)
         except Exception as error:  # noqa: BLE001 - a button has nobody else to tell
-            self._message.value = f"{type(error).__name__}: {error}"
+            self._problem.value = f"{type(error).__name__}: {error}"
 
     def _show(self, sample: Sample) -> None:
         self.chart.push(sample)
-        self._message.value = f"Redis does not answer: {self.sampler.error}" if self.sampler.error else ""
+        self._outage.value = f"Redis does not answer: {self.sampler.error}" if self.sampler.error else ""

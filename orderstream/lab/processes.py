@@ -103,12 +103,13 @@ class Process(Child):
         role: ``"producer"`` or ``"consumer"``.
         name: Its name.
         knobs: What ``set`` may change, with the values of now.
+        settings: The settings it was given.
     """
 
     def __init__(
         self, role: str, name: str, knobs: dict[str, float], seed: int | None, settings: dict[str, Any]
     ) -> None:
-        self.role, self.name, self.knobs = role, name, _checked(role, knobs)
+        self.role, self.name, self.knobs, self.settings = role, name, _checked(role, knobs), settings
         environ = _environ({"block_ms": BLOCK_MS, **settings})
         if old := _workers.get((role, name)):
             old.stop()

@@ -9,6 +9,7 @@ themselves wrote down, which is exact and the same on every version.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from orderstream import OrderStream
+from orderstream import Settings, connect
 
 if TYPE_CHECKING:
     import pandas
@@ -61,12 +62,12 @@ class Sampler:
     """
     A thread that takes samples until it is stopped.
 
-        with Sampler(connect(), [c1, c2]) as sampler:
-            ...
+        with Sampler("orders", [c1, c2]) as sampler:
+            sampler.until(lambda now: now.handled >= 60)
         sampler.frame()
 
     Args:
-        stream: What to look at.
+        stream: Key of the stream to look at.
         workers: Worker processes whose handler runs are counted; ``watch`` adds one later.
         every_ms: Milliseconds between two samples.
         on_sample: Called with each new sample, in the sampler's thread. It must not print.
@@ -78,14 +79,14 @@ class Sampler:
 
     def __init__(
         self,
-        stream: OrderStream,
+        stream: str = "orders",
         workers: Iterable[Process] = (),
         every_ms: int = 200,
         on_sample: Callable[[Sample], None] | None = None,
     ) -> None:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self.error: Exception | None = None
-        self._stream = stream
+        self._stream = connect(Settings.from_env({**os.environ, "ORDERSTREAM_STREAM": stream}))
         self._every_s = every_ms / 1000
         self._on_sample = on_sample
         self._tallies = {"handled": _Tally(), "failed": _Tally()}
@@ -115,6 +116,20 @@ class Sampler:
     def watch(self, worker: Process) -> None:
         """Count the handler runs of *worker*, too, from now on."""
         self._workers.append((worker, len(worker.output())))
+
+    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> Sample:
+        """
+        Wait until *condition* holds for the newest sample, and return that one.
+
+        Raises:
+            TimeoutError: It did not within *timeout_s* seconds; the message holds the newest sample.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not (self.latest and condition(self.latest)):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the newest sample is {self.latest}")
+            time.sleep(0.02)
+        return self.latest
 
     def stop(self) -> None:
         """Take one last sample and end the thread."""
