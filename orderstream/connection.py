@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis import exceptions
@@ -28,6 +29,9 @@ from orderstream.errors import ConfigError
 Command = tuple[str | bytes | int, ...]
 
 REPLY_MARGIN_S = 5.0
+
+# What redis-py raises for an error reply. To it the last two are kinds of ConnectionError; the link is fine.
+_REFUSED = (redis.ResponseError, redis.AuthenticationError, exceptions.BusyLoadingError)
 
 
 class ReplyLost(redis.ConnectionError):
@@ -51,7 +55,10 @@ def open_client(settings: Settings) -> redis.Redis:
         ConfigError: The URL cannot be used.
     """
     try:
-        return redis.Redis.from_url(
+        url = urlsplit(settings.redis_url)
+        if "@" in url.path + url.query + url.fragment:
+            raise ValueError("a / ? or # in the password was taken for the end of the host")
+        client = redis.Redis.from_url(
             settings.redis_url,
             protocol=2,  # the same replies from every server version
             decode_responses=False,
@@ -59,8 +66,13 @@ def open_client(settings: Settings) -> redis.Redis:
             socket_timeout=settings.block_ms / 1000 + REPLY_MARGIN_S,
             socket_connect_timeout=REPLY_MARGIN_S,
         )
-    except ValueError as error:
-        raise ConfigError(f"the Redis URL cannot be used: {error}") from None
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and knows which options there are
+        return client
+    except (ValueError, TypeError):  # it may quote half a password
+        raise ConfigError(
+            "the Redis URL cannot be used; look at its port and options, and percent-encode / # ? @ in a password"
+        ) from None
 
 
 def check_client(client: redis.Redis, settings: Settings) -> None:
@@ -74,7 +86,8 @@ def check_client(client: redis.Redis, settings: Settings) -> None:
     if options.get("decode_responses"):
         raise ConfigError("this client decodes replies, one bad byte spoils a whole batch; use decode_responses=False")
     retry = options.get("retry")
-    if retry is not None and retry.get_retries() != 0:
+    retries = retry.get_retries() if retry else options.get("retry_on_timeout") or options.get("retry_on_error")
+    if retries:
         raise ConfigError("this client sends writes again when a reply is lost; use retry=Retry(NoBackoff(), 0)")
     timeout_s = options.get("socket_timeout", 5.0)
     if timeout_s is not None and timeout_s * 1000 <= settings.block_ms:
@@ -90,7 +103,7 @@ def exchange(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
 
     Returns:
         One raw reply for each command, in order. A command that Redis refused has its
-        ``redis.ResponseError`` there; the others ran all the same.
+        ``redis.RedisError`` there; the others ran all the same.
 
     Raises:
         ReplyLost: The commands went out, and the link broke before the last reply.
@@ -104,12 +117,10 @@ def exchange(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
             connection.send_packed_command(connection.pack_commands(commands))
             for _ in commands:
                 try:
-                    replies.append(connection.read_response())
-                except redis.ResponseError as refused:
+                    replies.append(connection.read_response(disconnect_on_error=False))
+                except _REFUSED as refused:
                     replies.append(refused)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
-            if trouble(error) is Trouble.FATAL or isinstance(error, exceptions.BusyLoadingError):
-                raise
             raise ReplyLost(error, replies) from error
         finally:
             if len(replies) < len(commands):
@@ -129,7 +140,8 @@ class Trouble(Enum):
 
 # Inside a script, 6.2 reports every error as a plain ResponseError that holds the code somewhere.
 _CODE = re.compile(
-    r"(?:^|[\s-])(NOPERM|NOAUTH|WRONGPASS|WRONGTYPE|NOGROUP|LOADING|READONLY|MASTERDOWN|MISCONF|OOM|UNBLOCKED)\b"
+    r"(?:^|[\s-])(NOPERM|NOAUTH|WRONGPASS|WRONGTYPE|NOGROUP|LOADING|READONLY|MASTERDOWN|MISCONF|OOM|UNBLOCKED|BUSY"
+    r"|NOREPLICAS|CLUSTERDOWN|TRYAGAIN)\b"
 )
 _MEANING = {"NOGROUP": Trouble.NO_GROUP} | dict.fromkeys(("NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"), Trouble.FATAL)
 
@@ -144,5 +156,6 @@ def trouble(error: Exception) -> Trouble:
         return Trouble.FATAL
     if isinstance(error, _OUTAGE):
         return Trouble.OUTAGE
-    code = _CODE.search(str(error))
+    # redis-py takes the code off the message of an error that has a class of its own.
+    code = _CODE.search(f"{getattr(error, 'status_code', None) or ''} {error}")
     return _MEANING.get(code[1], Trouble.OUTAGE) if code else Trouble.FATAL

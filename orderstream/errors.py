@@ -68,8 +68,8 @@ class Reject(OrderStreamError):
     """
 
     def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
+        self.reason = str(reason)  # people write ``raise Reject(error)``
+        super().__init__(self.reason)
 
 
 class Defer(OrderStreamError):
@@ -80,8 +80,8 @@ class Defer(OrderStreamError):
         delay_ms: Milliseconds to wait, at most the stream's ``claim_idle_ms``.
     """
 
-    def __init__(self, delay_ms: int) -> None:
+    def __init__(self, delay_ms: float) -> None:
         if delay_ms < 0:
             raise ValueError(f"delay_ms must be 0 or more, not {delay_ms}")
-        self.delay_ms = delay_ms
-        super().__init__(f"in {delay_ms} ms")
+        self.delay_ms = int(delay_ms)  # Redis refuses half ones
+        super().__init__(f"in {self.delay_ms} ms")

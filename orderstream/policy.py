@@ -89,6 +89,9 @@ class RetryPolicy:
 
 def describe(error: Exception) -> str:
     """Say in one line what went wrong: type and message, control characters escaped, at most 200 characters."""
-    text = error.reason if isinstance(error, Reject) else f"{type(error).__name__}: {error}"
+    try:
+        text = error.reason if isinstance(error, Reject) else f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - an error that cannot print itself must not stop the consumer
+        text = type(error).__name__
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return printable.encode("utf-8", "backslashreplace").decode()[:REASON_LENGTH]

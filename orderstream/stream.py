@@ -399,12 +399,13 @@ class OrderStream:
 
     def _run(self, script: _Script, call: Command, *, first: Command | None = None) -> Any:
         """Run *script*, loading it if Redis does not have it (yet, or any more); *first* goes ahead of it."""
-        reply = exchange(self.client, [first, call] if first else [call])[-1]
-        if isinstance(reply, redis.exceptions.NoScriptError):  # it did not run: this is no second time
-            reply = exchange(self.client, [("SCRIPT", "LOAD", script.source), call])[-1]
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        replies = exchange(self.client, [first, call] if first else [call])
+        if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run: this is no second time
+            replies[-1:] = exchange(self.client, [("SCRIPT", "LOAD", script.source), call])
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies[-1]
 
     def _ack(self, ids: Iterable[str]) -> Command:
         return ("XACK", self.settings.stream, self.settings.group, *ids)

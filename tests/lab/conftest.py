@@ -1,4 +1,4 @@
-"""What the tests of the lab share: a scratch folder by which every process of a test is known, and servers to be a guest on."""
+"""What the tests of the lab share: a folder that tells which processes a test started, and servers to be a guest on."""
 
 import signal
 import socket
@@ -20,11 +20,11 @@ class Scratch(type(Path())):
     """The folder for temporary files of one test, and of every process that the test starts."""
 
     def processes(self, but=()):
-        """Return the processes that work here: whoever inherited our environment, at any depth."""
+        """Return the processes that work here: by their environment, or by their folder as redis-server erases that."""
         found = []
         for process in psutil.process_iter():
             try:
-                mine = process.environ().get("TMPDIR") == str(self)
+                mine = process.environ().get("TMPDIR") == str(self) or process.cwd().startswith(str(self))
                 if mine and process.status() != psutil.STATUS_ZOMBIE and process.pid not in but:
                     found.append(process)
             except psutil.Error:  # it has just ended, or is not ours to look at
@@ -72,7 +72,8 @@ def guest_on(scratch, tmp_path, eventually):
             port = listener.getsockname()[1]
         folder = tmp_path / f"theirs-{port}"
         folder.mkdir()
-        command = [server.redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        address = ["--port", str(port), "--bind", "127.0.0.1"]
+        command = [server.redis_server(), *address, "--save", "", "--dir", str(folder)]
         with (folder / "log").open("wb") as log:
             started.append(subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=log))
 

@@ -1,7 +1,6 @@
 """Predictions are stored, judged, and look the same in a notebook for everybody."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -102,6 +101,7 @@ def test_the_choice_is_settled_once_the_result_is_known(lab_home):
     buttons.value = 1
     reveal("01.1", 3)
     assert buttons.disabled
+    assert "run this cell again" in prediction._status.value
 
 
 def test_an_answer_survives_a_new_kernel(lab_home):
@@ -129,6 +129,15 @@ def test_a_corrupt_file_costs_a_line_and_nothing_else(lab_home, capsys, content)
     assert stored(lab_home)["chosen"] == "3"
 
 
+def test_a_file_that_lost_its_id_is_mended(lab_home):
+    """Somebody edited it; the choice still counts."""
+    predict("01.1", QUESTION, OPTIONS).choose(0)
+    (lab_home / "predictions" / "01.1.json").write_text('{"chosen": "3"}')
+    predict("01.1", QUESTION, OPTIONS)
+    assert reveal("01.1", 3).verdict.startswith("✓")
+    assert (stored(lab_home)["id"], stored(lab_home)["right"]) == ("01.1", True)
+
+
 def test_a_home_that_cannot_be_written_keeps_the_answer_in_memory(lab_home):
     lab_home.write_text("a file where the folder should be")
     prediction = predict("01.1", QUESTION, OPTIONS).choose(3)
@@ -139,7 +148,7 @@ def test_a_home_that_cannot_be_written_keeps_the_answer_in_memory(lab_home):
 def test_no_draft_is_left_behind(lab_home):
     predict("01.1", QUESTION, OPTIONS).choose(3)
     reveal("01.1", 3)
-    assert os.listdir(lab_home / "predictions") == ["01.1.json"]
+    assert [path.name for path in (lab_home / "predictions").iterdir()] == ["01.1.json"]
 
 
 def test_an_unforeseen_result_says_what_to_do(lab_home):
@@ -194,6 +203,6 @@ def test_the_home_is_a_folder_of_the_user_unless_one_is_named(monkeypatch, tmp_p
 
 def test_a_worker_process_does_not_pay_for_widgets():
     """ipywidgets are imported when something is shown, not before."""
-    code = "import sys, orderstream.lab.predict, orderstream.lab.check, orderstream.lab.state; print('ipywidgets' in sys.modules)"
+    code = "import sys, orderstream.lab; print('ipywidgets' in sys.modules, 'pandas' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "False\n"
+    assert ran.stdout == "False False\n"

@@ -1,7 +1,6 @@
 """The tables of a stream say the same on every Redis version."""
 
 import re
-import sys
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -161,12 +160,3 @@ def test_the_html_sets_no_colour_of_its_own(orders):
 def test_fields_are_escaped(client):
     client.xadd("orders", {"note": "<b>&"}, id="1-0")
     assert "note=&lt;b&gt;&amp;" in state("orders", "entries", client=client)._repr_html_()
-
-
-def test_pandas_is_not_needed():
-    """A table of state is there at once: the first cell of a lesson shows one."""
-    import subprocess
-
-    code = "import sys, orderstream.lab.state; print('pandas' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "False\n"

@@ -115,7 +115,9 @@ def test_a_cell_that_needs_a_newer_redis_is_run_and_left_uncompared(project):
 def test_the_server_in_force_is_the_one_the_environment_names(project, redis_server):
     """REDIS_URL decides what is compared, as it decides where the notebook runs."""
     write(project, code("newer", "print(2)", printed("1\n"), tags=["redis>=99.0"]))
-    assert nbval(project / "notebooks", REDIS_URL=redis_server)[0] == "1 passed"
+    nowhere = {"ORDERSTREAM_REDIS_SERVER": "/missing/redis-server"}
+    assert nbval(project / "notebooks", REDIS_URL=redis_server, **nowhere)[0] == "1 passed"
+    assert "ERROR: which Redis would the notebooks use?" in nbval(project / "notebooks", **nowhere)[1]
 
 
 def test_two_workers_do_not_tear_a_notebook_apart(project):

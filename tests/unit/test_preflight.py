@@ -100,7 +100,8 @@ def test_the_version_is_read_from_a_real_executable(tmp_path):
     server.write_text("#!/bin/sh\necho something else\n")
     assert preflight.redis_version(str(server)) is None
     assert preflight.redis_version(str(tmp_path / "missing")) is None
-    assert preflight.redis_version(None) is None
+    server.write_text("#!/bin/sh\necho Redis server v=7.2.5\nexit 127\n")
+    assert preflight.redis_version(str(server)) is None, "a command that fails is not there"
 
 
 def test_it_runs_before_anything_is_installed(tmp_path):

@@ -1,0 +1,213 @@
+"""What the tests on a real Redis share: a server that may be killed, a link that may lose a reply, a consumer at work."""
+
+import contextlib
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import redis
+
+from orderstream import Producer, connect
+from orderstream.lab import server as lab_server
+
+
+class Server:
+    """A redis-server of the test's own, so that it may be killed and started again on the same port and data."""
+
+    def __init__(self, folder, *options):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.folder, self.options = folder, options
+        self.process = None
+
+    def start(self, *more, wait=True):
+        command = [lab_server.redis_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        where = ["--dir", str(self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *where, *self.options, *more], stdin=subprocess.DEVNULL, stdout=log
+            )
+        deadline = time.monotonic() + 10
+        with redis.Redis(port=self.port) as client:
+            while wait:
+                try:
+                    client.ping()
+                    return
+                except redis.ConnectionError:
+                    assert time.monotonic() < deadline, (self.folder / "log").read_text()
+                    time.sleep(0.02)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """A server that writes every change to disk before it answers, and may be killed."""
+    server = Server(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_stream(own_server, settings):
+    """This test's stream on ``own_server``."""
+    stream = connect(replace(settings, redis_url=own_server.url))
+    yield stream
+    stream.close()
+
+
+class Link:
+    """
+    A TCP proxy in front of Redis that can lose replies. It counts lines: an entry id is a reply of two.
+
+    Attributes:
+        port: Connect here instead.
+        connections: How often somebody did.
+    """
+
+    def __init__(self, host, port):
+        self._target = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._lines_left = None
+        self._open = []
+        self.port = self._listener.getsockname()[1]
+        self.connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose_replies(self, *, after_lines=0):
+        """Let so many lines of replies through, then drop what comes and cut the connection, once."""
+        self._lines_left = after_lines
+
+    def close(self):
+        for sock in (self._listener, *self._open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.connections += 1
+                server = socket.create_connection(self._target)
+                self._open += [client, server]
+                threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._reply, args=(server, client), daemon=True).start()
+
+    def _forward(self, client, server):
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _reply(self, server, client):
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                if self._lines_left is not None:
+                    lines = data.splitlines(keepends=True)
+                    if len(lines) > self._lines_left:
+                        client.sendall(b"".join(lines[: self._lines_left]))
+                        self._lines_left = None
+                        break
+                    self._lines_left -= len(lines)
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def link(client):
+    """A link to this session's Redis that can lose replies."""
+    options = client.connection_pool.connection_kwargs
+    link = Link(options["host"], options["port"])
+    yield link
+    link.close()
+
+
+@pytest.fixture
+def linked_stream(link, settings):
+    """This test's stream, reached through ``link``."""
+    stream = connect(replace(settings, redis_url=f"redis://127.0.0.1:{link.port}"))
+    yield stream
+    stream.close()
+
+
+@pytest.fixture
+def patient(settings):
+    """The same stream, but nothing becomes due by itself while the test looks."""
+    stream = connect(replace(settings, claim_idle_ms=30_000, backoff_ms=1_000))
+    yield stream
+    stream.close()
+
+
+@pytest.fixture
+def send(stream):
+    """Send orders, return their entry ids."""
+    return lambda *orders: Producer(stream).send_many(orders)
+
+
+@pytest.fixture
+def pending(client, settings):
+    """The group's pending entries: {id: (consumer, idle_ms, deliveries)}."""
+
+    def look():
+        rows = client.xpending_range(settings.stream, settings.group, "-", "+", 10_000)
+        return {
+            row["message_id"].decode(): (
+                row["consumer"].decode(), row["time_since_delivered"], row["times_delivered"]
+            )
+            for row in rows
+        }  # fmt: skip
+
+    return look
+
+
+@pytest.fixture
+def make_due(client, settings):
+    """Let entries look as if nobody had worked on them for a long time."""
+
+    def age(*ids, idle_ms=3_600_000):
+        for id in ids:
+            (row,) = client.xpending_range(settings.stream, settings.group, id, id, 1)
+            client.xclaim(
+                settings.stream, settings.group, row["consumer"], 0, [id], idle=idle_ms, justid=True
+            )  # fmt: skip
+
+    return age
+
+
+@pytest.fixture
+def running():
+    """``with running(consumer):`` its ``run()`` is at work in a thread; what it raises, the end of the block raises."""
+
+    @contextlib.contextmanager
+    def run(*consumers):
+        raised = []
+
+        def target(consumer):
+            try:
+                consumer.run()
+            except Exception as error:  # noqa: BLE001 - carried over to the test's thread
+                raised.append(error)
+
+        threads = [threading.Thread(target=target, args=(consumer,)) for consumer in consumers]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            for consumer in consumers:
+                consumer.stop()
+            for thread in threads:
+                thread.join(10)
+                assert not thread.is_alive(), "run() did not end after stop()"
+        if raised:
+            raise raised[0]
+
+    return run
