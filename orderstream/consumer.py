@@ -69,7 +69,7 @@ class Consumer:
         self._group_exists = False
         self._cursor, self._page = "-", SMALL_PAGE
         self._next_walk = 0.0  # when to look for suspects again
-        self._next_due = 0.0  # when the first entry seen so far becomes one
+        self._next_due = math.inf  # when the first entry seen so far becomes one
         self._pause_s = 0.0  # above 0 during an outage
 
     def __repr__(self) -> str:

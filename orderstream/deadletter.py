@@ -46,7 +46,7 @@ class DeadLetter:
         pairs = list(zip(fields[::2], fields[1::2], strict=True))
         cut = len(pairs) - len(METADATA)
         about = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in pairs[max(cut, 0) :]}
-        if tuple(about) != METADATA:
+        if tuple(about) != METADATA or not (about["dlq-deliveries"] + about["dlq-at"]).isdecimal():
             return cls(id, dict(pairs), "", 0, "", "", 0)
         _, group, source_id, deliveries, reason, at_ms = about.values()
         return cls(id, dict(pairs[:cut]), reason, int(deliveries), group, source_id, int(at_ms))

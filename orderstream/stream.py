@@ -318,14 +318,15 @@ class OrderStream:
         Source: https://redis.io/docs/latest/commands/xrange/
         """
         page = self._call("XRANGE", self.settings.dlq, start, "+", "COUNT", count)
-        return [(id.decode(), fields) for id, fields in page]
+        return [(id.decode(), fields) for id, fields in page or ()]  # COUNT 0 replies nil
 
     def redrive(self, id: str) -> str | None:
         """
         Put the dead letter *id* back into the stream as a new entry: its attempts start anew.
 
         Returns:
-            The new entry id; None if there is no such dead letter (any more).
+            The new entry id; None if there is no such dead letter (any more), or nothing in it to put back:
+            its entry had been deleted before.
 
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry).
         """
@@ -382,7 +383,7 @@ class OrderStream:
             oldest_undelivered_s=_age_s(ahead[0][0]) if ahead else None,
             oldest_pending_s=_age_s(oldest) if oldest else None,
             dead_lettered=dead_lettered,
-            consumers=tuple(ConsumerState(c[b"name"].decode(), c[b"pending"], c[b"idle"]) for c in states),
+            consumers=tuple(ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"]) for c in states),
         )
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from orderstream.lab.predict import predict, reveal
 from orderstream.lab.state import state
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_LATER = {"Sampler": "sampler", "charts": "charts", "live": "live", "processes": "processes"}
+_LATER = {"Sampler": "sampler", "charts": "charts", "live": "live", "processes": "processes", "readers": "readers"}
 
 __all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", *_LATER]
 

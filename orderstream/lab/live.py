@@ -9,12 +9,15 @@ printing from it would end up in whatever cell runs then.
 from __future__ import annotations
 
 import base64
+import html
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 import numpy
+import traitlets
 
 from orderstream.lab import charts
 from orderstream.lab.processes import Process
@@ -22,7 +25,6 @@ from orderstream.lab.processes import consumer as start_consumer
 from orderstream.lab.sampler import Sample, Sampler
 
 SECONDS = 30  # the right edge of the moving picture is now
-WHOLE_LABEL = {"description_width": "initial"}
 ROW = {"flex_flow": "row wrap"}
 
 
@@ -34,9 +36,13 @@ class LiveChart(widgets.Image):
         seconds: How far back the picture reaches.
     """
 
+    description = traitlets.Unicode("").tag(sync=True)  # without it, the front end fails over the tooltip
+
     def __init__(self, seconds: int = SECONDS) -> None:
         width = f"{charts.WIDTH * 100:.0f}px"
-        super().__init__(format="png", layout=widgets.Layout(width="100%", max_width=width, object_fit="contain"))
+        layout = {"width": "100%", "max_width": width, "object_fit": "contain"}
+        said = f"Throughput, pending and retries of the last {seconds} seconds"
+        super().__init__(format="png", layout=layout, tooltip=said)
         self.samples: deque[Sample] = deque(maxlen=2_000)
         self._seconds = seconds
         self._figure, self._axes = charts.panels(charts.LINES)
@@ -45,8 +51,7 @@ class LiveChart(widgets.Image):
             ax.set_xlim(-seconds, 0)
             ax.set_xlabel("seconds ago")
             ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
-            look = {"color": line.colour, "linestyle": line.style, "linewidth": 2, "drawstyle": "steps-post"}
-            self._curves += ax.plot([], [], animated=True, **look)
+            self._curves.append(charts.Curve(ax, line, animated=True))
             place = {"transform": ax.transAxes, "ha": "left", "va": "top", "fontsize": 15, "fontweight": "bold"}
             self._numbers.append(ax.text(0.02, 0.96, "", animated=True, color=line.colour, **place))
         self._limits: list[tuple[float, float]] = []
@@ -80,10 +85,10 @@ class LiveChart(widgets.Image):
             self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
         canvas.restore_region(self._background)
         for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
-            curve.set_data(ago, values)
-            number.set_text(f"{values[-1]:g}" if values else "")
-            ax.draw_artist(curve)
-            ax.draw_artist(number)
+            curve.show(ago, values)
+            number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:g}")
+            for artist in (*curve.artists, number):
+                ax.draw_artist(artist)
         self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
 
 
@@ -100,17 +105,22 @@ class Panel:
 
     Args:
         producer: Its rate gets a slider.
-        consumers: Each gets a "kill -9" button; failure rate and handler time get one slider for all of them.
+        consumers: At least one. Each gets a "kill -9" button; failure rate and handler time get one slider for all.
 
     Attributes:
         sampler: Where the picture comes from.
         chart: The picture.
     """
 
+    _shown: Panel | None = None
+
     def __init__(self, producer: Process, consumers: Sequence[Process]) -> None:
+        if Panel._shown:
+            Panel._shown.sampler.stop()  # its cell was run again
+        Panel._shown = self
         self.producer, self.consumers = producer, list(consumers)
         self.chart = LiveChart()
-        self._problem, self._outage = widgets.HTML(), widgets.HTML()
+        self._said, self._outage = widgets.HTML(), widgets.HTML()
         self._kill_buttons = widgets.HBox([self._kill_button(consumer) for consumer in self.consumers])
         self._add_button = widgets.Button(description="Add a consumer", icon="plus")
         self._add_button.on_click(lambda _: self._say_if_wrong(self.add_consumer))
@@ -120,18 +130,9 @@ class Panel:
         self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], 200, "rate_per_s")
         self.failure = self._slider("Failing runs, %", 100 * first["failure_rate"], 100, "failure_rate", 0.01)
         self.work = self._slider("Handler time, ms", first["work_ms"], 200, "work_ms")
-        self._box = widgets.VBox(
-            [
-                self.chart,
-                widgets.HBox([self.rate, self.failure, self.work], layout=ROW),
-                widgets.HBox(
-                    [self._kill_buttons, self._add_button, self._stop_button],
-                    layout=ROW,
-                ),
-                self._problem,
-                self._outage,
-            ]
-        )
+        sliders = widgets.VBox([self.rate, self.failure, self.work])
+        buttons = widgets.HBox([self._kill_buttons, self._add_button, self._stop_button], layout=ROW)
+        self._box = widgets.VBox([self.chart, sliders, buttons, self._said, self._outage])
         self.sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
 
     def __repr__(self) -> str:
@@ -147,7 +148,9 @@ class Panel:
 
     def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> None:
         """
-        Wait until *condition* holds for the newest sample. The picture moves meanwhile.
+        Wait until *condition* holds for the newest sample.
+
+        The picture moves meanwhile. What you do to a slider or a button has its effect when the cell has ended.
 
         Raises:
             TimeoutError: It did not within *timeout_s* seconds.
@@ -175,13 +178,15 @@ class Panel:
         for process in (self.producer, *self.consumers):
             process.stop()
         self.sampler.stop()
-        for widget in (self.rate, self.failure, self.work, self._add_button, *self._kill_buttons.children):
+        buttons = (*self._kill_buttons.children, self._add_button, self._stop_button)
+        for widget in (self.rate, self.failure, self.work, *buttons):
             widget.disabled = True
+        self._said.value = _alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
 
     def _slider(self, label: str, value: float, high: int, knob: str, factor: float = 1) -> widgets.IntSlider:
-        slider = widgets.IntSlider(
-            round(value), 0, high, step=5, description=label, style=WHOLE_LABEL, layout={"width": "23em"}
-        )
+        look = {"style": {"description_width": "11em"}, "layout": {"width": "100%", "max_width": "540px"}}
+        top = max(high, round(value))
+        slider = widgets.IntSlider(round(value), 0, top, step=5, description=label, tooltip=label, **look)
         processes = [self.producer] if knob in self.producer.knobs else self.consumers
 
         def turned(change: dict[str, Any]) -> None:
@@ -193,7 +198,8 @@ class Panel:
         return slider
 
     def _kill_button(self, consumer: Process) -> widgets.Button:
-        button = widgets.Button(description=f"kill -9 {consumer.name}", icon="bolt", button_style="danger")
+        look = {"icon": "bolt", "button_style": "danger", "layout": {"width": "auto"}}
+        button = widgets.Button(description=f"kill -9 {consumer.name}", **look)
 
         def kill(_: widgets.Button) -> None:
             self._say_if_wrong(consumer.kill)
@@ -206,8 +212,13 @@ class Panel:
         try:
             action(**values)
         except Exception as error:  # noqa: BLE001 - a button has nobody else to tell
-            self._problem.value = f"{type(error).__name__}: {error}"
+            self._said.value = _alert(f"{type(error).__name__}: {error}")
 
     def _show(self, sample: Sample) -> None:
+        self._outage.value = _alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else ""
         self.chart.push(sample)
-        self._outage.value = f"Redis does not answer: {self.sampler.error}" if self.sampler.error else ""
+
+
+def _alert(line: str) -> str:
+    """Return *line* as HTML that a screen reader speaks when it appears."""
+    return f'<span role="alert">{html.escape(line)}</span>'

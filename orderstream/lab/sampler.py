@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import redis
-
 from orderstream import Settings, connect
 
 if TYPE_CHECKING:
@@ -150,13 +148,14 @@ class Sampler:
             last = self._stopping.wait(self._every_s)
             self._look()
             if last:
+                self._stream.close()
                 return
 
     def _look(self) -> None:
-        self._count()
         try:
+            self._count()
             backlog, self.error = self._stream.backlog(), None
-        except (redis.RedisError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a thread has nobody to tell; the next look may be better
             backlog, self.error = None, error
         now = time.time()
         sample = Sample(
@@ -213,5 +212,6 @@ def summary(samples: Sequence[Sample]) -> str:
         return "Nothing was sampled yet."
     handled = "Orders were handled" if samples[-1].handled else "No order was handled"
     failed = "some handler runs failed" if samples[-1].failed else "no handler run failed"
-    left = "nothing was left pending" if samples[-1].pending == 0 else "some orders were left pending"
+    left = "Redis did not answer" if samples[-1].pending is None else "some orders were left pending"
+    left = "nothing was left pending" if samples[-1].pending == 0 else left
     return f"{handled}, {failed}, and at the end {left}."

@@ -3,7 +3,7 @@
 --
 -- KEYS  dead-letter stream, stream
 -- ARGV  id, number of metadata pairs
--- Returns the new entry id; nil if there is no such dead letter
+-- Returns the new entry id; nil if there is no such dead letter, or nothing in it
 local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
 if not entry then
   return false
@@ -16,6 +16,9 @@ if fields[#fields - metadata + 1] == 'dlq-stream' then          -- else another 
   if fields[1] == 'dlq-packed' and #fields == 2 then
     fields = cmsgpack.unpack(fields[2])
   end
+end
+if #fields == 0 then                                            -- deleted before it was dead-lettered
+  return false
 end
 local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XDEL', KEYS[1], ARGV[1])

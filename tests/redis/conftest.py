@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from orderstream import Producer, connect
 from orderstream.lab import server as lab_server
@@ -38,6 +40,7 @@ class Server:
                     client.ping()
                     return
                 except redis.ConnectionError:
+                    assert self.process.poll() is None, (self.folder / "log").read_text()
                     assert time.monotonic() < deadline, (self.folder / "log").read_text()
                     time.sleep(0.02)
 
@@ -53,6 +56,39 @@ def own_server(tmp_path):
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def loading(eventually):
+    """``with loading(own_server):`` it was killed, and reads its data from disk for two seconds."""
+
+    @contextlib.contextmanager
+    def load(server):
+        with redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as client:
+            for n in range(20):  # Redis looks up from its file every 2 MB
+                client.set(f"key-{n}", b"x" * 1_000_000)
+            client.config_set("rdbcompression", "no")
+            client.save()
+            server.kill()
+            server.start("--appendonly", "no", "--key-load-delay", "100000", wait=False)
+
+            def says_loading():
+                try:
+                    client.ping()
+                except redis.exceptions.BusyLoadingError:
+                    return True
+                except redis.ConnectionError:
+                    return False
+
+            def answers():
+                with contextlib.suppress(redis.ConnectionError):
+                    return client.ping()
+
+            eventually(says_loading)
+            yield
+            eventually(answers)
+
+    return load
 
 
 @pytest.fixture
@@ -180,6 +216,22 @@ def make_due(client, settings):
             )  # fmt: skip
 
     return age
+
+
+@pytest.fixture
+def guest(client, settings):
+    """Connect as a user with chosen permissions: ``guest("+@all", "-xack", keys=[...])``."""
+    name, opened = f"guest-{settings.stream}", []
+
+    def connect_as(*commands, keys=("*",)):
+        client.acl_setuser(name, enabled=True, passwords=["+pw"], commands=commands, keys=keys, reset=True)
+        opened.append(connect(replace(settings, redis_url=settings.redis_url.replace("://", f"://{name}:pw@"))))
+        return opened[-1]
+
+    yield connect_as
+    for stream in opened:
+        stream.close()
+    client.acl_deluser(name)
 
 
 @pytest.fixture

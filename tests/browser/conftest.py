@@ -1,0 +1,206 @@
+"""
+A real JupyterLab and a real browser, Chromium of this machine.
+
+ORDERSTREAM_SCREENSHOTS      the folder for screenshots; default: test-results/screenshots
+"""
+
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Error, expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+SCREENSHOTS = Path(os.environ.get("ORDERSTREAM_SCREENSHOTS", ROOT / "test-results" / "screenshots"))
+NEWS = "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+QUIET = "--disable-gpu --disable-background-networking --no-first-run --disable-component-update --disable-sync"
+WAIT_MS = 20_000  # two cores, and others use them too
+
+
+class JupyterLab:
+    """
+    A JupyterLab of our own, with no settings, workspaces or kernels of anybody else.
+
+    Attributes:
+        folder: Where its notebooks are.
+        scratch: TMPDIR of its kernels: their private Redis and their worker processes work there.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.folder, self.scratch = home / "notebooks", home / "scratch"
+        settings = home / "settings" / NEWS
+        for folder in (self.folder, self.scratch, settings.parent):
+            folder.mkdir(parents=True)
+        settings.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}))
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self._url, self._token = f"http://127.0.0.1:{port}", secrets.token_hex(16)
+        environ = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "REDIS_ADDR")}
+        environ |= {
+            "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+            "JUPYTER_DATA_DIR": str(home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+            "IPYTHONDIR": str(home / "ipython"),
+            "ORDERSTREAM_LAB_HOME": str(home / "lab"),
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(self.scratch),
+        }
+        options = [
+            "--no-browser",
+            "--allow-root",  # containers
+            "--ip=127.0.0.1",
+            f"--port={port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={self._token}",
+            f"--ServerApp.root_dir={self.folder}",
+            "--LabApp.expose_app_in_browser=True",  # to change the theme
+        ]
+        self._log = home / "jupyterlab.log"
+        with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "jupyterlab", *options]
+            self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._wait_until_it_answers()
+
+    def address(self, notebook: str) -> str:
+        return f"{self._url}/lab/tree/{notebook}?token={self._token}&reset"  # reset: no layout of the test before
+
+    def stop(self) -> None:
+        """SIGTERM: it shuts its kernels down."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"{self._url}/api/status?token={self._token}").close()
+                return
+            except urllib.error.URLError:
+                assert self._process.poll() is None, self._log.read_text()
+                assert time.monotonic() < deadline, self._log.read_text()
+                time.sleep(0.05)
+
+
+class Notebook:
+    """A notebook, open in the browser."""
+
+    def __init__(self, page, jupyterlab: JupyterLab, name: str) -> None:
+        self.page = page
+        page.goto(jupyterlab.address(name))
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
+        expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").first).to_be_visible()
+        self.wait_until_idle()  # only the status bar knows: the indicator says idle before there is a kernel
+        expect(page.locator(".jp-NotebookPanel .jp-Spinner")).to_have_count(0)
+
+    @property
+    def picture(self):
+        """The moving picture."""
+        return self.page.locator(".jp-OutputArea img.widget-image").first
+
+    def cell(self, number: int):
+        """The code cell of this number, 0 for the first."""
+        return self.page.locator(".jp-CodeCell").nth(number)
+
+    def run_all(self) -> None:
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.locator("[data-command='runmenu:run-all']").click()
+
+    def run_from(self, number: int) -> None:
+        """Run the code cell of this number, and move on to the next."""
+        self.cell(number).locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Shift+Enter")
+
+    def wait_until_idle(self, timeout_ms: int = WAIT_MS) -> None:
+        expect(self.page.locator("#jp-bottom-panel").get_by_text("| Idle")).to_be_visible(timeout=timeout_ms)
+
+    def wait_until_the_picture_moves(self) -> None:
+        before = self.picture.get_attribute("src")
+        expect(self.picture).not_to_have_attribute("src", before)
+
+    def set_theme(self, name: str) -> None:
+        """``JupyterLab Light`` or ``JupyterLab Dark``."""
+        change = "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})"
+        self.page.evaluate(change, name)
+        self.page.locator(f"body[data-jp-theme-name='{name}']").wait_for(state="attached")
+
+
+def pixels(screenshot: bytes) -> Image.Image:
+    """Return a screenshot as a picture."""
+    return Image.open(io.BytesIO(screenshot)).convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def jupyterlab(tmp_path_factory):
+    """One JupyterLab for all tests; each opens a notebook of its own."""
+    lab = JupyterLab(tmp_path_factory.mktemp("jupyterlab"))
+    yield lab
+    lab.stop()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, without a window."""
+    with sync_playwright() as playwright:
+        executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        assert executable, "the browser tests need Chromium: apt-get install chromium"
+        arguments = ["--headless", "--no-sandbox", *QUIET.split()]
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints():
+    """What the page wrote to the console as an error, or threw."""
+    return []
+
+
+@pytest.fixture
+def page(browser, complaints, request):
+    """A page as wide as a small laptop's. What it shows at the end is kept as a picture, also when the test fails."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    try:
+        page.screenshot(path=screenshot_path(request.node.name))
+    except Error:
+        complaints.append("no screenshot: the page is gone")
+    context.close()
+
+
+@pytest.fixture
+def open_notebook(page, jupyterlab):
+    """``open_notebook(path)``: copy this notebook into JupyterLab's folder and open it."""
+
+    def open_copy(path: Path) -> Notebook:
+        shutil.copy(path, jupyterlab.folder)
+        return Notebook(page, jupyterlab, path.name)
+
+    return open_copy
+
+
+def screenshot_path(name: str) -> Path:
+    """Where the screenshot of this name goes."""
+    return SCREENSHOTS / f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')}.png"

@@ -1,0 +1,193 @@
+"""The sampler: what it counts is exact, on every version, and no hiccup ends it."""
+
+import math
+import threading
+
+import pytest
+
+from orderstream import Producer, Settings, connect, random_orders
+from orderstream.lab import server
+from orderstream.lab.processes import consumer, producer
+from orderstream.lab.sampler import Sample, Sampler, summary
+
+pytestmark = pytest.mark.usefixtures("lesson")
+
+
+def send(count, stream="orders"):
+    """Send *count* orders to the lesson's server."""
+    made = random_orders()
+    way = connect(Settings.from_env({"REDIS_URL": server.current().url, "ORDERSTREAM_STREAM": stream}))
+    Producer(way).send_many(next(made) for _ in range(count))
+    way.close()
+
+
+# What it counts --------------------------------------------------------------------------------------------
+
+
+def test_every_handled_order_is_counted_once():
+    """By whichever of the two it was handled."""
+    with Sampler("orders", [consumer("c1", work_ms=1), consumer("c2", work_ms=1)]) as sampler:
+        send(60)
+        last = sampler.until(lambda now: now.handled >= 60 and now.pending == 0)
+    assert (60, 0, 60, 0) == (last.handled, last.failed, last.length, last.dead_lettered)
+
+
+def test_throughput_follows_the_producer_up_and_down():
+    """It is that of the last second, so a pause shows."""
+    worker = producer(rate_per_s=60)
+    with Sampler("orders", [consumer("c1", work_ms=1)]) as sampler:
+        sampler.until(lambda now: now.throughput >= 40)
+        worker.set(rate_per_s=0)
+        sampler.until(lambda now: now.throughput == 0)
+
+
+def test_every_failed_run_is_counted_and_what_was_put_aside():
+    """Three attempts for each of five orders; then nothing fails any more, and retries come to rest."""
+    with Sampler("orders", [consumer("c1", work_ms=0, failure_rate=1, backoff_ms=10)]) as sampler:
+        send(5)
+        last = sampler.until(lambda now: now.dead_lettered == 5 and now.failed == 15)
+        assert (0, 0) == (last.handled, last.pending)
+        sampler.until(lambda now: now.retries == 0)
+    assert max(sample.retries for sample in sampler.samples) > 0
+
+
+def test_what_a_killed_consumer_held_stays_pending():
+    """Redis tells, not the worker: it cannot any more."""
+    worker = consumer("c1", work_ms=60_000)
+    with Sampler("orders", [worker]) as sampler:
+        send(1)
+        sampler.until(lambda now: now.pending == 1)
+        worker.kill()
+    assert sampler.latest.pending == 1
+
+
+def test_lag_is_unknown_where_redis_does_not_know_it(lesson):
+    """Before 7.0, and then never a 0."""
+    lesson.xgroup_create("orders", "order_group", "0", mkstream=True)
+    send(3)
+    with Sampler() as sampler:
+        pass
+    known = server.version_of(lesson) >= (7, 0)
+    assert sampler.latest.lag == (3 if known else None)
+    assert math.isnan(sampler.frame()["lag"].iloc[-1]) is not known
+
+
+def test_a_worker_is_counted_from_the_moment_it_is_watched():
+    """Not what it did before, which another sampler may have seen."""
+    worker = consumer("c1", work_ms=0)
+    send(5)
+    with Sampler("orders", [worker]) as before:
+        send(5)
+        before.until(lambda now: now.handled >= 5 and now.pending == 0 and now.length == 10)
+    with Sampler() as after:
+        after.watch(worker)
+        send(3)
+        after.until(lambda now: now.handled >= 3 and now.length == 13)
+    assert after.latest.handled == 3
+
+
+def test_it_looks_at_the_stream_it_was_told():
+    """Lessons have several."""
+    send(2)
+    send(7, "shop")
+    with Sampler("shop") as sampler:
+        pass
+    assert sampler.latest.length == 7
+
+
+# What it hands out -----------------------------------------------------------------------------------------
+
+
+def test_the_frame_has_a_row_for_every_sample_by_time():
+    """Numbers all of them, so that pandas can calculate."""
+    with Sampler(every_ms=20) as sampler:
+        sampler.until(lambda now: now.t_s > 0.1)
+    frame = sampler.frame()
+    assert frame.index.name == "t_s"
+    assert frame.index.is_monotonic_increasing
+    assert list(frame.columns) == [
+        "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed"
+    ]  # fmt: skip
+    assert len(frame) == len(sampler.samples)
+    assert set(frame.dtypes.astype(str)) == {"float64"}
+
+
+def test_waiting_in_vain_ends_with_what_was_seen_last():
+    """The learner reads what is missing."""
+    with (
+        Sampler() as sampler,
+        pytest.raises(TimeoutError, match=r"did not happen within 0\.1 s; .*handled=0"),
+    ):
+        sampler.until(lambda now: now.handled > 0, timeout_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("handled", "failed", "pending", "sentence"),
+    [
+        (60, 0, 0, "Orders were handled, no handler run failed, and at the end nothing was left pending."),
+        (0, 3, 1, "No order was handled, some handler runs failed, and at the end some orders were left pending."),
+        (60, 0, None, "Orders were handled, no handler run failed, and at the end Redis did not answer."),
+    ],
+)
+def test_the_summary_holds_no_number_that_differs_between_two_runs(handled, failed, pending, sentence):
+    """nbval compares it."""
+    assert summary([Sample(9.0, 20.0, pending, 0.0, 60, None, 0, handled, failed)]) == sentence
+    assert summary([]) == "Nothing was sampled yet."
+
+
+# What goes wrong -------------------------------------------------------------------------------------------
+
+
+def test_a_hiccup_of_redis_leaves_a_gap_and_no_word(lesson, eventually, capfd):
+    """The last error is kept; the next good look forgets it."""
+    with Sampler(every_ms=20) as sampler:
+        sampler.until(lambda now: now.pending == 0)
+        lesson.client_kill_filter(_type="normal", skipme=True)
+        eventually(lambda: any(sample.pending is None for sample in sampler.samples))
+        sampler.until(lambda now: now.pending == 0)
+        assert sampler.error is None
+    assert sampler.frame()["pending"].isna().any()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stream_of_the_wrong_type_is_an_error_that_is_kept(lesson, eventually):
+    """Until somebody puts it right."""
+    with Sampler(every_ms=20) as sampler:
+        lesson.set("orders", "not a stream")
+        eventually(lambda: sampler.error)
+        assert "WRONGTYPE" in str(sampler.error)
+        lesson.delete("orders")
+        eventually(lambda: sampler.error is None)
+
+
+def test_a_broken_picture_does_not_end_the_measuring(eventually, capfd):
+    """Nor does it print into whatever cell runs."""
+
+    def broken(sample):
+        raise ValueError("no ink")
+
+    with Sampler(every_ms=20, on_sample=broken) as sampler:
+        eventually(lambda: len(sampler.samples) >= 3)
+        assert str(sampler.error) == "no ink"
+    assert capfd.readouterr() == ("", "")
+
+
+# How it ends -----------------------------------------------------------------------------------------------
+
+
+def test_the_last_sample_is_taken_when_it_is_stopped():
+    """So that a short experiment has its end."""
+    with Sampler(every_ms=60_000) as sampler:
+        send(4)
+    assert [sample.length for sample in sampler.samples] == [4]
+
+
+def test_no_thread_and_no_connection_is_left(lesson):
+    """Stopping twice is no error."""
+    connections = len(lesson.client_list())
+    with Sampler(every_ms=20) as sampler:
+        sampler.until(lambda now: now.length == 0)
+        assert len(lesson.client_list()) == connections + 1
+    sampler.stop()
+    assert "sampler" not in {thread.name for thread in threading.enumerate()}
+    assert len(lesson.client_list()) == connections

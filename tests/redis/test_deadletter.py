@@ -1,0 +1,191 @@
+"""Looking after what failed."""
+
+import threading
+from itertools import islice
+
+import pytest
+
+from orderstream import Consumer, DeadLetter, DeadLetterQueue, Order, Producer, Reject, random_orders
+from orderstream.stream import METADATA
+
+
+def refuse(order):
+    raise Reject("sold out")
+
+
+@pytest.fixture
+def queue(stream):
+    return DeadLetterQueue(stream)
+
+
+@pytest.fixture
+def bury(stream):
+    """Send so many orders and let them all be rejected."""
+
+    def bury(count):
+        orders = list(islice(random_orders(1), count))
+        Producer(stream).send_many(orders)
+        Consumer(stream, refuse).drain()
+        return orders
+
+    return bury
+
+
+def test_a_dead_letter_says_what_happened(queue, bury, settings, client):
+    (order,) = bury(1)
+    ((source_id, _),) = client.xrange(settings.stream)
+    ((dead_id, fields),) = client.xrange(settings.dlq)
+    assert queue.list() == [
+        DeadLetter(
+            id=dead_id.decode(),
+            fields=dict([order.to_fields()]),
+            reason="sold out",
+            deliveries=1,
+            group=settings.group,
+            source_id=source_id.decode(),
+            at_ms=int(fields[b"dlq-at"]),
+        )
+    ]
+
+
+def test_there_are_none_before_the_first(queue):
+    assert (queue.list(), list(queue), queue.redrive_all(), queue.purge()) == ([], [], 0, 0)
+
+
+def test_list_comes_in_pages_oldest_first(queue, bury):
+    bury(5)
+    everything = queue.list()
+    first = queue.list(2)
+    assert queue.list(2, start=f"({first[-1].id}") == everything[2:4]
+    assert queue.list(2, start=first[-1].id) == everything[1:3]
+    assert [first, queue.list(0)] == [everything[:2], []]
+    assert len(everything) == 5
+
+
+def test_iterating_goes_through_all_pages(queue, bury):
+    bury(250)
+    ids = [letter.id for letter in queue]
+    assert (len(ids), ids) == (250, sorted(set(ids), key=lambda id: [int(part) for part in id.split("-")]))
+
+
+def test_fields_named_like_our_metadata_are_told_from_it_by_their_place(queue, stream):
+    body = [item for name in METADATA for item in (name.encode(), b"mine")]
+    stream.add([body])
+    Consumer(stream, print).drain()
+    (letter,) = queue.list()
+    assert letter.fields == dict(zip(body[::2], body[1::2], strict=True))
+    assert (letter.reason, letter.deliveries) == ("DecodeError: no field named 'data'", 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {b"data": b'{"id":"a","item":"b","amount":1}'},
+        {b"\xff": b"\xfe"},
+        {name.encode(): b"not a number" for name in METADATA},
+        {b"x": b"y"} | {name.encode(): b"" for name in METADATA},
+        {name.encode(): b"1" for name in METADATA[:-1]},
+        {name.encode(): b"1" for name in reversed(METADATA)},
+    ],
+)
+def test_an_entry_of_another_program_is_listed_with_what_is_known(queue, client, settings, fields):
+    """One strange entry must not hide the others."""
+    id = client.xadd(settings.dlq, fields).decode()
+    assert queue.list() == [DeadLetter(id, fields, reason="", deliveries=0, group="", source_id="", at_ms=0)]
+
+
+def test_bytes_that_are_not_text_are_kept(queue, stream):
+    stream.add([[b"data", b"\xff\xfe"]])
+    Consumer(stream, print).drain()
+    (letter,) = queue.list()
+    assert letter.fields == {b"data": b"\xff\xfe"}
+    assert letter.reason.startswith("DecodeError: ")
+
+
+def test_a_redriven_order_has_its_id_and_all_its_attempts_again(queue, stream, bury):
+    (order,) = bury(1)
+    (letter,) = queue.list()
+    tries = []
+
+    def fail(order):
+        tries.append(order)
+        raise ValueError("still no")
+
+    assert len(queue.redrive(letter.id)) == 1
+    Consumer(stream, fail).drain()
+    assert tries == [order] * 3
+    assert [(again.deliveries, again.reason) for again in queue.list()] == [(3, "ValueError: still no")]
+
+
+def test_redrive_puts_back_only_what_it_was_asked_for(queue, bury, stream):
+    bury(3)
+    first, second, third = queue.list()
+    assert len(queue.redrive(first.id, third.id)) == 2
+    assert queue.list() == [second]
+    assert stream.backlog().length == 5
+
+
+def test_redrive_twice_is_harmless(queue, bury, stream):
+    bury(1)
+    (letter,) = queue.list()
+    assert len(queue.redrive(letter.id, letter.id)) == 1
+    assert queue.redrive(letter.id) == []
+    assert stream.backlog().length == 2
+
+
+def test_redrive_by_two_people_at_once_puts_back_each_order_once(queue, bury, stream):
+    bury(50)
+    ids = [letter.id for letter in queue.list()]
+    together, put_back = threading.Barrier(2), []
+
+    def person():
+        together.wait()
+        put_back.extend(queue.redrive(*ids))
+
+    people = [threading.Thread(target=person) for _ in range(2)]
+    for someone in people:
+        someone.start()
+    for someone in people:
+        someone.join()
+    assert len(set(put_back)) == len(put_back) == 50
+    assert stream.backlog().length == 100
+
+
+def test_redrive_all_puts_back_all_pages(queue, bury, stream):
+    orders = bury(150)
+    assert queue.redrive_all() == 150
+    handled = []
+    Consumer(stream, handled.append).drain()
+    assert handled == orders
+    assert queue.list() == []
+
+
+def test_redrive_all_does_not_run_after_orders_that_fail_again(queue, bury, stream, running, eventually):
+    """A consumer that rejects everything is faster than any redrive: it must end all the same."""
+    bury(150)
+    with running(Consumer(stream, refuse)):
+        assert queue.redrive_all() == 150
+        eventually(lambda: stream.backlog().done)
+    assert stream.backlog().dead_lettered == 150
+
+
+def test_redrive_all_is_not_stopped_by_a_letter_with_nothing_in_it(queue, stream, client, settings, bury):
+    """An order deleted from the stream before it was dead-lettered left only the metadata."""
+    (id,) = stream.add([Order("gone", "tea", 1).to_fields()])
+
+    def delete_and_refuse(order):
+        client.xdel(settings.stream, id)
+        raise Reject("sold out")
+
+    Consumer(stream, delete_and_refuse).drain()
+    bury(2)
+    assert queue.redrive_all() == 2
+    assert [letter.fields for letter in queue.list()] == [{}]
+
+
+def test_purge_deletes_what_it_was_asked_for(queue, bury, stream):
+    bury(3)
+    first, second, third = queue.list()
+    assert [queue.purge(first.id, third.id), queue.purge(first.id)] == [2, 0]
+    assert queue.list() == [second]
+    assert stream.backlog().length == 3
