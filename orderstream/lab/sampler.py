@@ -212,6 +212,6 @@ def summary(samples: Sequence[Sample]) -> str:
         return "Nothing was sampled yet."
     handled = "Orders were handled" if samples[-1].handled else "No order was handled"
     failed = "some handler runs failed" if samples[-1].failed else "no handler run failed"
-    left = "Redis did not answer" if samples[-1].pending is None else "some orders were left pending"
-    left = "nothing was left pending" if samples[-1].pending == 0 else left
-    return f"{handled}, {failed}, and at the end {left}."
+    left = {0: "nothing was left pending", None: "Redis did not answer"}
+    end = left.get(samples[-1].pending, "some orders were left pending")
+    return f"{handled}, {failed}, and at the end {end}."

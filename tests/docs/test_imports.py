@@ -16,6 +16,7 @@ LEVELS = [
     {"stream"},
     {"producer", "consumer", "deadletter"},
     {"__init__"},
+    {"terminal"},
     {"cli"},
     {"__main__"},
 ]

@@ -4,6 +4,7 @@ import math
 import threading
 
 import pytest
+import redis
 
 from orderstream import Producer, Settings, connect, random_orders
 from orderstream.lab import server
@@ -29,7 +30,7 @@ def test_every_handled_order_is_counted_once():
     with Sampler("orders", [consumer("c1", work_ms=1), consumer("c2", work_ms=1)]) as sampler:
         send(60)
         last = sampler.until(lambda now: now.handled >= 60 and now.pending == 0)
-    assert (60, 0, 60, 0) == (last.handled, last.failed, last.length, last.dead_lettered)
+    assert (last.handled, last.failed, last.length, last.dead_lettered) == (60, 0, 60, 0)
 
 
 def test_throughput_follows_the_producer_up_and_down():
@@ -46,7 +47,7 @@ def test_every_failed_run_is_counted_and_what_was_put_aside():
     with Sampler("orders", [consumer("c1", work_ms=0, failure_rate=1, backoff_ms=10)]) as sampler:
         send(5)
         last = sampler.until(lambda now: now.dead_lettered == 5 and now.failed == 15)
-        assert (0, 0) == (last.handled, last.pending)
+        assert (last.handled, last.pending) == (0, 0)
         sampler.until(lambda now: now.retries == 0)
     assert max(sample.retries for sample in sampler.samples) > 0
 
@@ -114,11 +115,9 @@ def test_the_frame_has_a_row_for_every_sample_by_time():
 
 def test_waiting_in_vain_ends_with_what_was_seen_last():
     """The learner reads what is missing."""
-    with (
-        Sampler() as sampler,
-        pytest.raises(TimeoutError, match=r"did not happen within 0\.1 s; .*handled=0"),
-    ):
-        sampler.until(lambda now: now.handled > 0, timeout_s=0.1)
+    seen = r"did not happen within 0\.2 s; the newest sample is .*handled=0"
+    with Sampler(every_ms=20) as sampler, pytest.raises(TimeoutError, match=seen):
+        sampler.until(lambda now: now.handled > 0, timeout_s=0.2)
 
 
 @pytest.mark.parametrize(
@@ -138,16 +137,19 @@ def test_the_summary_holds_no_number_that_differs_between_two_runs(handled, fail
 # What goes wrong -------------------------------------------------------------------------------------------
 
 
-def test_a_hiccup_of_redis_leaves_a_gap_and_no_word(lesson, eventually, capfd):
+def test_a_hiccup_of_redis_leaves_a_gap_and_no_word(lesson, eventually, capsys):
     """The last error is kept; the next good look forgets it."""
     with Sampler(every_ms=20) as sampler:
         sampler.until(lambda now: now.pending == 0)
+        lesson.config_set("maxclients", 1)  # that is ourselves
         lesson.client_kill_filter(_type="normal", skipme=True)
         eventually(lambda: any(sample.pending is None for sample in sampler.samples))
+        assert isinstance(sampler.error, redis.ConnectionError)
+        lesson.config_set("maxclients", 100)
         sampler.until(lambda now: now.pending == 0)
         assert sampler.error is None
     assert sampler.frame()["pending"].isna().any()
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_stream_of_the_wrong_type_is_an_error_that_is_kept(lesson, eventually):
@@ -160,7 +162,7 @@ def test_a_stream_of_the_wrong_type_is_an_error_that_is_kept(lesson, eventually)
         eventually(lambda: sampler.error is None)
 
 
-def test_a_broken_picture_does_not_end_the_measuring(eventually, capfd):
+def test_a_broken_picture_does_not_end_the_measuring(eventually, capsys):
     """Nor does it print into whatever cell runs."""
 
     def broken(sample):
@@ -169,7 +171,7 @@ def test_a_broken_picture_does_not_end_the_measuring(eventually, capfd):
     with Sampler(every_ms=20, on_sample=broken) as sampler:
         eventually(lambda: len(sampler.samples) >= 3)
         assert str(sampler.error) == "no ink"
-    assert capfd.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "")
 
 
 # How it ends -----------------------------------------------------------------------------------------------

@@ -1,0 +1,96 @@
+"""Pictures: they show the samples, the same samples give the same bytes, and they can be read without colours."""
+
+import io
+
+import numpy
+import pytest
+from PIL import Image
+
+from orderstream.lab import charts
+from orderstream.lab.charts import LINES, Picture, timeline
+from orderstream.lab.sampler import Sample
+
+
+def samples(count=50, throughput=20.0, pending=4, retries=3.0, **more):
+    """Ten seconds in which nothing changes."""
+    values = {"length": 100, "lag": None, "dead_lettered": 0, "handled": 100, "failed": 9, **more}
+    return [Sample(n / 5, throughput, pending, retries, **values) for n in range(count)]
+
+
+def panels_of(picture):
+    """The three panels: where in them it is not white."""
+    grey = numpy.asarray(Image.open(io.BytesIO(picture.png)).convert("L"))
+    return numpy.array_split(grey < 250, 3, axis=1)
+
+
+def drawn(taken, without):
+    """Where the three lines are: what is there now, and not in the empty picture *without*."""
+    return [now & ~empty for now, empty in zip(panels_of(timeline(taken)), panels_of(without), strict=True)]
+
+
+def test_the_same_samples_give_the_same_bytes():
+    """`make refresh` twice in a row changes nothing; no date and no program's name is in them."""
+    first, second = timeline(samples()), timeline(samples())
+    assert first.png == second.png
+    chunks = [name for name in (b"tEXt", b"iTXt", b"zTXt", b"tIME", b"eXIf") if name in first.png]
+    assert not chunks
+
+
+@pytest.mark.parametrize("column", ["throughput", "pending", "retries"])
+def test_each_of_the_three_is_drawn_in_its_own_panel(column):
+    """One value more or less changes that panel, and no other."""
+    before = timeline(samples())
+    after = timeline(samples()[:-20] + samples(**{column: 2})[-20:])
+    same = [bool((a == b).all()) for a, b in zip(panels_of(before), panels_of(after), strict=True)]
+    assert same == [line.column != column for line in LINES]
+
+
+def test_what_is_unknown_is_a_gap_and_not_a_zero():
+    """Redis did not answer for six seconds of ten."""
+    gap = samples()
+    gap[10:40] = samples(pending=None)[10:40]
+    nothing = timeline(samples(throughput=0, pending=None, retries=0))
+    whole, open_ = (drawn(taken, nothing)[1].any(axis=0).sum() for taken in (samples(), gap))
+    assert open_ == pytest.approx(0.4 * whole, rel=0.1)
+
+
+def test_the_lines_differ_without_colours():
+    """The same values are a line, an area and dots."""
+    alike = samples(throughput=3, pending=3, retries=3)
+    nothing = timeline(samples(throughput=0, pending=0, retries=0))
+    line, area, dots = (panel.sum() for panel in drawn(alike, nothing))
+    assert area > 10 * line
+    assert dots < 0.75 * line
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line.column)
+def test_titles_are_dark_enough_to_be_read(line):
+    """At least 4.5 to 1 against white, as WCAG asks for text."""
+    channels = (int(line.colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    assert 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05) >= 4.5
+
+
+def test_the_background_is_white_in_a_dark_theme_too():
+    """A see-through picture would have black axes on black."""
+    picture = Image.open(io.BytesIO(timeline(samples()).png))
+    assert "transparency" not in picture.info
+    assert picture.convert("RGBA").getpixel((1, picture.height - 1)) == pytest.approx((255, 255, 255, 255), abs=2)
+
+
+def test_a_picture_fits_beside_the_file_browser():
+    """1280 pixels are 1080 for the notebook at most."""
+    assert Image.open(io.BytesIO(timeline([]).png)).size == (1080, 260)
+
+
+def test_a_picture_is_its_sentence():
+    """What nbval compares, and what a screen reader reads."""
+    assert repr(timeline(samples(), "60 orders handled.")) == "60 orders handled."
+    assert repr(timeline(samples())).startswith("Orders were handled, some handler runs failed")
+    assert Picture("the same", b"one live run") == Picture("the same", b"another")
+
+
+def test_the_axis_seldom_changes():
+    """It is a power of two, with room above the line; each change costs a full drawing."""
+    assert [charts.limits([value])[1] for value in (0, 3, 4, 20, 28, 29, 30)] == [4, 4, 8, 32, 32, 32, 64]
+    assert charts.limits([float("nan")])[1] == 4
