@@ -204,7 +204,8 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
                     click.echo(f"{id}  {_line(order)}")
     click.echo(f"Sent {_pace(sent, began)}.", err=True)
     if unknown and not stop.is_set():
-        raise click.ClickException(f"nobody knows whether {unknown:,} more orders are in the stream")
+        more = f"{unknown:,} more orders are" if unknown > 1 else "1 more order is"
+        raise click.ClickException(f"nobody knows whether {more} in the stream")
 
 
 def _sizes(count: int | None, rate: float | None, batch: int, stop: threading.Event) -> Iterator[int]:

@@ -36,6 +36,8 @@ SMALL_PAGE, LARGE_PAGE = 16, 256  # a small page finds the next suspect quickly,
 READ_EVERY = 16  # while suspects wait, new entries are read on every 16th turn
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
+_random = random.Random()  # of our own: a handler's ``random.seed(7)`` must not make two names the same
+
 
 class Consumer:
     """
@@ -57,7 +59,7 @@ class Consumer:
         settings = stream.settings
         self.stream = stream
         self.handler = handler
-        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{random.randrange(16**6):06x}"
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.randrange(16**6):06x}"
         self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms)
         self._stopping = threading.Event()
         self._hand = _Hand(stream, self.name)
@@ -91,6 +93,7 @@ class Consumer:
             with suppress(redis.RedisError):  # pending is safe: others find out what cannot be said now
                 self._flush_acks()
                 self.stream.leave(self.name)
+            self._hand.drop(self._acks)  # no heartbeat for what nobody is working on
 
     def step(self) -> int:
         """
@@ -122,7 +125,7 @@ class Consumer:
         before, deadline = self._settled, time.monotonic() + timeout_s
         while not self._stopping.is_set():
             settled, late = self.step(), time.monotonic() > deadline
-            if late or not settled:
+            if late or not (settled or self._pause_s):
                 left = self.stream.backlog()
                 if left.done:
                     break
@@ -171,7 +174,7 @@ class Consumer:
                 self._hand.take([found.entry])
         elif found.cursor == "-":
             settings = self.stream.settings
-            rest_s = min(settings.block_ms, settings.claim_idle_ms / 4) / 1000 * random.uniform(0.75, 1)
+            rest_s = min(settings.block_ms, settings.claim_idle_ms / 4) / 1000 * _random.uniform(0.75, 1)
             self._next_walk = min(now + rest_s, self._next_due)
             self._next_due, self._page = math.inf, SMALL_PAGE
         else:
@@ -234,7 +237,7 @@ class Consumer:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises
             return error
         except BaseException:  # Ctrl-C: nobody works on this entry any more, so no heartbeat may say so
-            self._hand.drop([entry])
+            self._hand.drop([entry, *self._acks])
             raise
         return None
 
@@ -282,6 +285,7 @@ class Consumer:
         except redis.RedisError as error:
             match trouble(error):
                 case Trouble.FATAL:
+                    self._hand.drop(self._acks)
                     raise
                 case Trouble.NO_GROUP:
                     log.warning("the stream or its group was deleted; creating it again, from the first entry")
@@ -290,7 +294,7 @@ class Consumer:
                     if not self._pause_s:
                         log.warning("Redis does not answer (%s); waiting for it", type(error).__name__)
                     self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-                    self._stopping.wait(self._pause_s * random.uniform(0.5, 1))
+                    self._stopping.wait(self._pause_s * _random.uniform(0.5, 1))
         else:
             if self._pause_s:
                 log.warning("Redis answers again")

@@ -17,7 +17,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -79,6 +82,15 @@ class JupyterLab:
     def address(self, notebook: str) -> str:
         return f"{self._url}/lab/tree/{notebook}?token={self._token}&reset"  # reset: no layout of the test before
 
+    def shut_kernels_down(self) -> None:
+        """End every kernel, and wait until what these had started is gone: its folder is then gone, too."""
+        for kernel in self._ask("GET", "kernels"):
+            self._ask("DELETE", f"kernels/{kernel['id']}")
+        deadline = time.monotonic() + 10
+        while left := list(self.scratch.glob("orderstream-*")):
+            assert time.monotonic() < deadline, f"left behind: {left}"
+            time.sleep(0.05)
+
     def stop(self) -> None:
         """SIGTERM: it shuts its kernels down."""
         self._process.send_signal(signal.SIGTERM)
@@ -92,12 +104,18 @@ class JupyterLab:
         deadline = time.monotonic() + 60
         while True:
             try:
-                urllib.request.urlopen(f"{self._url}/api/status?token={self._token}").close()
+                self._ask("GET", "status")
                 return
             except urllib.error.URLError:
                 assert self._process.poll() is None, self._log.read_text()
                 assert time.monotonic() < deadline, self._log.read_text()
                 time.sleep(0.05)
+
+    def _ask(self, method: str, what: str) -> Any:
+        headers = {"Authorization": f"token {self._token}"}
+        request = urllib.request.Request(f"{self._url}/api/{what}", headers=headers, method=method)
+        with urllib.request.urlopen(request) as reply:
+            return json.loads(reply.read() or "null")
 
 
 class Notebook:
@@ -124,28 +142,43 @@ class Notebook:
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.locator("[data-command='runmenu:run-all']").click()
 
-    def run_from(self, number: int) -> None:
-        """Run the code cell of this number, and move on to the next."""
+    def run(self, number: int) -> None:
+        """Run the code cell of this number."""
         self.cell(number).locator(".jp-InputArea-editor").click()
-        self.page.keyboard.press("Shift+Enter")
+        self.page.keyboard.press("Control+Enter")
+
+    def wait_for_text(self, number: int, text: str) -> None:
+        """Wait until the output of the code cell of this number has this text."""
+        expect(self.cell(number).locator(".jp-OutputArea")).to_contain_text(text)
+
+    def wait_until(self, condition: Callable[[], object], timeout_s: float = WAIT_MS / 1000) -> None:
+        """Wait until *condition* holds; the page goes on meanwhile."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
+            self.page.wait_for_timeout(50)
+
+    def wait_until_all_is_run(self) -> None:
+        """Wait until no cell is waiting or busy any more."""
+        expect(self.page.locator(".jp-InputPrompt", has_text="[*]:")).to_have_count(0, timeout=60_000)
+        self.wait_until_idle()
 
     def wait_until_idle(self, timeout_ms: int = WAIT_MS) -> None:
         expect(self.page.locator("#jp-bottom-panel").get_by_text("| Idle")).to_be_visible(timeout=timeout_ms)
 
+    def photograph(self) -> Image.Image:
+        """Return the moving picture as the learner sees it right now."""
+        return Image.open(io.BytesIO(self.picture.screenshot())).convert("RGB")
+
     def wait_until_the_picture_moves(self) -> None:
         before = self.picture.get_attribute("src")
-        expect(self.picture).not_to_have_attribute("src", before)
+        expect(self.picture).not_to_have_attribute("src", before or "")
 
     def set_theme(self, name: str) -> None:
         """``JupyterLab Light`` or ``JupyterLab Dark``."""
         change = "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})"
         self.page.evaluate(change, name)
         self.page.locator(f"body[data-jp-theme-name='{name}']").wait_for(state="attached")
-
-
-def pixels(screenshot: bytes) -> Image.Image:
-    """Return a screenshot as a picture."""
-    return Image.open(io.BytesIO(screenshot)).convert("RGB")
 
 
 @pytest.fixture(scope="session")
@@ -183,22 +216,30 @@ def page(browser, complaints, request):
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
-    try:
+    with suppress(Error):  # the test may have failed because the page is gone
         page.screenshot(path=screenshot_path(request.node.name))
-    except Error:
-        complaints.append("no screenshot: the page is gone")
     context.close()
 
 
 @pytest.fixture
-def open_notebook(page, jupyterlab):
-    """``open_notebook(path)``: copy this notebook into JupyterLab's folder and open it."""
+def save_screenshot(page):
+    """``save_screenshot(name)``: keep what the page shows now."""
+    return lambda name: page.screenshot(path=screenshot_path(name))
+
+
+@pytest.fixture
+def open_notebook(page, jupyterlab, request):
+    """``open_notebook(path)``: open a copy of this notebook; afterwards nothing of its kernel may be left."""
+
+    folder = jupyterlab.folder / screenshot_path(request.node.name).stem
+    folder.mkdir()
 
     def open_copy(path: Path) -> Notebook:
-        shutil.copy(path, jupyterlab.folder)
-        return Notebook(page, jupyterlab, path.name)
+        shutil.copy(path, folder)
+        return Notebook(page, jupyterlab, f"{folder.name}/{path.name}")
 
-    return open_copy
+    yield open_copy
+    jupyterlab.shut_kernels_down()
 
 
 def screenshot_path(name: str) -> Path:

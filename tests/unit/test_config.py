@@ -70,7 +70,9 @@ def test_the_url_has_one_name_only():
     assert Settings.from_env({"ORDERSTREAM_REDIS_URL": "redis://elsewhere"}) == Settings()
 
 
-@pytest.mark.parametrize("addr", [f"user:{SECRET}@host:1", f"redis://:{SECRET}@host", "a b", "host:port", "a:1:2", ":1"])
+@pytest.mark.parametrize(
+    "addr", [f"user:{SECRET}@host:1", f"redis://:{SECRET}@host", "a b", "host:port", "a:1:2", ":1"]
+)
 def test_an_address_that_is_none_is_refused_and_not_repeated(addr):
     with pytest.raises(ConfigError, match="REDIS_ADDR must be host:port") as caught:
         Settings.from_env({"REDIS_ADDR": addr})

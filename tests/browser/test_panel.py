@@ -1,0 +1,80 @@
+"""The panel in JupyterLab: drawn, moving, driven by keyboard and mouse, in a light and in a dark theme."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+PANEL = """\
+from orderstream import lab
+
+lab.start("00")
+lab.fresh("orders", "orders-dlq")
+timers = {"claim_idle_ms": 1_000, "backoff_ms": 100}
+consumers = [lab.processes.consumer(name, **timers) for name in ("c1", "c2")]
+panel = lab.live.Panel(lab.processes.producer(rate_per_s=20), consumers)
+panel
+"""
+STILL = 'panel.until(lambda now: now.handled >= 20)\npanel.picture("Orders were handled.")'
+FASTER = 'panel.until(lambda now: now.throughput >= 35)\nprint("faster:", panel.producer.knobs)'
+RESCUED = """\
+panel.rate.value = 0
+panel.until(lambda now: now.pending == 0)
+print(consumers)
+"""
+
+
+@pytest.fixture
+def notebook(open_notebook, tmp_path):
+    """A small notebook with a panel and what one does with it; run up to the still picture."""
+    book = new_notebook(cells=[new_code_cell(source) for source in (PANEL, STILL, FASTER, RESCUED)])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    nbformat.write(book, tmp_path / "panel.ipynb")
+    notebook = open_notebook(tmp_path / "panel.ipynb")
+    for number in (0, 1):
+        notebook.run(number)
+    notebook.wait_until_the_picture_moves()
+    notebook.wait_until_idle()
+    return notebook
+
+
+def test_a_slider_turned_by_keyboard_changes_what_the_producer_does(notebook, complaints):
+    """Each press of the arrow is five orders a second."""
+    slider = notebook.cell(0).get_by_role("slider").first
+    slider.focus()
+    for _ in range(5):
+        notebook.page.keyboard.press("ArrowRight")
+    assert slider.get_attribute("aria-valuenow") == "45.0"
+    notebook.run(2)
+    notebook.wait_for_text(2, "faster: {'rate_per_s': 45}")
+    assert not complaints
+
+
+def test_a_consumer_is_killed_with_its_button_and_the_other_finishes(notebook, complaints):
+    """By keyboard as well: Tab leads there, Enter presses."""
+    kill = notebook.cell(0).get_by_role("button", name="kill -9 c1")
+    kill.focus()
+    notebook.page.keyboard.press("Enter")
+    notebook.wait_until(kill.is_disabled)
+    notebook.run(3)
+    notebook.wait_for_text(3, "[<consumer c1, killed>, <consumer c2, running>]")
+    assert not complaints
+
+
+def test_stop_all_stops_and_says_so(notebook, complaints):
+    """In words that a screen reader speaks."""
+    notebook.cell(0).get_by_role("button", name="Stop all").click()
+    alert = notebook.cell(0).get_by_role("alert")
+    alert.wait_for()
+    assert alert.inner_text().startswith("Stopped.")
+    assert not complaints
+
+
+def test_it_can_be_read_in_a_dark_theme(notebook, save_screenshot, complaints):
+    """The picture brings its own white; beside it nothing is black on black."""
+    notebook.set_theme("JupyterLab Dark")
+    notebook.wait_until_the_picture_moves()
+    save_screenshot("panel, dark")
+    corner = notebook.photograph().getpixel((4, 4))
+    assert min(corner) >= 250
+    assert notebook.picture.get_attribute("title") == "Throughput, pending and retries of the last 30 seconds"
+    assert not complaints

@@ -1,0 +1,235 @@
+"""The panel: its picture moves with the stream, sliders and buttons drive real processes, nothing of it survives."""
+
+import io
+import threading
+import time
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
+
+from orderstream.lab.live import LiveChart, Panel
+from orderstream.lab.processes import consumer, producer
+from orderstream.lab.sampler import Sample
+
+
+@pytest.fixture
+def panel(lesson):
+    """One producer, two consumers and their panel."""
+    timers = {"claim_idle_ms": 400, "backoff_ms": 20}
+    shown = Panel(producer(rate_per_s=20), [consumer(name, work_ms=1, **timers) for name in ("c1", "c2")])
+    yield shown
+    shown.stop()
+
+
+def said(panel):
+    """The lines under the buttons."""
+    return [widget.value for widget in panel._box.children[-2:] if widget.value]
+
+
+def button(panel, label):
+    """The button of this label, as the learner sees it."""
+    *kills, add, stop = [*panel._box.children[2].children[0].children, *panel._box.children[2].children[1:]]
+    [found] = [button for button in (*kills, add, stop) if button.description == label]
+    return found
+
+
+# The picture -----------------------------------------------------------------------------------------------
+
+
+def samples(count, step=0.2):
+    return [Sample(n * step, 10.0 + n % 3, n % 4, 1.0, 100, None, 0, n, 0) for n in range(count)]
+
+
+def test_the_picture_changes_with_each_sample_and_is_the_same_for_the_same():
+    """It is drawn from what was pushed and from nothing else."""
+    pictures = []
+    for _ in range(2):
+        chart = LiveChart()
+        pictures.append([chart.value])
+        for sample in samples(8):
+            chart.push(sample)
+            pictures[-1].append(chart.value)
+    assert len(set(pictures[0])) == 9
+    assert pictures[0] == pictures[1]
+
+
+def test_a_frame_draws_the_lines_and_not_the_axes():
+    """Under a tenth of a core at five frames a second; drawing it all takes ten times as long."""
+    chart = LiveChart()
+    for sample in samples(200):
+        chart.push(sample)
+    began = time.process_time()
+    for sample in samples(250)[200:]:
+        chart.push(sample)
+    assert (time.process_time() - began) / 50 < 0.04
+
+
+def test_a_reader_without_a_kernel_sees_the_last_picture(lesson):
+    """On GitHub, say."""
+    chart = LiveChart()
+    bundle = chart._repr_mimebundle_()
+    assert bundle["text/plain"] == "LiveChart(throughput, pending, retries)"
+    assert "image/png" in bundle
+
+
+def test_the_picture_moves_while_the_stream_does(panel, eventually):
+    """And while the main thread is busy."""
+    seen = set()
+
+    def several():
+        seen.add(panel.chart.value)
+        return len(seen) >= 5
+
+    eventually(several)
+    panel.until(lambda now: now.throughput >= 10)
+    assert Image.open(io.BytesIO(panel.chart.value)).size == (1080, 260)
+    assert panel.picture().png != panel.chart.value
+
+
+# Sliders and buttons ---------------------------------------------------------------------------------------
+
+
+def test_sliders_begin_where_the_processes_are(panel):
+    """Percent and milliseconds, as the label says."""
+    assert [panel.rate.value, panel.failure.value, panel.work.value] == [20, 0, 1]
+    assert [slider.description for slider in (panel.rate, panel.failure, panel.work)] == [
+        "Orders per second",
+        "Failing runs, %",
+        "Handler time, ms",
+    ]
+
+
+def test_the_rate_slider_drives_the_producer(panel):
+    """More orders come, and more are handled."""
+    panel.rate.value = 100
+    panel.until(lambda now: now.throughput >= 60)
+    assert panel.producer.knobs["rate_per_s"] == 100
+
+
+def test_the_failure_slider_makes_retries(panel):
+    """Until it is set back; then the picture calms down."""
+    panel.failure.value = 100
+    panel.until(lambda now: now.retries >= 10)
+    panel.failure.value = 0
+    panel.until(lambda now: now.retries == 0)
+    assert [worker.knobs["failure_rate"] for worker in panel.consumers] == [0, 0]
+
+
+def test_a_slow_handler_is_a_limit(panel):
+    """Two consumers at 100 ms do 20 orders a second, whatever comes."""
+    panel.work.value = 100
+    panel.rate.value = 200
+    panel.until(lambda now: now.pending and now.length > 200)
+    assert panel.sampler.latest.throughput <= 25
+
+
+def test_a_killed_consumer_s_orders_are_handled_by_the_other(panel):
+    """Its button can be pressed once."""
+    kill = button(panel, "kill -9 c1")
+    panel.rate.value = 0
+    panel.work.value = 200
+    panel.rate.value = 40
+    panel.until(lambda now: now.pending >= 2)
+    kill.click()
+    assert repr(panel.consumers[0]) == "<consumer c1, killed>"
+    assert kill.disabled
+    panel.rate.value = 0
+    panel.work.value = 1
+    panel.until(lambda now: now.pending == 0 and now.lag in (0, None))
+    assert panel.consumers[1].alive
+
+
+def test_another_consumer_is_set_like_the_others_and_counted(panel, eventually):
+    """Its orders, its knobs and its settings."""
+    for worker in panel.consumers:
+        worker.kill()
+    panel.work.value = 5
+    button(panel, "Add a consumer").click()
+    new = panel.consumers[-1]
+    assert repr(new) == "<consumer c3, running>"
+    assert (new.knobs, new.settings["claim_idle_ms"]) == ({"failure_rate": 0, "work_ms": 5}, 400)
+    before = panel.sampler.latest.handled
+    panel.until(lambda now: now.handled >= before + 10)
+    panel.work.value = 10
+    assert new.knobs["work_ms"] == 10
+    button(panel, "kill -9 c3").click()
+    assert not new.alive
+
+
+# What goes wrong is one line in the panel ------------------------------------------------------------------
+
+
+def test_a_gap_is_explained_while_it_lasts(panel, lesson, eventually):
+    """By the error itself."""
+    panel.rate.value = 0
+    lesson.set("orders", "not a stream")
+    eventually(lambda: any("The picture has a gap: WRONGTYPE" in line for line in said(panel)))
+    lesson.delete("orders")
+    eventually(lambda: not said(panel))
+
+
+def test_a_button_that_cannot_do_its_work_says_so(panel, lesson, capsys):
+    """In the panel, as text and not as HTML, and aloud for a screen reader; nowhere else."""
+    panel.consumers[0].settings["stream"] = "<other>"
+    lesson.set("<other>", "not a stream")
+    button(panel, "Add a consumer").click()
+    [line] = [line for line in said(panel) if "did not start" in line]
+    assert line.startswith('<span role="alert">ProcessError: consumer c3 did not start')
+    assert "\n" not in line
+    assert capsys.readouterr() == ("", "")
+
+
+# How it ends -----------------------------------------------------------------------------------------------
+
+
+def test_stop_ends_processes_and_thread_and_leaves_the_picture(panel, scratch):
+    """The line says how to go on."""
+    button(panel, "Stop all").click()
+    assert not any(process.alive for process in (panel.producer, *panel.consumers))
+    assert "sampler" not in {thread.name for thread in threading.enumerate()}
+    assert panel.rate.disabled
+    assert bytes(panel.chart.value).startswith(b"\x89PNG")
+    assert ["Stopped" in line for line in said(panel)] == [True]
+
+
+def test_a_cell_that_is_run_again_leaves_no_second_picture_drawing(panel):
+    """The processes go on: the new panel shows them."""
+    again = Panel(panel.producer, panel.consumers)
+    assert [thread.name for thread in threading.enumerate()].count("sampler") == 1
+    again.until(lambda now: now.handled > 0)
+    again.sampler.stop()
+
+
+LESSON = """
+from orderstream import lab
+lab.start("00")
+lab.fresh("orders", "orders-dlq")
+team = [lab.processes.consumer(name) for name in ("c1", "c2")]
+panel = lab.live.Panel(lab.processes.producer(rate_per_s=50), team)
+panel
+"""
+WAIT = """
+panel.until(lambda now: now.handled >= 20)
+panel.rate.value = 0
+panel.until(lambda now: now.pending == 0 and now.throughput == 0)
+panel.picture()
+"""
+
+
+def test_in_a_notebook_without_a_browser_it_says_the_same_each_time(scratch, eventually):
+    """What nbval sees: text and pictures, no word from a thread; afterwards nothing is left."""
+    book = new_notebook(cells=[new_code_cell(LESSON), new_code_cell(WAIT), new_code_cell("panel")])
+    NotebookClient(book, timeout=60, kernel_name="python3").execute()
+    shown, waited, again = [cell.outputs for cell in book.cells]
+    [line] = [output.data["text/plain"] for output in shown if "data" in output]
+    assert line.startswith("Live panel: throughput, pending and retries; sliders for orders per second")
+    assert [output.data["text/plain"] for output in again] == [line]
+    picture, sentence = waited
+    assert set(picture.data) == {"image/png", "text/plain"}
+    assert picture.metadata["image/png"]["alt"] == sentence.text.strip()
+    assert sentence.text == "Orders were handled, no handler run failed, and at the end nothing was left pending.\n"
+    assert nbformat.validate(book) is None
+    eventually(scratch.is_clean)

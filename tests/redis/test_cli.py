@@ -1,0 +1,675 @@
+"""The command line as people use it: real processes, a real Redis, and sometimes a terminal."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import redis
+
+from orderstream import Consumer, DeadLetterQueue, Order, Producer, Reject, random_orders
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = {
+    "": "--version",
+    "produce": "--count --rate --batch --seed",
+    "consume": "--name --handler --work-ms --until-idle",
+    "status": "--watch --json",
+    "dlq": "",
+    "dlq list": "--count --json",
+    "dlq show": "--json",
+    "dlq redrive": "--all",
+    "dlq purge": "--all --yes",
+}
+FIGS = Order("o-1", "figs", 3)
+
+
+@pytest.fixture
+def environ(settings):
+    """What a shell would hold that works on this test's stream."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ORDERSTREAM_", "REDIS_"))}
+    numbers = ("claim_idle_ms", "backoff_ms", "block_ms", "grace_s")
+    return {
+        **clean,
+        "PYTHONPATH": str(ROOT),
+        "REDIS_URL": settings.redis_url,
+        "ORDERSTREAM_STREAM": settings.stream,
+        "ORDERSTREAM_GROUP": settings.group,
+        **{f"ORDERSTREAM_{name.upper()}": str(getattr(settings, name)) for name in numbers},
+    }
+
+
+@pytest.fixture
+def start(environ, tmp_path):
+    """Start a command in the background; it does not outlive the test."""
+    started = []
+
+    def start(*args, **more):
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        command = [sys.executable, "-m", "orderstream", *map(str, args)]
+        process = subprocess.Popen(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run(start):
+    """Run a command to its end: (exit code, stdout, stderr)."""
+
+    def run(*args, input=None):
+        process = start(*args, **({} if input is None else {"stdin": subprocess.PIPE}))
+        out, err = process.communicate(input, timeout=20)
+        return process.returncode, out, err
+
+    return run
+
+
+@contextmanager
+def terminal(start, *args):
+    """Run a command on a terminal of its own: ``read(pattern)`` gives all it wrote, once *pattern* is in it."""
+    ours, theirs = pty.openpty()
+    process = start(*args, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = ""
+
+    def read(pattern):
+        nonlocal seen
+        deadline = time.monotonic() + 10
+        while not re.search(pattern, seen):
+            assert time.monotonic() < deadline, f"no {pattern!r} in {seen!r}"
+            if select.select([ours], [], [], 0.05)[0]:
+                seen += os.read(ours, 65536).decode()
+        return seen
+
+    yield process, read, lambda text: os.write(ours, text.encode())
+    os.close(ours)
+
+
+@pytest.fixture
+def bury(stream):
+    """Let orders end in the dead-letter queue. Returns their ids there."""
+
+    def refuse(order):
+        raise Reject(f"no {order.item} left")
+
+    def bury(*orders):
+        Producer(stream).send_many(orders)
+        Consumer(stream, refuse).drain()
+        return [letter.id for letter in DeadLetterQueue(stream).list()]
+
+    return bury
+
+
+def write_shop(tmp_path, code):
+    """A module in the folder the commands run in."""
+    (tmp_path / "shop.py").write_text(code)
+
+
+def ending(code, out, err):
+    """The one line a command that failed leaves behind."""
+    assert out == ""
+    assert re.fullmatch(r"Error: [^\n]+\n", err), err
+    return code, err
+
+
+# Help -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_option_and_its_default(run, command):
+    code, out, err = run(*command.split(), "--help")
+    assert (code, err) == (0, "")
+    for option in [*COMMANDS[command].split(), "--redis", "--stream", "--group", "--help"]:
+        assert re.search(rf"^  (-h, )?{option}\b", out, re.M), option
+    assert "localhost:6379" in out
+    assert "else orders" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_every_option_there_is_stands_in_the_list_above(run):
+    """Whoever adds an option describes it here, too."""
+    for command, options in COMMANDS.items():
+        listed = set(re.findall(r"^  (?:-h, )?(--[\w-]+)", run(*command.split(), "--help")[1], re.M))
+        assert listed == {*options.split(), "--redis", "--stream", "--group", "--help"}
+
+
+def test_the_script_and_the_module_are_alike(run, environ):
+    script = Path(sys.executable).with_name("orderstream")
+    assert run("--help")[1] == subprocess.check_output([script, "--help"], env=environ, text=True)
+    assert run("--version")[1] == subprocess.check_output([script, "--version"], env=environ, text=True)
+
+
+def test_help_does_not_wait_for_rich(environ):
+    """Drawing is loaded when there is something to draw."""
+    code = "import sys, orderstream.cli; sys.exit('rich' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env=environ, check=True)
+
+
+# produce --------------------------------------------------------------------------------------------------
+
+
+def test_produce_count_sends_so_many_and_says_so_in_one_line(run, client, settings):
+    code, out, err = run("produce", "--count", 1234, "--batch", 100)
+    assert (code, out) == (0, "")
+    assert re.fullmatch(r"Sent 1,234 orders in [\d.]+ s, [\d,]+ per second\.\n", err)
+    assert client.xlen(settings.stream) == 1234
+
+
+def test_produce_with_a_seed_sends_the_orders_of_that_seed(run, client, settings):
+    run("produce", "--count", 5, "--seed", 7)
+    sent = [fields[b"data"] for _, fields in client.xrange(settings.stream)]
+    assert sent == [order.to_fields()[1] for order in islice(random_orders(7), 5)]
+
+
+def test_produce_keeps_to_its_rate(run, client, settings):
+    assert run("produce", "--count", 30, "--rate", 100)[0] == 0
+    entries = client.xrange(settings.stream)
+    first, last = (int(entries[place][0].split(b"-")[0]) for place in (0, -1))
+    assert len(entries) == 30
+    assert 250 <= last - first <= 1000  # 29 gaps of 10 ms
+
+
+def test_produce_without_a_count_prints_each_order_until_it_is_told_to_stop(start, client, settings):
+    process = start("produce", "--rate", 200)
+    lines = [process.stdout.readline() for _ in range(5)]
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=10)
+    lines += out.splitlines(keepends=True)
+    assert process.returncode == 0
+    assert re.search(rf"^Sent {len(lines):,} orders in ", err, re.M)
+    assert [line.split()[0].encode() for line in lines] == [id for id, _ in client.xrange(settings.stream)]
+    assert re.fullmatch(r"\d+-\d+  o-[0-9a-f]{16} {2,4}\d+ [a-z]+\n", lines[0])
+
+
+def test_produce_shows_progress_on_a_terminal(start):
+    with terminal(start, "produce", "--count", 1500, "--rate", 1000) as (process, read, _):
+        read(r"\d+/1500")
+        read(r"━")
+        read(r"\d per second")
+        read(r"Sent 1,500 orders")
+        assert process.wait(10) == 0
+
+
+def test_produce_says_which_orders_may_be_in_the_stream(start, link, client, settings):
+    """A reply was lost: the orders are not sent again, and the others are."""
+    process = start("produce", "--redis", f"redis://127.0.0.1:{link.port}", "--count", 60, "--rate", 100, "--batch", 1)
+    while not client.xlen(settings.stream):
+        time.sleep(0.02)
+    link.lose_replies()
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (1, "")
+    assert re.search(r"^Warning: 0 orders are in the stream, 1 may be \(first: 'o-", err, re.M)
+    assert re.search(r"^Sent 59 orders", err, re.M)
+    assert "whether 1 more order is in the stream" in err.splitlines()[-1]
+    assert client.xlen(settings.stream) in (59, 60)
+
+
+def test_produce_waits_out_an_outage(start, own_server, settings, eventually):
+    """The server is gone for a moment, and every order arrives once all the same."""
+    process = start("produce", "--redis", own_server.url, "--count", 60, "--rate", 60, "--batch", 1)
+    client = redis.Redis.from_url(own_server.url)
+    eventually(lambda: client.xlen(settings.stream) > 3)
+    own_server.kill()
+    assert re.match("Redis does not answer .*; waiting for it|Warning: ", process.stderr.readline())
+    own_server.start()
+    _, err = process.communicate(timeout=20)
+    sent = int(re.search(r"^Sent (\d+) orders", err, re.M)[1])
+    entries = [fields[b"data"] for _, fields in client.xrange(settings.stream)]
+    assert len(set(entries)) == len(entries)
+    assert sent in (59, 60)  # one may have been under way
+    assert len(entries) in (sent, sent + 1)
+    client.close()
+
+
+# consume --------------------------------------------------------------------------------------------------
+
+
+def test_consume_prints_a_line_for_each_order_and_acks_it(run, stream, client, settings):
+    Producer(stream).send_many([FIGS, Order("a\nb", "tea\x1b[2J", 1)])
+    code, out, err = run("consume", "--until-idle", 0, "--name", "till-1")
+    assert code == 0
+    assert out.splitlines() == ["o-1    3 figs", r"a\nb    1 tea\x1b[2J"]  # nothing a terminal would obey
+    assert err.splitlines()[0] == f"till-1 handles {settings.stream} for {settings.group}."
+    assert re.fullmatch(r"Handled 2 orders in [\d.]+ s, [\d,]+ per second\.", err.splitlines()[-1])
+    assert stream.backlog().done
+    assert client.xinfo_consumers(settings.stream, settings.group) == []
+
+
+def test_consume_until_idle_waits_for_what_comes_meanwhile(start, stream):
+    """It ends only after a quiet time of the length it was given."""
+    process = start("consume", "--until-idle", 0.4)
+    handled = 0
+    for order in islice(random_orders(1), 4):
+        Producer(stream).send(order)
+        handled += bool(process.stdout.readline())  # it is still there, and prints at once
+        time.sleep(0.1)
+    sent_last = time.monotonic() - 0.1
+    assert process.wait(10) == 0
+    assert handled == 4
+    assert time.monotonic() - sent_last >= 0.4
+
+
+def test_consume_calls_your_function_from_the_current_folder(run, stream, tmp_path):
+    write_shop(tmp_path, "def handle(order):\n    print(order.amount, order.item)\n")
+    Producer(stream).send(FIGS)
+    assert run("consume", "--handler", "shop:handle", "--until-idle", 0)[:2] == (0, "3 figs\n")
+
+
+def test_consume_retries_and_then_dead_letters_what_your_function_refuses(run, stream, tmp_path):
+    write_shop(tmp_path, "def handle(order):\n    raise ValueError('no ' + order.item)\n")
+    Producer(stream).send(FIGS)
+    code, out, err = run("consume", "--handler", "shop:handle", "--until-idle", 0.1)
+    assert (code, out) == (0, "")
+    assert "failed at attempt 2" in err
+    (letter,) = DeadLetterQueue(stream).list()
+    assert (letter.reason, letter.deliveries) == ("ValueError: no figs", 3)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("nix:handle", "No module named 'nix'"),
+        ("shop:nix", "module 'shop' has no attribute 'nix'"),
+        ("shop", "no MODULE:FUNCTION"),
+        (":handle", "no MODULE:FUNCTION"),
+        ("shop:number", "is not a function"),
+        ("broken:handle", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_consume_says_what_is_wrong_with_a_handler(run, tmp_path, place, says):
+    write_shop(tmp_path, "number = 3\n")
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    code, err = ending(*run("consume", "--handler", place, "--until-idle", 0))
+    assert code == 2
+    assert says in err
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_consume_finishes_the_order_in_hand_and_gives_the_others_back(start, stream, client, settings, tmp_path, how):
+    """Given an order half done and more behind it, a signal ends the process cleanly."""
+    write_shop(
+        tmp_path,
+        "import time\ndef handle(order):\n    print('begin', flush=True)\n    time.sleep(0.2)\n    print('end')\n",
+    )
+    Producer(stream).send_many(islice(random_orders(1), 20))
+    process = start("consume", "--handler", "shop:handle")
+    assert process.stdout.readline() == "begin\n"
+    process.send_signal(how)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert out == "end\n"
+    assert re.search(r"^Handled 1 order in ", err, re.M)
+    assert "Traceback" not in err
+    left = stream.backlog()
+    assert left.pending == 0 or all(row["times_delivered"] == 0 for row in _pending(client, settings))
+    assert len(list(_unhandled(client, settings))) == 19
+
+
+def _pending(client, settings):
+    return client.xpending_range(settings.stream, settings.group, "-", "+", 100)
+
+
+def _unhandled(client, settings):
+    """Ids that are undelivered or pending."""
+    yield from (row["message_id"] for row in _pending(client, settings))
+    (group,) = client.xinfo_groups(settings.stream)
+    yield from (id for id, _ in client.xrange(settings.stream, b"(" + group["last-delivered-id"]))
+
+
+@pytest.mark.parametrize(
+    "code", ["time.sleep(30)", "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"], ids=["sleeping", "busy in C"]
+)
+@pytest.mark.parametrize("twice", [True, False], ids=["second signal", "end of the grace time"])
+def test_consume_leaves_at_once_when_it_must(start, stream, client, environ, settings, tmp_path, code, twice):
+    """The handler hangs: at a second signal, or after the grace time, the process goes and the order stays."""
+    environ["ORDERSTREAM_GRACE_S"] = "30" if twice else "0.1"
+    write_shop(tmp_path, f"import hashlib, time\ndef handle(order):\n    print('begin', flush=True)\n    {code}\n")
+    Producer(stream).send(FIGS)
+    process = start("consume", "--handler", "shop:handle")
+    assert process.stdout.readline() == "begin\n"
+    process.send_signal(signal.SIGTERM)
+    while not process.stderr.readline().startswith("Finishing"):
+        pass
+    if twice:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 1
+    assert process.stderr.readline().startswith("Left at once.")
+    assert len(_pending(client, settings)) == 1
+
+
+def test_consume_waits_out_an_outage(start, own_server, own_stream, eventually):
+    process = start("consume", "--redis", own_server.url, "--until-idle", 0.2, "--name", "till-1")
+    Producer(own_stream).send(FIGS)
+    assert process.stdout.readline() == "o-1    3 figs\n"
+    own_server.kill()
+    own_server.start()
+    Producer(own_stream).send(Order("o-2", "tea", 1))
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "o-2    1 tea\n"), err
+
+
+def test_an_order_that_nobody_can_read_any_more_is_not_consumed(start, stream, client, settings):
+    """Given ``orderstream consume | head -1``, what comes after that line stays for others."""
+    process = start("consume")
+    Producer(stream).send(FIGS)
+    assert process.stdout.readline() == "o-1    3 figs\n"
+    process.stdout.close()
+    Producer(stream).send_many(islice(random_orders(1), 10))
+    err = process.stderr.read()
+    assert process.wait(10) == 0
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
+    assert len(list(_unhandled(client, settings))) == 10
+    assert stream.backlog().dead_lettered == 0
+
+
+# status ---------------------------------------------------------------------------------------------------
+
+
+def test_status_of_nothing_is_nothing_and_no_error(run, settings):
+    code, out, err = run("status", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "stream": settings.stream,
+        "group": settings.group,
+        "dlq": settings.dlq,
+        "length": 0,
+        "lag": 0,
+        "pending": 0,
+        "oldest_undelivered_s": None,
+        "oldest_pending_s": None,
+        "dead_lettered": 0,
+        "consumers": [],
+    }
+
+
+def test_status_says_what_is_left_and_who_has_it(run, stream, client, settings, bury, server_version):
+    bury(FIGS)
+    Producer(stream).send_many(islice(random_orders(1), 5))
+    client.xreadgroup(settings.group, "till-7", {settings.stream: ">"}, count=2)
+    state = json.loads(run("status", "--json")[1])
+    assert state["length"] == 6
+    assert state["lag"] == (3 if server_version >= (7,) else None)
+    assert state["pending"] == 2
+    assert 0 <= state["oldest_undelivered_s"] < 60
+    assert 0 <= state["oldest_pending_s"] < 60
+    assert state["dead_lettered"] == 1
+    (holder,) = [consumer for consumer in state["consumers"] if consumer["pending"]]
+    assert (holder["name"], holder["pending"], sorted(holder)) == ("till-7", 2, ["idle_ms", "name", "pending"])
+
+    lines = run("status")[1].splitlines()
+    assert lines[0].split() == ["stream", settings.stream, "group", settings.group]
+    assert re.match(r"pending +2 +oldest \d+ ", lines[3])
+    assert any(re.match(r"till-7 +2 +\d+ m?s$", line) for line in lines)
+
+
+def test_a_lag_that_redis_does_not_know_is_said_to_be_unknown(run, stream, client, settings):
+    """After a deletion ahead of the group it is unknown on every version. It is never shown as 0."""
+    ids = Producer(stream).send_many(islice(random_orders(1), 5))
+    stream.create_group()
+    client.xreadgroup(settings.group, "till-7", {settings.stream: ">"}, count=1)
+    client.xdel(settings.stream, ids[3])
+    assert json.loads(run("status", "--json")[1])["lag"] is None
+    assert re.search(r"^lag +unknown +oldest ", run("status")[1], re.M)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_status_watch_goes_on_until_it_is_told_to_stop(start, stream, how):
+    process = start("status", "--watch", "--json")
+    assert json.loads(process.stdout.readline())["length"] == 0
+    Producer(stream).send(FIGS)
+    assert json.loads(process.stdout.readline())["length"] == 1
+    process.send_signal(how)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err.strip()) == (0, "", "")
+
+
+def test_status_watch_draws_over_itself_on_a_terminal(start, stream):
+    with terminal(start, "status", "--watch") as (process, read, type_):
+        read(r"entries +.*0")
+        Producer(stream).send(FIGS)
+        assert "\x1b[1A" in read(r"entries +.*1")  # the cursor went up
+        type_("\x03")  # Ctrl-C
+        read(r"\x1b\[\?25h")  # and there is a cursor again
+        assert process.wait(10) == 0
+
+
+def test_status_watch_waits_out_an_outage(start, own_server):
+    process = start("status", "--watch", "--json", "--redis", own_server.url)
+    assert process.stdout.readline()
+    own_server.kill()
+    assert re.match("Redis does not answer .*; waiting for it", process.stderr.readline())
+    own_server.start()
+    assert json.loads(process.stdout.readline())["length"] == 0
+
+
+# dlq ------------------------------------------------------------------------------------------------------
+
+
+def test_dlq_list_and_show_say_what_failed_and_why(run, bury, settings):
+    (id,) = bury(FIGS)
+    code, out, err = run("dlq", "list")
+    assert (code, err) == (0, f"1 of 1 dead letters in {settings.dlq}.\n")
+    headings, row = (re.split(" {2,}", line) for line in out.splitlines())
+    assert headings == ["id", "order id", "deliveries", "when", "reason"]
+    assert row == [id, "o-1", "1", row[3], "no figs left"]
+    assert re.fullmatch(r"\d+ m?s ago", row[3])
+    shown = run("dlq", "show", id)[1]
+    assert re.search(r"^reason +no figs left$", shown, re.M)
+    assert re.search(r'^data +{"id":"o-1","item":"figs","amount":3}$', shown, re.M)
+
+
+def test_dlq_json_has_all_there_is_and_no_byte_spoils_it(run, stream, client, settings):
+    """Bytes that are no text are shown as escapes; an entry that is no order has no order id."""
+    source = client.xadd(settings.stream, {"data": b"\xffno order", "x": "é"}).decode()
+    Consumer(stream, print).drain()
+    (about,) = json.loads(run("dlq", "list", "--json")[1])
+    assert json.loads(run("dlq", "show", about["id"], "--json")[1]) == about
+    assert about.pop("reason").startswith("DecodeError: ")
+    assert 0 <= time.time() * 1000 - about.pop("at_ms") < 60_000
+    assert about == {
+        "id": about["id"],
+        "order_id": None,
+        "deliveries": 1,
+        "group": settings.group,
+        "source_id": source,
+        "fields": {"data": "\\xffno order", "x": "é"},
+    }
+
+
+def test_dlq_list_is_drawn_on_a_terminal(start, bury):
+    (id,) = bury(FIGS)
+    with terminal(start, "dlq", "list") as (process, read, _):
+        assert id in read("1 of 1 dead letters")
+        assert "──" in read("no figs left")
+        assert process.wait(10) == 0
+
+
+def test_dlq_list_says_how_many_more_there_are(run, bury):
+    bury(*islice(random_orders(1), 3))
+    _, out, err = run("dlq", "list", "--count", 2)
+    assert len(out.splitlines()) == 3
+    assert err.startswith("2 of 3 ")
+
+
+def test_dlq_redrive_puts_back_what_it_was_asked_for(run, bury, stream):
+    first, second, third = bury(*islice(random_orders(1), 3))
+    assert run("dlq", "redrive", first, third) == (0, "Redriven 2 dead letters.\n", "")
+    assert [letter.id for letter in DeadLetterQueue(stream).list()] == [second]
+    code, out, err = run("dlq", "redrive", first, second)
+    assert (code, out) == (1, "Redriven 1 dead letter.\n")
+    assert err == f"Error: not in {stream.settings.dlq}: {first}\n"
+    assert stream.backlog().length == 6
+
+
+def test_dlq_redrive_all_and_purge_all_empty_it(run, bury, stream):
+    bury(*islice(random_orders(1), 150))
+    assert run("dlq", "redrive", "--all") == (0, "Redriven 150 dead letters.\n", "")
+    assert stream.backlog().length == 300
+    bury(FIGS)
+    assert run("dlq", "purge", "--all") == (0, "Purged 151 dead letters.\n", "")
+    assert run("dlq", "list") == (0, "", f"0 of 0 dead letters in {stream.settings.dlq}.\n")
+
+
+def test_dlq_purge_deletes_what_it_was_asked_for(run, bury, stream):
+    first, second = bury(*islice(random_orders(1), 2))
+    assert run("dlq", "purge", first) == (0, "Purged 1 dead letter.\n", "")
+    assert [letter.id for letter in DeadLetterQueue(stream).list()] == [second]
+
+
+@pytest.mark.parametrize(("answer", "left"), [("n\r", 1), ("y\r", 0), ("\x03", 1)], ids=["no", "yes", "Ctrl-C"])
+def test_dlq_purge_all_asks_on_a_terminal(start, bury, stream, answer, left):
+    bury(FIGS)
+    with terminal(start, "dlq", "purge", "--all") as (process, read, type_):
+        read(rf"Delete all 1 dead letters in {stream.settings.dlq} for good\? \[y/N\]: ")
+        type_(answer)
+        assert process.wait(10) == 0
+    assert stream.backlog().dead_lettered == left
+
+
+def test_dlq_purge_all_does_not_ask_who_said_yes(start, bury):
+    bury(FIGS)
+    with terminal(start, "dlq", "purge", "--all", "--yes") as (process, read, _):
+        read("Purged 1 dead letter.")
+        assert process.wait(10) == 0
+
+
+# Which stream ---------------------------------------------------------------------------------------------
+
+
+def test_options_override_the_environment_before_and_after_the_command(run, environ, redis_server, settings):
+    environ.update(REDIS_URL="redis://127.0.0.1:1", ORDERSTREAM_GROUP="unused")
+    before = ["--redis", redis_server, "--stream", f"{settings.stream}-2", "--group", "g"]
+    expected = {"stream": f"{settings.stream}-2", "group": "g", "dlq": f"{settings.stream}-2-dlq"}
+    for args in (
+        [*before, "status", "--json"],
+        ["status", *before, "--json"],
+        ["--stream", "overridden", "status", *before, "--json"],
+    ):
+        assert json.loads(run(*args)[1]).items() >= expected.items()
+    for args in ([*before, "dlq", "list"], ["dlq", *before, "list"], ["dlq", "list", *before]):
+        assert run(*args)[2] == f"0 of 0 dead letters in {settings.stream}-2-dlq.\n"
+
+
+def test_a_dead_letter_queue_that_was_named_keeps_its_name(run, environ):
+    environ["ORDERSTREAM_DLQ"] = "graveyard"
+    assert json.loads(run("status", "--stream", "other", "--json")[1])["dlq"] == "graveyard"
+
+
+# What goes wrong ------------------------------------------------------------------------------------------
+
+NEEDS_REDIS = ["produce", "consume", "status", "dlq list", "dlq show 1-0", "dlq redrive --all", "dlq purge --all"]
+
+
+@pytest.mark.parametrize("command", NEEDS_REDIS)
+def test_without_a_redis_every_command_says_so_and_how_to_start_one(run, command):
+    code, err = ending(*run(*command.split(), "--redis", "redis://user:S3cret@127.0.0.1:1"))
+    assert code == 1
+    for words in ("no Redis answers at 127.0.0.1:1 ", "docker compose up -d", "redis-server", "make lab"):
+        assert words in err
+    assert "S3cret" not in err
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://user:S3cret@no-such-host.invalid:6379", "no Redis answers at no-such-host.invalid:6379"),
+        ("redis://user:S3cret@a..b", "no Redis answers at a..b:6379"),
+        ("unix://user:S3cret@/no/such/socket", "no Redis answers at /no/such/socket"),
+        ("redis://user:S3cret@[::1]:1", "no Redis answers at ::1:1"),
+        ("redis://user:1234/S3cret@127.0.0.1", "the Redis URL cannot be used"),
+        ("redis://user:S3/cret@127.0.0.1", "the Redis URL cannot be used"),
+        ("redis://user:S3cret@127.0.0.1:port", "the Redis URL cannot be used"),
+        ("redis://user:S3cret@127.0.0.1?colour=red", "the Redis URL cannot be used"),
+        ("http://user:S3cret@127.0.0.1", "the Redis URL must begin with redis://"),
+    ],
+)
+def test_a_wrong_address_is_one_line_without_the_password(run, url, says):
+    code, err = ending(*run("status", "--redis", url))
+    assert code == 1
+    assert says in err
+    assert not re.search("S3|cret|1234", err)
+
+
+@pytest.mark.parametrize("command", NEEDS_REDIS)
+def test_a_wrong_password_is_one_line_without_it(run, redis_server, command):
+    url = redis_server.replace("://", "://user:S3cret@")
+    code, err = ending(*run(*command.split(), "--redis", url))
+    assert code == 1
+    assert "does not take this user and password" in err
+    assert "S3cret" not in err
+
+
+def test_a_missing_permission_ends_consume_with_one_line(run, guest, stream):
+    url = guest("+@all", "-xreadgroup").settings.redis_url
+    Producer(stream).send(FIGS)
+    code, out, err = run("consume", "--redis", url)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"Error: Redis: .*permission.*xreadgroup.*", err.splitlines()[-1])
+    assert "Traceback" not in err
+
+
+def test_a_key_of_another_type_is_one_line(run, client, settings):
+    client.set(settings.stream, "not a stream")
+    for command in ("produce --count 1", "status", "status --watch"):
+        code, err = ending(*run(*command.split()))
+        assert code == 1
+        assert "wrong kind of value" in err
+
+
+def test_settings_that_cannot_work_are_one_line(run, environ):
+    environ["ORDERSTREAM_BLOCK_MS"] = "0"
+    code, err = ending(*run("consume"))
+    assert code == 1
+    assert "block_ms=0 must be 1 to 2000" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ("produce --coutn 3", "Did you mean '--count'? See: orderstream produce --help"),
+        ("produce --count -1", "-1 is not in the range"),
+        ("produce --rate 0", "0.0 is not in the range"),
+        ("produce --batch 0", "0 is not in the range"),
+        ("nix", "No such command 'nix'. See: orderstream --help"),
+        ("dlq redrive", "give the ids, or --all. See: orderstream dlq redrive --help"),
+        ("dlq purge 1-0 --all", "give the ids, or --all. See: orderstream dlq purge --help"),
+        ("dlq show 17", "'17' is not like 1718000000000-0"),
+        ("status --stream=", "it is empty"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_code_2(run, args, says):
+    code, err = ending(*run(*args.split()))
+    assert code == 2
+    assert says in err
+
+
+def test_a_dead_letter_that_is_not_there_is_one_line(run, settings):
+    assert ending(*run("dlq", "show", "1-0")) == (1, f"Error: not in {settings.dlq}: 1-0\n")
+
+
+@pytest.mark.parametrize("command", ["produce --rate 500", "status --watch", "dlq list --json --count 2000"])
+def test_a_reader_that_leaves_ends_a_command_quietly(start, bury, command):
+    """Given ``orderstream … | head -1``."""
+    bury(*islice(random_orders(1), 2000))
+    process = start(*command.split())
+    assert process.stdout.read(1)
+    process.stdout.close()
+    err = process.stderr.read()
+    process.wait(10)
+    assert "Traceback" not in err
+    assert "Error" not in err
