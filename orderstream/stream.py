@@ -383,7 +383,9 @@ class OrderStream:
             oldest_undelivered_s=_age_s(ahead[0][0]) if ahead else None,
             oldest_pending_s=_age_s(oldest) if oldest else None,
             dead_lettered=dead_lettered,
-            consumers=tuple(ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"]) for c in states),
+            consumers=tuple(
+                ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"]) for c in states
+            ),
         )
 
     def close(self) -> None:

@@ -43,7 +43,8 @@ def lines(path):
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     texts = [file.read_text() for file in files if file.is_file()]
     code = [bare(text) if path.suffix == ".py" else re.sub(r"^ *--.*", "", text, flags=re.M) for text in texts]
-    return sum(len(text.splitlines()) for text in texts), sum(bool(line.strip()) for c in code for line in c.splitlines())
+    filled = [line for text in code for line in text.splitlines() if line.strip()]
+    return sum(len(text.splitlines()) for text in texts), len(filled)
 
 
 def bare(source):
@@ -51,7 +52,7 @@ def bare(source):
     kept = source.splitlines()
     for node in ast.walk(ast.parse(source)):
         for part in getattr(node, "body", None) if isinstance(getattr(node, "body", None), list) else []:
-            if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str):
+            if isinstance(part, ast.Expr) and isinstance(getattr(part.value, "value", None), str):
                 kept[part.lineno - 1 : part.end_lineno] = [""] * (part.end_lineno - part.lineno + 1)
     return "\n".join(line for line in kept if not line.lstrip().startswith("#"))
 

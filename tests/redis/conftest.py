@@ -1,4 +1,4 @@
-"""What the tests on a real Redis share: a server that may be killed, a link that may lose a reply, a consumer at work."""
+"""What the tests on a real Redis share: servers that may be killed, links that lose replies, consumers."""
 
 import contextlib
 import socket

@@ -136,8 +136,8 @@ def test_the_pause_between_attempts_grows(stream, send):
         raise ValueError("no")
 
     Consumer(stream, fail, policy=RetryPolicy(3, backoff_ms=120)).drain()
-    assert 0.06 <= at[1] - at[0]
-    assert 0.12 <= at[2] - at[1]
+    assert at[1] - at[0] >= 0.06
+    assert at[2] - at[1] >= 0.12
 
 
 def test_after_three_attempts_an_order_is_dead_lettered(stream, send):
@@ -555,7 +555,7 @@ def test_drain_says_what_is_left_and_who_holds_it(stream, patient, send):
 
 def test_drain_ends_in_time_even_if_new_orders_never_end(stream, send):
     send(ORDERS[0])
-    with pytest.raises(TimeoutError, match="there were left: (1|some) undelivered"):
+    with pytest.raises(TimeoutError, match=r"there were left: (1|some) undelivered"):
         Consumer(stream, lambda order: send(ORDERS[1])).drain(timeout_s=0.2)
 
 

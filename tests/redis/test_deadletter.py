@@ -65,7 +65,7 @@ def test_list_comes_in_pages_oldest_first(queue, bury):
 def test_iterating_goes_through_all_pages(queue, bury):
     bury(250)
     ids = [letter.id for letter in queue]
-    assert (len(ids), ids) == (250, sorted(set(ids), key=lambda id: [int(part) for part in id.split("-")]))
+    assert (len(ids), ids) == (250, sorted(set(ids), key=lambda entry: [int(part) for part in entry.split("-")]))
 
 
 def test_fields_named_like_our_metadata_are_told_from_it_by_their_place(queue, stream):

@@ -141,7 +141,7 @@ def test_reading_and_looking_say_nogroup_when_stream_or_group_are_gone(client, k
         lambda: client.xpending_range(key, "g", "-", "+", 1),
         lambda: client.xclaim(key, "g", "a", 0, [one_pending]),
     ):
-        with pytest.raises(redis.ResponseError, match="^NOGROUP"):
+        with pytest.raises(redis.ResponseError, match=r"^NOGROUP"):
             ask()
 
 
@@ -177,7 +177,7 @@ def test_a_group_made_at_dollar_misses_what_was_there_before(client, key):
 
 
 def test_the_lag_is_unknown_before_7_0_and_after_a_deletion_ahead_of_the_group(client, key, server_version):
-    first, second, _ = (client.xadd(key, {"n": n}) for n in range(3))
+    _, second, _ = (client.xadd(key, {"n": n}) for n in range(3))
     client.xgroup_create(key, "g", "0")
     client.xreadgroup("g", "a", {key: ">"}, count=1)
     (group,) = client.xinfo_groups(key)

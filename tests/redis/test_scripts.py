@@ -119,7 +119,7 @@ def test_a_full_memory_leaves_the_entry_pending_and_acks_go_on(own_stream):
     own_stream.add([[b"n", b"1"], [b"n", b"2"]])
     first, second = own_stream.read_new("a", 2, None)
     own_stream.client.config_set("maxmemory", 1)
-    with pytest.raises(redis.ResponseError, match="OOM|maxmemory"):
+    with pytest.raises(redis.ResponseError, match=r"OOM|maxmemory"):
         own_stream.dead_letter("a", first, "no")
     assert own_stream.ack([second.id]) == 1
     own_stream.client.config_set("maxmemory", 0)

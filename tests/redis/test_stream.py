@@ -147,7 +147,7 @@ def test_read_new_waits_as_long_as_asked_and_no_longer(stream):
 
 
 def test_read_new_says_nogroup(stream):
-    with pytest.raises(redis.ResponseError, match="^NOGROUP"):
+    with pytest.raises(redis.ResponseError, match=r"^NOGROUP"):
         stream.read_new("a", 1, None)
 
 
