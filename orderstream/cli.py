@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -288,9 +289,15 @@ def consume(name: str | None, handler: Handler, work_ms: int, until_idle: float 
         nonlocal handled
         time.sleep(work_ms / 1000)
         try:
-            handler(order)
-        finally:
-            _write_out(stop)
+            try:
+                handler(order)
+            finally:
+                print(end="", flush=True)  # what it printed is out before its order is acked
+        except BrokenPipeError:
+            if _somebody_reads():
+                raise  # a pipe of the handler's own
+            stop()
+            raise Defer(0) from None
         handled += 1
 
     consumer = Consumer(stream, work, name)
@@ -303,14 +310,14 @@ def consume(name: str | None, handler: Handler, work_ms: int, until_idle: float 
     click.echo(f"Handled {_pace(handled, began)}.", err=True)
 
 
-def _write_out(stop: Callable[[], None]) -> None:
-    """Write what a handler printed before its order is acked. If nobody reads it any more, the order goes back."""
-    try:
-        print(end="", flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        stop()
-        raise Defer(0) from None
+def _somebody_reads() -> bool:
+    """Tell whether our output still has a reader. If not, what Python has yet to write goes nowhere, quietly."""
+    output = select.poll()
+    output.register(1, 0)  # asks for no event: that the reader left is told in any case
+    if not output.poll(0):
+        return True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return False
 
 
 def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -> None:

@@ -31,6 +31,12 @@ COMMANDS = {
     "dlq purge": "--all --yes",
 }
 FIGS = Order("o-1", "figs", 3)
+# Ctrl-C reaches only whoever the terminal controls.
+ON_A_TERMINAL = """
+import fcntl, runpy, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+runpy.run_module("orderstream", run_name="__main__")
+"""
 
 
 @pytest.fixture
@@ -53,9 +59,9 @@ def start(environ, tmp_path):
     """Start a command in the background; it does not outlive the test."""
     started = []
 
-    def start(*args, **more):
+    def start(*args, through=("-m", "orderstream"), **more):
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        command = [sys.executable, "-m", "orderstream", *map(str, args)]
+        command = [sys.executable, *through, *map(str, args)]
         process = subprocess.Popen(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
         started.append(process)
         return process
@@ -82,7 +88,9 @@ def run(start):
 def terminal(start, *args):
     """Run a command on a terminal of its own: ``read(pattern)`` gives all it wrote, once *pattern* is in it."""
     ours, theirs = pty.openpty()
-    process = start(*args, stdin=theirs, stdout=theirs, stderr=theirs)
+    process = start(
+        *args, through=("-c", ON_A_TERMINAL), start_new_session=True, stdin=theirs, stdout=theirs, stderr=theirs
+    )
     os.close(theirs)
     seen = ""
 
