@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+import weakref
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -84,27 +85,39 @@ def run(start):
     return run
 
 
-@contextmanager
-def terminal(start, *args):
-    """Run a command on a terminal of its own: ``read(pattern)`` gives all it wrote, once *pattern* is in it."""
-    ours, theirs = pty.openpty()
-    process = start(
-        *args, through=("-c", ON_A_TERMINAL), start_new_session=True, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    seen = ""
+class Terminal:
+    """A command on a terminal of its own."""
 
-    def read(pattern):
-        nonlocal seen
+    def __init__(self, start, *args):
+        self._ours, theirs = pty.openpty()
+        weakref.finalize(self, os.close, self._ours)
+        streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+        self._process = start(*args, through=("-c", ON_A_TERMINAL), start_new_session=True, **streams)
+        os.close(theirs)
+        self.seen = ""
+
+    def read(self, pattern):
+        """Wait until *pattern* was written, and return all that was."""
         deadline = time.monotonic() + 10
-        while not re.search(pattern, seen):
-            assert time.monotonic() < deadline, f"no {pattern!r} in {seen!r}"
-            if select.select([ours], [], [], 0.05)[0]:
-                seen += os.read(ours, 65536).decode()
-        return seen
+        while not re.search(pattern, self.seen):
+            assert time.monotonic() < deadline, f"no {pattern!r} in {self.seen!r}"
+            self._read_some()
+        return self.seen
 
-    yield process, read, lambda text: os.write(ours, text.encode())
-    os.close(ours)
+    def type(self, keys):
+        os.write(self._ours, keys.encode())
+
+    def end(self, timeout_s=10.0):
+        """Wait for the end of the command, and return its exit code; None if it does not come."""
+        deadline = time.monotonic() + timeout_s
+        while self._process.poll() is None and time.monotonic() < deadline:
+            self._read_some()  # whoever ends waits until the terminal has taken what was written
+        return self._process.returncode
+
+    def _read_some(self):
+        with suppress(OSError):  # nobody has the other end any more
+            if select.select([self._ours], [], [], 0.05)[0]:
+                self.seen += os.read(self._ours, 65536).decode()
 
 
 @pytest.fixture
@@ -204,12 +217,12 @@ def test_produce_without_a_count_prints_each_order_until_it_is_told_to_stop(star
 
 
 def test_produce_shows_progress_on_a_terminal(start):
-    with terminal(start, "produce", "--count", 1500, "--rate", 1000) as (process, read, _):
-        read(r"\d+/1500")
-        read(r"━")
-        read(r"\d per second")
-        read(r"Sent 1,500 orders")
-        assert process.wait(10) == 0
+    terminal = Terminal(start, "produce", "--count", 1500, "--rate", 1000)
+    terminal.read(r"\d+/1500")
+    terminal.read(r"━")
+    terminal.read(r"\d per second")
+    terminal.read(r"Sent 1,500 orders")
+    assert terminal.end() == 0
 
 
 def test_produce_says_which_orders_may_be_in_the_stream(start, link, client, settings):
@@ -370,8 +383,10 @@ def test_consume_waits_out_an_outage(start, own_server, own_stream, eventually):
     assert (process.returncode, out) == (0, "o-2    1 tea\n"), err
 
 
-def test_an_order_that_nobody_can_read_any_more_is_not_consumed(start, stream, client, settings):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_order_that_nobody_can_read_any_more_is_not_consumed(start, environ, stream, client, settings, unbuffered):
     """Given ``orderstream consume | head -1``, what comes after that line stays for others."""
+    environ["PYTHONUNBUFFERED"] = unbuffered
     process = start("consume")
     Producer(stream).send(FIGS)
     assert process.stdout.readline() == "o-1    3 figs\n"
@@ -447,13 +462,13 @@ def test_status_watch_goes_on_until_it_is_told_to_stop(start, stream, how):
 
 
 def test_status_watch_draws_over_itself_on_a_terminal(start, stream):
-    with terminal(start, "status", "--watch") as (process, read, type_):
-        read(r"entries +.*0")
-        Producer(stream).send(FIGS)
-        assert "\x1b[1A" in read(r"entries +.*1")  # the cursor went up
-        type_("\x03")  # Ctrl-C
-        read(r"\x1b\[\?25h")  # and there is a cursor again
-        assert process.wait(10) == 0
+    terminal = Terminal(start, "status", "--watch")
+    terminal.read(r"entries +.*0")
+    Producer(stream).send(FIGS)
+    assert "\x1b[1A" in terminal.read(r"entries +.*1")  # the cursor went up
+    terminal.type("\x03")  # Ctrl-C
+    terminal.read(r"\x1b\[\?25h")  # and there is a cursor again
+    assert terminal.end() == 0
 
 
 def test_status_watch_waits_out_an_outage(start, own_server):
@@ -501,10 +516,10 @@ def test_dlq_json_has_all_there_is_and_no_byte_spoils_it(run, stream, client, se
 
 def test_dlq_list_is_drawn_on_a_terminal(start, bury):
     (id,) = bury(FIGS)
-    with terminal(start, "dlq", "list") as (process, read, _):
-        assert id in read("1 of 1 dead letters")
-        assert "──" in read("no figs left")
-        assert process.wait(10) == 0
+    terminal = Terminal(start, "dlq", "list")
+    assert id in terminal.read("1 of 1 dead letters")
+    assert "──" in terminal.read("no figs left")
+    assert terminal.end() == 0
 
 
 def test_dlq_list_says_how_many_more_there_are(run, bury):
@@ -539,21 +554,33 @@ def test_dlq_purge_deletes_what_it_was_asked_for(run, bury, stream):
     assert [letter.id for letter in DeadLetterQueue(stream).list()] == [second]
 
 
-@pytest.mark.parametrize(("answer", "left"), [("n\r", 1), ("y\r", 0), ("\x03", 1)], ids=["no", "yes", "Ctrl-C"])
+@pytest.mark.parametrize(("answer", "left"), [("n\r", 1), ("y\r", 0)], ids=["no", "yes"])
 def test_dlq_purge_all_asks_on_a_terminal(start, bury, stream, answer, left):
     bury(FIGS)
-    with terminal(start, "dlq", "purge", "--all") as (process, read, type_):
-        read(rf"Delete all 1 dead letters in {stream.settings.dlq} for good\? \[y/N\]: ")
-        type_(answer)
-        assert process.wait(10) == 0
+    terminal = Terminal(start, "dlq", "purge", "--all")
+    terminal.read(rf"Delete all 1 dead letters in {stream.settings.dlq} for good\? \[y/N\]: ")
+    terminal.type(answer)
+    assert terminal.end() == 0
     assert stream.backlog().dead_lettered == left
+
+
+def test_ctrl_c_is_a_no_to_the_question(start, bury, stream):
+    """If need be a second one: Python's input() misses one in the very moment it begins to wait."""
+    bury(FIGS)
+    terminal = Terminal(start, "dlq", "purge", "--all")
+    terminal.read("for good")
+    terminal.type("\x03")
+    if terminal.end(timeout_s=1) is None:
+        terminal.type("\x03")
+    assert terminal.end() == 0
+    assert stream.backlog().dead_lettered == 1
 
 
 def test_dlq_purge_all_does_not_ask_who_said_yes(start, bury):
     bury(FIGS)
-    with terminal(start, "dlq", "purge", "--all", "--yes") as (process, read, _):
-        read("Purged 1 dead letter.")
-        assert process.wait(10) == 0
+    terminal = Terminal(start, "dlq", "purge", "--all", "--yes")
+    terminal.read("Purged 1 dead letter.")
+    assert terminal.end() == 0
 
 
 # Which stream ---------------------------------------------------------------------------------------------
