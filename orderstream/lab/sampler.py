@@ -68,7 +68,7 @@ class Sampler:
         stream: Key of the stream to look at.
         workers: Worker processes whose handler runs are counted; ``watch`` adds one later.
         every_ms: Milliseconds between two samples.
-        on_sample: Called with each new sample, in the sampler's thread. It must not print.
+        on_sample: Called with each further sample, in the sampler's thread. It must not print.
 
     Attributes:
         samples: The samples kept, oldest first.
@@ -92,6 +92,7 @@ class Sampler:
         for worker in workers:
             self.watch(worker)
         self._began = time.monotonic()
+        self._look()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._thread.start()
@@ -107,9 +108,9 @@ class Sampler:
         return f"<Sampler of {self._stream!r}, {'stopped' if self._stopping.is_set() else 'running'}>"
 
     @property
-    def latest(self) -> Sample | None:
-        """The newest sample; None before the first."""
-        return self.samples[-1] if self.samples else None
+    def latest(self) -> Sample:
+        """The newest sample. The first is taken before the thread begins."""
+        return self.samples[-1]
 
     def watch(self, worker: Process) -> None:
         """Count the handler runs of *worker*, too, from now on."""
@@ -117,17 +118,17 @@ class Sampler:
 
     def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> Sample:
         """
-        Wait until *condition* holds for the newest sample, and return that one.
+        Wait until *condition* holds for a sample that is newer than this call, and return that one.
 
         Raises:
             TimeoutError: It did not within *timeout_s* seconds; the message holds the newest sample.
         """
-        deadline = time.monotonic() + timeout_s
-        while not (self.latest and condition(self.latest)):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the newest sample is {self.latest}")
+        asked = time.monotonic()  # what was seen before may not know yet what the caller has just done
+        while (now := self.latest).t_s <= asked - self._began or not condition(now):
+            if time.monotonic() > asked + timeout_s:
+                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the newest sample is {now}")
             time.sleep(0.02)
-        return self.latest
+        return now
 
     def stop(self) -> None:
         """Take one last sample and end the thread."""
@@ -147,11 +148,17 @@ class Sampler:
         while True:
             last = self._stopping.wait(self._every_s)
             self._look()
+            if self._on_sample:
+                try:
+                    self._on_sample(self.latest)
+                except Exception as error:  # noqa: BLE001 - a broken picture must not end the measuring
+                    self.error = error
             if last:
                 self._stream.close()
                 return
 
     def _look(self) -> None:
+        t_s = time.monotonic() - self._began
         try:
             self._count()
             backlog, self.error = self._stream.backlog(), None
@@ -159,7 +166,7 @@ class Sampler:
             backlog, self.error = None, error
         now = time.time()
         sample = Sample(
-            t_s=time.monotonic() - self._began,
+            t_s=t_s,
             throughput=self._tallies["handled"].rate(now),
             pending=backlog and backlog.pending,
             retries=self._tallies["failed"].rate(now),
@@ -170,11 +177,6 @@ class Sampler:
             failed=self._tallies["failed"].total,
         )
         self.samples.append(sample)
-        if self._on_sample:
-            try:
-                self._on_sample(sample)
-            except Exception as error:  # noqa: BLE001 - a broken picture must not end the measuring
-                self.error = error
 
     def _count(self) -> None:
         for position, (worker, start) in enumerate(self._workers):

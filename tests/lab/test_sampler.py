@@ -96,6 +96,14 @@ def test_it_looks_at_the_stream_it_was_told():
     assert sampler.latest.length == 7
 
 
+def test_waiting_looks_only_at_what_was_seen_after_the_call():
+    """A sample of a moment ago does not know what the caller has just done."""
+    with Sampler() as sampler:
+        before = sampler.latest
+        assert before.length == 0
+        assert sampler.until(lambda now: now.length == 0).t_s > before.t_s
+
+
 # What it hands out -----------------------------------------------------------------------------------------
 
 
@@ -177,11 +185,11 @@ def test_a_broken_picture_does_not_end_the_measuring(eventually, capsys):
 # How it ends -----------------------------------------------------------------------------------------------
 
 
-def test_the_last_sample_is_taken_when_it_is_stopped():
-    """So that a short experiment has its end."""
+def test_the_first_sample_is_taken_at_once_and_the_last_when_it_is_stopped():
+    """So that a short experiment has its beginning and its end."""
     with Sampler(every_ms=60_000) as sampler:
         send(4)
-    assert [sample.length for sample in sampler.samples] == [4]
+    assert [sample.length for sample in sampler.samples] == [0, 4]
 
 
 def test_no_thread_and_no_connection_is_left(lesson):
