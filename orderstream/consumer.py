@@ -15,8 +15,9 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import dropwhile
 
 import redis
 
@@ -34,6 +35,8 @@ HOARD_S = 1.0  # ... and give the rest back when a batch runs longer than this
 ACK_FLUSH_S = 0.01  # bounds how much finished work a crash repeats
 SMALL_PAGE, LARGE_PAGE = 16, 256  # a small page finds the next suspect quickly, large ones end a walk soon
 READ_EVERY = 16  # while suspects wait, new entries are read on every 16th turn
+REAP_EVERY_S = 60.0  # look for consumers that died and hold nothing ...
+REAP_IDLE_MS = 600_000  # ... and have done nothing for ten minutes
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
 _random = random.Random()  # of our own: a handler's ``random.seed(7)`` must not make two names the same
@@ -61,7 +64,7 @@ class Consumer:
         self.handler = handler
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.randrange(16**6):06x}"
         self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms)
-        self._stopping = threading.Event()
+        self._stopping = False
         self._hand = _Hand(stream, self.name)
         self._acks: list[Entry] = []  # handled, in hand until Redis has confirmed the ack
         self._flushed_at = 0.0
@@ -72,6 +75,7 @@ class Consumer:
         self._cursor, self._page = "-", SMALL_PAGE
         self._next_walk = 0.0  # when to look for suspects again
         self._next_due = math.inf  # when the first entry seen so far becomes one
+        self._next_reap = time.monotonic() + REAP_EVERY_S * _random.random()  # not all consumers at once
         self._pause_s = 0.0  # above 0 during an outage
 
     def __repr__(self) -> str:
@@ -87,7 +91,7 @@ class Consumer:
             redis.RedisError: A person has to act: wrong password, missing permission, a key of the wrong type.
         """
         try:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 self._turn_or_pause()
         finally:
             with suppress(redis.RedisError):  # pending is safe: others find out what cannot be said now
@@ -123,7 +127,7 @@ class Consumer:
             TimeoutError: Something was left after *timeout_s* seconds; the message names it.
         """
         before, deadline = self._settled, time.monotonic() + timeout_s
-        while not self._stopping.is_set():
+        while not self._stopping:
             settled, late = self.step(), time.monotonic() > deadline
             if late or not (settled or self._pause_s):
                 left = self.stream.backlog()
@@ -137,9 +141,10 @@ class Consumer:
         """
         Finish the order in hand, give the rest back uncounted, and end ``run()``. A consumer stops once.
 
-        Safe to call from any thread and from a signal handler.
+        The rest is given back at once, also while the order in hand goes on. Safe to call from any thread and from
+        a signal handler: it only sets two flags, no lock is involved.
         """
-        self._stopping.set()
+        self._stopping = self._hand.stopping = True
 
     # One turn -----------------------------------------------------------------------------------------
 
@@ -148,6 +153,10 @@ class Consumer:
             self.stream.create_group()
             self._group_exists = True
         self._turns += 1
+        if time.monotonic() > self._next_reap:
+            self._next_reap = time.monotonic() + REAP_EVERY_S
+            if gone := self.stream.reap(REAP_IDLE_MS):
+                log.info("removed from the group, idle and with nothing pending: %s", ", ".join(map(repr, gone)))
         suspect = self._next_suspect()
         if suspect:
             self._handle(suspect)
@@ -188,7 +197,7 @@ class Consumer:
         self._next_walk = min(self._next_walk, due)
 
     def _read_batch(self, *, wait: bool) -> None:
-        if self._stopping.is_set():
+        if self._stopping:
             return
         rest_ms = max(1, math.ceil((self._next_walk - time.monotonic()) * 1000))
         block_ms = min(self.stream.settings.block_ms, rest_ms) if wait else None
@@ -198,7 +207,7 @@ class Consumer:
         self._flushed_at = began
         try:
             for entry in batch:
-                if self._stopping.is_set() or time.monotonic() - began > HOARD_S:
+                if self._stopping or time.monotonic() - began > HOARD_S:
                     break
                 done += 1  # from here on it counts, whatever happens
                 self._handle(entry)
@@ -226,12 +235,11 @@ class Consumer:
             self._dead_letter(
                 entry, f"max-attempts: {entry.attempt - 1} deliveries, none settled: their consumers died"
             )
-        elif entry in self._hand:  # else a heartbeat learned that somebody else has it by now
+        elif self._hand.begin(entry):  # else a heartbeat learned that somebody else has it by now
             self._settle(entry, self._attempt(entry))
 
     def _attempt(self, entry: Entry) -> Exception | None:
         """Run the handler. An exception is a value here: the policy decides what it means."""
-        self._hand.begin()
         try:
             self.handler(Order.from_fields(entry.fields))
         except Exception as error:  # noqa: BLE001 - whatever a handler raises
@@ -242,7 +250,7 @@ class Consumer:
         return None
 
     def _settle(self, entry: Entry, error: Exception | None) -> None:
-        decision = self.policy.decide(error, entry.attempt, key=entry.id)
+        decision = self.policy.decide(error, entry.attempt, age_ms=entry.age_ms, key=entry.id)
         if decision.outcome is Outcome.ACK:
             self._settled += 1
             self._acks.append(entry)
@@ -294,7 +302,9 @@ class Consumer:
                     if not self._pause_s:
                         log.warning("Redis does not answer (%s); waiting for it", type(error).__name__)
                     self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-                    self._stopping.wait(self._pause_s * _random.uniform(0.5, 1))
+                    until = time.monotonic() + self._pause_s * _random.uniform(0.5, 1)
+                    while not self._stopping and time.monotonic() < until:
+                        time.sleep(FIRST_PAUSE_S / 2)
         else:
             if self._pause_s:
                 log.warning("Redis answers again")
@@ -306,56 +316,73 @@ class _Hand:
     The entries a consumer is working on, and the heartbeat that says so.
 
     The heartbeat's thread begins with the first entry and ends when there is none. It falls silent for a
-    handler that runs longer than ``handler_timeout_ms``: a hung one must lose its entries to others.
+    handler that runs longer than ``handler_timeout_ms``: a hung one must lose its entries to others. When the
+    consumer stops, this thread gives back what no handler has begun: the main one is busy with the order in hand.
     """
 
     def __init__(self, stream: OrderStream, consumer: str) -> None:
+        self.stopping = False
         self._stream = stream
         self._consumer = consumer
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, Entry] = {}  # in the order in which they are handled
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._handler_began = 0.0
-
-    def __contains__(self, entry: Entry) -> bool:
-        return self._entries.get(entry.id) is entry
+        self._begun: Entry | None = None
+        self._began = 0.0
 
     def take(self, entries: Sequence[Entry]) -> None:
         if entries:
-            self.begin()
+            self._began = time.monotonic()
             with self._lock:
                 self._entries |= {entry.id: entry for entry in entries}
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._beat, name=f"heartbeat {self._consumer}", daemon=True)
                     self._thread.start()
 
-    def begin(self) -> None:
-        """A handler begins now."""
-        self._handler_began = time.monotonic()
+    def begin(self, entry: Entry) -> bool:
+        """A handler begins now. False if *entry* is not in hand any more, and must not be handled."""
+        with self._lock:
+            self._begun, self._began = entry, time.monotonic()
+            return self._entries.get(entry.id) is entry
 
-    def drop(self, entries: Sequence[Entry]) -> None:
+    def drop(self, entries: Iterable[Entry]) -> None:
         with self._lock:
             for entry in entries:
-                self._entries.pop(entry.id, None)
+                if self._entries.get(entry.id) is entry:
+                    del self._entries[entry.id]
 
     def _beat(self) -> None:
         settings = self._stream.settings
         while True:
-            time.sleep(settings.claim_idle_ms / 4000)
+            self._rest(settings.claim_idle_ms / 4000)
+            if self.stopping:
+                self._give_back()
             with self._lock:
                 if not self._entries:
                     self._thread = None
                     return
                 entries = list(self._entries.values())
-            if time.monotonic() - self._handler_began > settings.handler_timeout_ms / 1000:
+            if time.monotonic() - self._began > settings.handler_timeout_ms / 1000:
                 continue
             try:
                 held = self._stream.heartbeat(self._consumer, entries)
             except redis.RedisError as error:  # the next beat may get through; if not, others take over
                 log.debug("no heartbeat: %s", describe(error))
                 continue
-            lost = [entry for entry in entries if entry.id not in held]
-            with self._lock:
-                for entry in lost:
-                    if self._entries.get(entry.id) is entry:
-                        del self._entries[entry.id]
+            self.drop(entry for entry in entries if entry.id not in held)
+
+    def _rest(self, until_next_s: float) -> None:
+        """Wait for the next beat; end early when the consumer stops."""
+        until, stopping = time.monotonic() + until_next_s, self.stopping
+        while time.monotonic() < until and self.stopping is stopping:
+            time.sleep(min(until_next_s, BATCH_S))
+
+    def _give_back(self) -> None:
+        """Others begin with these entries at attempt 1. Under the lock, so that ours begins with none of them."""
+        with self._lock:
+            waiting = list(dropwhile(lambda entry: entry is not self._begun, self._entries.values()))[1:]
+            for entry in waiting:
+                del self._entries[entry.id]
+        if waiting:
+            with suppress(redis.RedisError):  # they stay pending, and others claim them
+                self._stream.release(self._consumer, waiting)

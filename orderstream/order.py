@@ -17,6 +17,11 @@ import msgspec
 
 from orderstream.errors import DecodeError, OrderError
 
+MAX_BYTES = 1_000_000
+"""The longest JSON that is an order. A message is no place for files: store them elsewhere, and send where they are."""
+
+_MAX_CHARS = MAX_BYTES // 8  # of the id and of the item together; JSON may need six bytes for one
+_MAX_AMOUNT = 2**63 - 1  # what programs in other languages can hold
 _ITEMS = ("tea", "coffee", "cocoa", "honey", "bread", "olives", "rice", "figs")
 
 
@@ -25,7 +30,8 @@ class Order(msgspec.Struct, frozen=True):
     Somebody wants *amount* pieces of *item*.
 
     Raises:
-        OrderError: The id or the item is empty, or the amount is not a whole number above 0.
+        OrderError: The id or the item is empty, too long or no text that UTF-8 can hold, or the amount is not a
+            whole number above 0. So whatever is an order can be sent.
     """
 
     id: str
@@ -37,8 +43,15 @@ class Order(msgspec.Struct, frozen=True):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
                 raise OrderError(f"an order needs a text as its {name}, not {value!r}")
-        if type(self.amount) is not int or self.amount < 1:
-            raise OrderError(f"an order's amount is a whole number above 0, not {self.amount!r}")
+            if not (value.isascii() or _is_utf8(value)):
+                raise OrderError(f"an order's {name} must be text that UTF-8 can hold, not {value[:40]!r}")
+        if len(self.id) + len(self.item) > _MAX_CHARS:
+            raise OrderError(
+                f"an order's id and item have {len(self.id) + len(self.item):,} characters, {_MAX_CHARS:,} is the most; "
+                "store the rest elsewhere and send where it is"
+            )
+        if type(self.amount) is not int or not 1 <= self.amount <= _MAX_AMOUNT:
+            raise OrderError("an order's amount is a whole number above 0 and below 2^63")
 
     def to_fields(self) -> tuple[bytes, bytes]:
         """Return the order as the fields of a stream entry: a name and a value."""
@@ -57,11 +70,21 @@ class Order(msgspec.Struct, frozen=True):
         """
         for name, value in zip(fields[::2], fields[1::2], strict=True):
             if name == b"data":
+                if len(value) > MAX_BYTES:  # not even looked at: decoding it could take all memory
+                    raise DecodeError(f"{len(value):,} bytes, {MAX_BYTES:,} is the most")
                 try:
                     return _decode(value)
                 except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                     raise DecodeError(str(error)) from error
         raise DecodeError("no field named 'data'")
+
+
+def _is_utf8(text: str) -> bool:
+    """A lone surrogate, as JSON from elsewhere may hold one, is not."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 _encode = msgspec.json.Encoder().encode

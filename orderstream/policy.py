@@ -51,24 +51,28 @@ class RetryPolicy:
         max_attempts: Deliveries that may reach a handler, the first one included.
         backoff_ms: Milliseconds before the first retry; each further one waits twice as long. The
             stream caps every delay at its ``claim_idle_ms``: after that an entry is due anyway.
+        max_age_ms: Milliseconds since it was added after which an order is deferred no more: ``Defer`` then
+            counts as any failure does. Without an end, an order that nobody can handle would go round for ever.
     """
 
     max_attempts: int = 3
     backoff_ms: int = 1_000
+    max_age_ms: int = 24 * 3_600_000
 
-    def decide(self, error: Exception | None, attempt: int, *, key: str = "") -> Decision:
+    def decide(self, error: Exception | None, attempt: int, *, age_ms: float = 0, key: str = "") -> Decision:
         """
         Turn the end of a handler run into an outcome.
 
         Args:
             error: What the handler raised; None if it returned.
             attempt: Number of this delivery, 1 for the first.
+            age_ms: Milliseconds since the order was added to the stream.
             key: Spreads the retries of orders that failed together; the entry id does.
         """
         match error:
             case None:
                 return Decision(Outcome.ACK)
-            case Defer():
+            case Defer() if age_ms < self.max_age_ms:
                 return Decision(Outcome.DEFER, error.delay_ms)
             case Reject() | DecodeError():
                 return Decision(Outcome.DEAD_LETTER, reason=describe(error))

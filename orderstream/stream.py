@@ -47,6 +47,11 @@ class Entry:
     fields: Sequence[bytes]
     attempt: int
 
+    @property
+    def age_ms(self) -> float:
+        """Milliseconds since the entry was added, by this machine's clock."""
+        return _age_s(self.id) * 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -305,8 +310,24 @@ class OrderStream:
         Redis: lua/reap.lua = XINFO CONSUMERS, XGROUP DELCONSUMER; O(number of consumers).
         Source: https://redis.io/docs/latest/commands/xgroup-delconsumer/
         """
+        return bool(self._reap(0, consumer))
+
+    def reap(self, idle_ms: int) -> list[str]:
+        """
+        Remove the consumers that hold nothing and were idle for *idle_ms*: processes that died leave their names
+        behind. Before 7.2 a living one that waits at an empty stream looks idle, too; its next read enters it again.
+
+        Returns:
+            The names removed.
+
+        Redis: lua/reap.lua, O(number of consumers).
+        """
+        return self._reap(idle_ms)
+
+    def _reap(self, idle_ms: int, *names: str) -> list[str]:
         s = self.settings
-        return bool(self._run(_REAP, _REAP.call([s.stream], s.group, consumer)))
+        gone = self._run(_REAP, _REAP.call([s.stream], s.group, idle_ms, *names))
+        return [name.decode(errors="replace") for name in gone]
 
     # Looking after what failed ------------------------------------------------------------------------
 
@@ -380,8 +401,8 @@ class OrderStream:
             length=length,
             lag=group.get(b"lag") if group else length,
             pending=count,
-            oldest_undelivered_s=_age_s(ahead[0][0]) if ahead else None,
-            oldest_pending_s=_age_s(oldest) if oldest else None,
+            oldest_undelivered_s=_age_s(ahead[0][0].decode()) if ahead else None,
+            oldest_pending_s=_age_s(oldest.decode()) if oldest else None,
             dead_lettered=dead_lettered,
             consumers=tuple(
                 ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"]) for c in states
@@ -452,6 +473,6 @@ def _group_named(name: str, groups: Any) -> dict[bytes, Any]:
     return next((g for g in map(_as_dict, groups) if g[b"name"] == name.encode()), {})
 
 
-def _age_s(id: bytes) -> float:
+def _age_s(id: str) -> float:
     """Seconds since the entry was added, by this machine's clock."""
-    return max(0.0, time.time() - int(id.split(b"-")[0]) / 1000)
+    return max(0.0, time.time() - int(id.split("-")[0]) / 1000)

@@ -480,6 +480,47 @@ def test_stop_finishes_the_order_in_hand_gives_the_rest_back_and_leaves(stream, 
     assert handler.runs + other.runs == [order.id for order in ORDERS[:10]]
 
 
+def test_stop_gives_the_rest_back_at_once_also_while_the_order_in_hand_goes_on(stream, send, settings):
+    """Nobody has to wait for a slow handler, and if its process is killed meanwhile, no attempt of theirs is spent."""
+    long = OrderStream(stream.client, replace(settings, claim_idle_ms=30_000))
+    other, rival = Record(), connect(settings)
+
+    def drain_but_for_the_one_in_hand(order):
+        consumer.stop()
+        helper = Consumer(rival, other, name="other")
+        deadline = time.monotonic() + 5
+        while len(other.runs) < 9 and time.monotonic() < deadline:
+            helper.step()
+
+    handler = Record(drain_but_for_the_one_in_hand)
+    consumer = Consumer(long, handler, name="me")
+    warm(consumer)
+    send(*ORDERS[:10])
+    consumer.run()
+    assert handler.runs == [ORDERS[0].id]
+    assert other.runs == [order.id for order in ORDERS[1:10]]
+    assert (stream.backlog().done, stream.backlog().dead_lettered) == (True, 0)
+    rival.close()
+
+
+def test_what_was_given_back_begins_at_attempt_1(stream, send, settings, pending, eventually, running):
+    """A deployment that has to kill a hung process costs the orders behind it nothing."""
+    hanging, let_go = threading.Event(), threading.Event()
+
+    def hang(order):
+        hanging.set()
+        let_go.wait(10)
+
+    consumer = Consumer(stream, Record(hang), name="me")
+    warm(consumer)
+    ids = send(*ORDERS[:5])
+    with running(consumer):
+        assert hanging.wait(5)
+        consumer.stop()
+        eventually(lambda: [pending()[id][2] for id in ids] == [1, 0, 0, 0, 0])
+        let_go.set()
+
+
 def test_a_consumer_with_nothing_pending_leaves_the_group_when_it_stops(stream, send, running, eventually):
     send(*ORDERS)
     with running(Consumer(stream, lambda order: None, name="me")):
@@ -532,6 +573,47 @@ def test_a_run_that_ends_in_an_outage_leaves_no_heartbeat_behind(own_stream, own
     own_server.start()
     other = Record()
     assert Consumer(own_stream, other, name="other").drain() == 1
+
+
+def test_consumers_that_died_are_removed_once_nothing_of_theirs_is_pending(
+    stream, send, client, settings, monkeypatch, running, eventually, caplog
+):
+    """With it, DELCONSUMER would forget their orders: those are claimed first."""
+    monkeypatch.setattr("orderstream.consumer.REAP_EVERY_S", 0.1)
+    monkeypatch.setattr("orderstream.consumer.REAP_IDLE_MS", 400)
+    send(*ORDERS[:3])
+    stream.create_group()
+    stream.read_new("dead", 3, None)
+    handler = Record()
+    with caplog.at_level(logging.INFO), running(Consumer(stream, handler, name="me")):
+        eventually(lambda: [c.name for c in stream.backlog().consumers] == ["me"])
+    assert len(handler.runs) == 3
+    assert "removed from the group, idle and with nothing pending: 'dead'" in caplog.text
+
+
+def test_a_consumer_looks_for_dead_ones_at_most_once_a_minute(stream, send, monkeypatch):
+    looks = []
+    monkeypatch.setattr(stream, "reap", lambda idle_ms: looks.append(idle_ms) or [])
+    consumer = Consumer(stream, Record())
+    consumer._next_reap = 0.0  # the minute is over
+    for order in ORDERS:
+        send(order)
+        consumer.step()
+    assert looks == [600_000]
+
+
+def test_a_deferred_order_comes_to_an_end_when_it_is_too_old(stream, client, settings):
+    """Its id says how old it is."""
+    data = ORDERS[0].to_fields()[1]
+    client.xadd(settings.stream, {"data": data}, id=f"{int((time.time() - 60) * 1000)}-0")
+
+    def defer(order):
+        raise Defer(1)
+
+    handler = Record(defer)
+    Consumer(stream, handler, policy=RetryPolicy(3, 1, max_age_ms=60_000)).drain()
+    assert len(handler.runs) == 3
+    assert [(letter.reason, letter.deliveries) for letter in DeadLetterQueue(stream).list()] == [("Defer: in 1 ms", 3)]
 
 
 # Draining

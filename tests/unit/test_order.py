@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from orderstream import Order, random_orders
+from orderstream import order as order_module
 from orderstream.errors import DecodeError, OrderError
 
 TEA = Order("o-1", "tea", 2)
@@ -27,6 +28,11 @@ TEA = Order("o-1", "tea", 2)
         ("o-1", "tea", 1.5, "amount"),
         ("o-1", "tea", "1", "amount"),
         ("o-1", "tea", True, "amount"),
+        ("o-1", "tea", 2**63, "amount"),
+        pytest.param("o-1", "tea", 10**5000, "amount", id="longer than Python prints"),
+        ("o-\ud800", "tea", 1, "id"),
+        ("o-1", "\udfff tea", 1, "item"),
+        ("o-1", "x" * 200_000, 1, "item"),
     ],
 )
 def test_an_order_that_may_not_exist_names_the_field(id, item, amount, named):
@@ -49,6 +55,21 @@ def test_the_wire_form_is_one_field_with_a_json_object():
 def test_an_order_survives_the_way_there_and_back():
     order = Order("ö-1", 'tea "green"\n', 2)
     assert Order.from_fields(order.to_fields()) == order
+
+
+@pytest.mark.parametrize("letter", ["x", "ö", "🫖", "\x00"], ids=["ASCII", "two bytes", "four bytes", "escaped"])
+def test_the_longest_order_is_not_too_long_to_be_read(letter):
+    """What the constructor takes, the other side takes too, however many bytes a letter needs."""
+    order = Order("o", letter * (order_module._MAX_CHARS - 1), 1)
+    assert len(order.to_fields()[1]) <= order_module.MAX_BYTES
+    assert Order.from_fields(order.to_fields()) == order
+
+
+def test_what_is_too_long_is_not_even_decoded():
+    """It could take all the memory there is."""
+    with pytest.raises(DecodeError, match="1,000,001 bytes, 1,000,000 is the most") as caught:
+        Order.from_fields([b"data", b"[" * 1_000_001])
+    assert caught.value.__cause__ is None
 
 
 def test_an_order_written_by_another_program_is_read():
@@ -85,6 +106,8 @@ def test_of_two_fields_with_the_same_name_the_first_counts():
         b'{"id":"a","item":"","amount":1}',
         b'{"id":"a","item":"b","amount":0}',
         b'{"id":"a","item":"b","amount":-1}',
+        b'{"id":"a","item":"b","amount":9223372036854775808}',
+        b'{"id":"a","item":"b","amount":' + b"9" * 10_000 + b"}",
         b'{"id":"\xff","item":"b","amount":1}',
         b'{"id":"\\ud800","item":"b","amount":1}',
         b"[" * 100_000,

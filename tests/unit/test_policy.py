@@ -52,6 +52,19 @@ def test_a_deferred_order_waits_as_long_as_it_asked():
     assert POLICY.decide(Defer(1234), 2) == Decision(DEFER, 1234)
 
 
+@pytest.mark.parametrize(("attempt", "outcome"), [(1, RETRY), (2, RETRY), (3, DEAD_LETTER)])
+def test_an_order_that_is_too_old_is_deferred_no_more(attempt, outcome):
+    """From then on it spends its attempts, and comes to an end."""
+    policy = RetryPolicy(max_attempts=3, max_age_ms=60_000)
+    assert policy.decide(Defer(50), attempt, age_ms=59_999).outcome is DEFER
+    assert policy.decide(Defer(50), attempt, age_ms=60_000).outcome is outcome
+
+
+def test_a_rejected_order_s_age_does_not_matter():
+    assert POLICY.decide(Reject("no"), 1, age_ms=10**12).outcome is DEAD_LETTER
+    assert POLICY.decide(ValueError(), 1, age_ms=10**12).outcome is RETRY
+
+
 def test_a_decision_says_what_went_wrong():
     assert POLICY.decide(KeyError("price"), 1).reason == "KeyError: 'price'"
     assert POLICY.decide(KeyError("price"), 3).reason == "KeyError: 'price'"
