@@ -534,7 +534,7 @@ def test_dlq_list_says_how_many_more_there_are(run, bury):
 def test_dlq_list_goes_on_behind_the_last_one(run, bury):
     bury(*islice(random_orders(1), 3))
     ids = [about["id"] for about in json.loads(run("dlq", "list", "--json")[1])]
-    code, out, err = run("dlq", "list", "--json", "--after", ids[1])
+    _, out, _ = run("dlq", "list", "--json", "--after", ids[1])
     assert [about["id"] for about in json.loads(out)] == ids[2:]
     assert run("dlq", "list", "--after", "x")[0] == 2
 
