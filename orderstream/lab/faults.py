@@ -1,28 +1,124 @@
 """
-Failures on demand, at a known point: a link that loses replies.
+Failures on demand: handlers that fail, and a link to Redis that loses replies.
 
-    link = faults.LossyLink()           # a TCP proxy in front of the lab's Redis
-    link.lose_reply("XADD")             # Redis runs the next XADD, and the caller never hears of it
-    redis.Redis.from_url(link.url)      # whoever connects here feels it
+    faults.flaky(0.3, seed=1)                           # a handler: three runs of ten fail, the same ones each time
+    faults.slow(50, then=faults.failing("figs", ship))  # a fault, then the next, then what you want done
+
+    link = faults.LossyLink()                           # a TCP proxy in front of the lab's Redis
+    link.lose_reply("XADD")                             # Redis runs the next XADD, and the caller never hears of it
+    redis.Redis(port=link.port)                         # whoever connects here feels it
+
+A worker process that kills itself at a known point: ``processes.consumer("c1", die="after read")``.
 """
 
+import os
 import random
+import signal
 import socket
+import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
+from typing import NoReturn
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import hiredis
 
+from orderstream import Order
+from orderstream.consumer import Handler
 from orderstream.lab import server
+
+Which = str | Callable[[Order], bool]
+"""Some orders: those of an item, or those for which a function says so."""
 
 CHUNK = 65_536
 PUSH = b">"  # begins what Redis says unasked, such as that a cached key has changed
+
+
+# Handlers -----------------------------------------------------------------------------------------------
+
+
+def nothing(order: Order) -> None:
+    """Handle an order by doing nothing."""
+
+
+def flaky(rate: float, seed: int, then: Handler = nothing) -> Handler:
+    """
+    Return a handler that fails at random, but decides the same for the n-th run of an order each time.
+
+    Args:
+        rate: The part of the runs that fail, 0 to 1.
+        seed: Another seed, other failures.
+        then: What to do with an order otherwise.
+    """
+    runs: Counter[str] = Counter()
+
+    def handler(order: Order) -> None:
+        runs[order.id] += 1
+        if random.Random(f"{seed} {order.id} {runs[order.id]}").random() < rate:
+            raise RuntimeError(f"made to fail: flaky({rate:g}, seed={seed})")
+        then(order)
+
+    return handler
+
+
+def slow(ms: float, then: Handler = nothing) -> Handler:
+    """Return a handler that takes *ms* milliseconds, and then does what *then* does."""
+
+    def handler(order: Order) -> None:
+        time.sleep(ms / 1000)
+        then(order)
+
+    return handler
+
+
+def failing(which: Which, then: Handler = nothing) -> Handler:
+    """Return a handler that always fails for *which* orders, and does with the others what *then* does."""
+    chosen = _chooser(which)
+
+    def handler(order: Order) -> None:
+        if chosen(order):
+            raise RuntimeError("made to fail: failing")
+        then(order)
+
+    return handler
+
+
+def poison(which: Which, then: Handler = nothing) -> Handler:
+    """
+    Return a handler that kills its process for *which* orders, and does with the others what *then* does.
+
+    Raises:
+        RuntimeError: This is a notebook.
+    """
+    if "ipykernel" in sys.modules:
+        raise RuntimeError('it would kill this notebook; use processes.consumer("c1", poison="figs")')
+    chosen = _chooser(which)
+
+    def handler(order: Order) -> None:
+        if chosen(order):
+            die()
+        then(order)
+
+    return handler
+
+
+def die() -> NoReturn:
+    """Kill this process with SIGKILL: nothing is said, closed or cleaned up."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("SIGKILL cannot be outlived")
+
+
+def _chooser(which: Which) -> Callable[[Order], bool]:
+    return which if callable(which) else lambda order: order.item == which
+
+
+# The lossy link -----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -67,10 +163,10 @@ class LossyLink:
         self.connections = 0
         self.lost = 0
         self._lock = threading.Lock()
-        self._open: set[socket.socket] = set()
+        self._open: WeakSet[socket.socket] = WeakSet()
         self._losses: list[_Loss] = []
         self._rate, self._chance = 0.0, random.Random()
-        self._delay_s = 0.0
+        self._delay = 0.0, threading.Event()  # seconds, and what ends them early
         self._accepting = threading.Thread(target=self._accept, name="lossy link", daemon=True)
         self._accepting.start()
 
@@ -110,19 +206,24 @@ class LossyLink:
 
     def delay(self, ms: float) -> None:
         """Hold every reply for *ms* milliseconds, as a long way would; replies that come together wait together."""
-        self._delay_s = ms / 1000
+        _, ended = self._delay
+        self._delay = ms / 1000, threading.Event()
+        ended.set()  # who waits already waits no longer
 
     def cut(self) -> None:
         """Close every connection now, whatever is on its way."""
         with self._lock:
             for end in self._open:
                 _shut(end)
+        seconds, _ = self._delay
+        self.delay(seconds * 1000)  # nobody waits to reply to a client that is gone
 
     def close(self) -> None:
         """Close every connection and accept no more."""
         _shut(self._listener)
         self._listener.close()
         self._accepting.join()
+        self.delay(0)
         self.cut()
 
     # One connection: this thread carries commands to Redis, a second one carries replies back ------------------
@@ -137,35 +238,29 @@ class LossyLink:
                 threading.Thread(target=self._serve, args=(client,), name="lossy link", daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        try:
-            with suppress(OSError, hiredis.ProtocolError), client, socket.create_connection(self._behind) as redis:
-                for end in (client, redis):
-                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                with self._lock:
-                    self._open.add(redis)
-                unanswered: deque[list[bytes]] = deque()
-                back = threading.Thread(
-                    target=self._carry_back, args=(redis, client, unanswered), name="lossy link", daemon=True
-                )
-                back.start()
-                try:
-                    _carry_on(client, redis, unanswered)
-                finally:
-                    _shut(redis)  # which ends the other thread
-                    back.join()
-                    with self._lock:
-                        self._open.discard(redis)
-        finally:
+        with suppress(OSError, hiredis.ProtocolError), client, socket.create_connection(self._behind) as redis:
+            for end in (client, redis):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
-                self._open.discard(client)
+                self._open.add(redis)
+            unanswered: deque[list[bytes]] = deque()
+            parts = (redis, client, unanswered)
+            back = threading.Thread(target=self._carry_back, args=parts, name="lossy link", daemon=True)
+            back.start()
+            try:
+                _carry_on(client, redis, unanswered)
+            finally:
+                _shut(redis)  # which ends the other thread
+                back.join()
 
     def _carry_back(self, redis: socket.socket, client: socket.socket, unanswered: deque[list[bytes]]) -> None:
         """Pass replies on, up to the one that is lost."""
         replies, begins, lost = _Replies(), True, False
         with suppress(OSError):
             while not lost and (chunk := redis.recv(CHUNK)):
-                if begins and self._delay_s:
-                    time.sleep(self._delay_s)
+                if begins:
+                    seconds, ended = self._delay
+                    ended.wait(seconds)
                 passed = 0
                 for end, whole in replies.ends(chunk):
                     # Decided with the first byte of a reply: by then Redis has run the command.

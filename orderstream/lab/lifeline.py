@@ -81,6 +81,19 @@ class Child:
         # Not read(): the child writes at the file position, which both processes share.
         return os.pread(self._output.fileno(), max(0, size - start), start)
 
+    def wait(self, timeout_s: float = 2 * GRACE_S) -> int:
+        """
+        Wait until it has ended by itself. Returns its exit code.
+
+        Raises:
+            TimeoutError: It still runs after *timeout_s* seconds.
+        """
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"{self!r}: it has not ended within {timeout_s:g} s") from None
+        return self.stop()
+
     def let_go(self) -> None:
         """Tell it to end, and do not wait for that."""
         self._process.stdin.close()

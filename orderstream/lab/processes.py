@@ -6,6 +6,8 @@ Producers and consumers as processes of their own: a thread cannot be killed wit
     c1.set(work_ms=50)          # at once, while it runs
     c1.kill()                   # as a crash would
     c1.events()                 # what it did, up to its last moment
+    c2 = processes.consumer("c2", die="after read")
+    c2.wait()                   # for its death, with an order in hand
 
 Each runs the package's own ``Producer`` or ``Consumer`` and writes a JSON line for everything it does. None of them
 outlives the notebook, and interrupting a cell does not reach them. They run until you stop them, also if you did not
@@ -22,14 +24,16 @@ import threading
 import time
 from dataclasses import fields
 from itertools import islice
-from typing import Any
+from typing import Any, Literal, get_args
 
 import redis
 
-from orderstream import Consumer, Order, Producer, SendUnknown, Settings, connect, random_orders
+from orderstream import Consumer, Order, OrderStream, Producer, SendUnknown, Settings, connect, random_orders
 from orderstream.connection import Trouble, trouble
 from orderstream.errors import ConfigError, OrderStreamError
+from orderstream.lab import faults
 from orderstream.lab.lifeline import Child, lifeline
+from orderstream.stream import Entry
 
 READY_S = 10.0
 TICK_S = 0.05
@@ -40,6 +44,9 @@ KNOBS = {
     "consumer": {"failure_rate": 0.0, "work_ms": 5.0},
 }
 
+Point = Literal["after read", "before effect", "after effect"]
+"""Where a consumer can die: XREADGROUP gave it an order; its handler began; the effect is there, and not yet acked."""
+
 
 class ProcessError(OrderStreamError):
     """A worker process did not start, or is gone. The message says why, if it told us."""
@@ -48,7 +55,9 @@ class ProcessError(OrderStreamError):
 _workers: dict[tuple[str, str], "Process"] = {}
 
 
-def producer(name: str = "producer", *, rate_per_s: float = 10, seed: int | None = None, **settings: Any) -> "Process":
+def producer(
+    name: str = "producer", *, rate_per_s: float = 10, seed: int | None = None, url: str | None = None, **settings: Any
+) -> "Process":
     """
     Start a process that sends random orders.
 
@@ -56,16 +65,25 @@ def producer(name: str = "producer", *, rate_per_s: float = 10, seed: int | None
         name: Starting another producer of this name stops this one.
         rate_per_s: Orders per second; 0 is a pause. ``set`` changes it.
         seed: The same seed makes the same orders; None makes new ones.
+        url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
         settings: As in ``Settings``, such as ``stream="orders"``.
 
     Raises:
         ProcessError: It ended at once; the message holds its last words.
     """
-    return Process("producer", name, {"rate_per_s": rate_per_s}, seed, settings)
+    return Process("producer", name, {"rate_per_s": rate_per_s}, {"seed": seed}, settings, url)
 
 
 def consumer(
-    name: str, *, failure_rate: float = 0.0, work_ms: float = 5, seed: int | None = None, **settings: Any
+    name: str,
+    *,
+    failure_rate: float = 0.0,
+    work_ms: float = 5,
+    seed: int | None = None,
+    die: Point | None = None,
+    poison: str | None = None,
+    url: str | None = None,
+    **settings: Any,
 ) -> "Process":
     """
     Start a process that handles orders.
@@ -76,12 +94,21 @@ def consumer(
         failure_rate: The part of the handler runs that fail, 0 to 1. ``set`` changes it.
         work_ms: Milliseconds that one handler run takes. ``set`` changes it.
         seed: Decides which runs fail; None takes the name.
+        die: Where it kills itself with SIGKILL, the first time it comes there: ``"after read"``, once XREADGROUP
+            gave it an order; ``"before effect"``, once the handler began; ``"after effect"``, once an order was
+            handled, which its events tell, and before the XACK.
+        poison: An item: its handler kills the process with SIGKILL whenever such an order comes.
+        url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
         settings: As in ``Settings``, such as ``stream="orders"`` or ``claim_idle_ms=1_500``.
 
     Raises:
+        ValueError: There is no such point to die at.
         ProcessError: It ended at once; the message holds its last words.
     """
-    return Process("consumer", name, {"failure_rate": failure_rate, "work_ms": work_ms}, seed, settings)
+    if die not in (None, *get_args(Point)):
+        raise ValueError(f"die must be one of {', '.join(map(repr, get_args(Point)))}, not {die!r}")
+    knobs = {"failure_rate": failure_rate, "work_ms": work_ms}
+    return Process("consumer", name, knobs, {"seed": seed, "die": die, "poison": poison}, settings, url)
 
 
 def stop_all() -> None:
@@ -107,10 +134,16 @@ class Process(Child):
     """
 
     def __init__(
-        self, role: str, name: str, knobs: dict[str, float], seed: int | None, settings: dict[str, Any]
+        self,
+        role: str,
+        name: str,
+        knobs: dict[str, float],
+        options: dict[str, Any],
+        settings: dict[str, Any],
+        url: str | None,
     ) -> None:
         self.role, self.name, self.knobs, self.settings = role, name, _checked(role, knobs), settings
-        environ = _environ({"block_ms": BLOCK_MS, **settings})
+        environ = _environ({"block_ms": BLOCK_MS, **settings}, url)
         if old := _workers.get((role, name)):
             old.stop()
         self._read_up_to = 0
@@ -119,7 +152,7 @@ class Process(Child):
             role,
             f"--name={name}",
             *(f"--{knob}={value}" for knob, value in self.knobs.items()),
-            *([] if seed is None else [f"--seed={seed}"]),
+            *(f"--{option}={value}" for option, value in options.items() if value is not None),
             environ=environ,
         )
         _workers[role, name] = self
@@ -185,12 +218,14 @@ def _checked(role: str, knobs: dict[str, float]) -> dict[str, float]:
     return knobs
 
 
-def _environ(settings: dict[str, Any]) -> dict[str, str]:
+def _environ(settings: dict[str, Any], url: str | None) -> dict[str, str]:
     """Return *settings* as the environment variables that lead to them, once they are known to be right."""
     known = {field.name for field in fields(Settings)} - {"redis_url"}
     if unknown := settings.keys() - known:
         raise ConfigError(f"no setting {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     environ = {f"ORDERSTREAM_{name.upper()}": str(value) for name, value in settings.items()}
+    if url is not None:
+        environ["REDIS_URL"] = url  # not on the command line: it may hold a password
     Settings.from_env({**os.environ, **environ})
     return environ
 
@@ -229,19 +264,34 @@ def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
                 _say("outage")
 
 
-def run_consumer(name: str, seed: str | None, knobs: dict[str, float]) -> None:
+def run_consumer(name: str, seed: str | None, die: str | None, poison: str | None, knobs: dict[str, float]) -> None:
     """Handle orders until the lifeline ends, each in ``work_ms``; some fail, as ``failure_rate`` has it."""
     chance = random.Random(seed or name)
 
+    def reach(point: Point) -> None:
+        if point == die:
+            faults.die()
+
     def handler(order: Order) -> None:
         _say("began", id=order.id, consumer=name)
+        reach("before effect")
+        if order.item == poison:
+            faults.die()
         time.sleep(knobs["work_ms"] / 1000)
         failed = chance.random() < knobs["failure_rate"]
         _say("failed" if failed else "handled", id=order.id, consumer=name)
         if failed:
             raise RuntimeError(f"made to fail: failure_rate={knobs['failure_rate']:g}")
+        reach("after effect")
+
+    def read_new(consumer: str, count: int, block_ms: int | None) -> list[Entry]:
+        entries = OrderStream.read_new(stream, consumer, count, block_ms)
+        if entries:
+            reach("after read")
+        return entries
 
     stream = connect()
+    stream.read_new = read_new  # type: ignore[method-assign]
     stream.create_group()  # if it cannot be made, say so at once
     worker = Consumer(stream, handler, name)
     lifeline(worker.stop, lambda line: knobs.update(json.loads(line)))
@@ -257,6 +307,9 @@ def main() -> None:
         options = roles.add_parser(role)
         options.add_argument("--name", default=role)
         options.add_argument("--seed")
+        if role == "consumer":
+            options.add_argument("--die")
+            options.add_argument("--poison")
         for knob, default in knobs.items():
             options.add_argument(f"--{knob}", type=float, default=default)
     given = vars(parser.parse_args())
@@ -264,7 +317,7 @@ def main() -> None:
     if given["role"] == "producer":
         run_producer(given["seed"], knobs)
     else:
-        run_consumer(given["name"], given["seed"], knobs)
+        run_consumer(given["name"], given["seed"], given["die"], given["poison"], knobs)
 
 
 if __name__ == "__main__":

@@ -67,11 +67,12 @@ def guest_on(scratch, tmp_path, eventually):
     """Start a redis-server that is not the lab's, with options, and return its URL."""
     started = []
 
-    def start(*options):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port = listener.getsockname()[1]
+    def start(*options, port=None):
+        if port is None:
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                port = listener.getsockname()[1]
         folder = tmp_path / f"theirs-{port}"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         address = ["--port", str(port), "--bind", "127.0.0.1"]
         command = [server.redis_server(), *address, "--save", "", "--dir", str(folder)]
         with (folder / "log").open("wb") as log:

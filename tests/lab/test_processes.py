@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections import Counter
 
+import psutil
 import pytest
 
-from orderstream import Producer, Settings, connect, random_orders
+from orderstream import Order, Producer, Settings, connect, random_orders
 from orderstream.errors import ConfigError
-from orderstream.lab import lifeline, processes
+from orderstream.lab import faults, lifeline, processes
 from orderstream.lab.processes import ProcessError, consumer, producer
 
 pytestmark = pytest.mark.usefixtures("lesson")
@@ -108,6 +109,28 @@ def test_the_same_seed_fails_at_the_same_runs(stream, eventually):
     assert set(runs[0]) == {"handled", "failed"}
 
 
+def test_a_worker_can_go_through_a_link(stream, lesson, eventually):
+    """Its own connections feel what the link does; ours do not."""
+    with faults.LossyLink() as link:
+        sender, log = producer(rate_per_s=100, url=link.url), Log(consumer("c1", url=link.url))
+        eventually(lambda: log.count("handled") > 5)
+        before = link.connections
+        link.cut()
+        seen = log.count("handled")
+        eventually(lambda: log.count("handled") > seen + 5)
+        eventually(lambda: link.connections >= before + 2)
+        assert sender.alive
+
+
+def test_the_password_in_a_worker_s_url_is_not_on_its_command_line(guest_on):
+    """Everybody on this machine can read a command line."""
+    url = guest_on("--requirepass", "s3cret").replace("redis://", "redis://:s3cret@")
+    with faults.LossyLink(url) as link:
+        for worker in (producer(url=link.url), consumer("c1", url=link.url)):
+            assert "s3cret" not in " ".join(psutil.Process(worker.pid).cmdline())
+            assert "s3cret" not in repr(vars(worker))
+
+
 # How they end ----------------------------------------------------------------------------------------------
 
 
@@ -120,6 +143,80 @@ def test_a_killed_consumer_leaves_the_order_in_its_hand_pending(stream, eventual
     assert worker.kill() == -signal.SIGKILL
     assert stream.backlog().pending == 1
     assert repr(worker) == "<consumer c1, killed>"
+
+
+def test_a_consumer_dies_after_the_read(stream, lesson, eventually):
+    """Redis gave it the order, and its handler never began: pending at its first delivery. An empty read is none."""
+    worker = consumer("c1", die="after read")
+    log = Log(worker)
+    eventually(
+        lambda: lesson.info("commandstats").get("cmdstat_xreadgroup", {}).get("calls", 0) > 2 or not worker.alive
+    )
+    assert worker.alive
+    send(stream, 1)
+    assert worker.wait() == -signal.SIGKILL
+    assert repr(worker) == "<consumer c1, killed>"
+    assert log.count("began") == 0
+    assert pending(stream) == [("c1", 1)]
+
+
+def test_a_consumer_dies_before_the_effect(stream):
+    """Its handler began, and did nothing yet."""
+    worker = consumer("c1", die="before effect")
+    log = Log(worker)
+    send(stream, 1)
+    assert worker.wait() == -signal.SIGKILL
+    assert [log.count(event) for event in ("began", "handled")] == [1, 0]
+    assert pending(stream) == [("c1", 1)]
+
+
+def test_a_consumer_dies_after_the_effect_and_before_the_ack(stream, eventually):
+    """Its events tell of the effect, so the next consumer makes it a second time."""
+    (order,) = send(stream, 1)
+    worker = consumer("c1", die="after effect", work_ms=0)
+    log = Log(worker)
+    assert worker.wait() == -signal.SIGKILL
+    assert log.count("handled") == 1
+    assert pending(stream) == [("c1", 1)]
+    again = Log(consumer("c2", claim_idle_ms=200, backoff_ms=20))
+    eventually(lambda: again.count("handled") == 1)
+    assert {event["id"] for event in log.events + again.events if event["event"] == "handled"} == {order.id}
+
+
+def test_a_run_that_fails_has_no_effect_to_die_after(stream, eventually):
+    """Otherwise it would never be retried here."""
+    worker = consumer("c1", die="after effect", failure_rate=1.0, max_attempts=1, work_ms=0)
+    send(stream, 1)
+    eventually(lambda: stream.backlog().dead_lettered == 1)
+    assert worker.alive
+
+
+def test_a_poison_order_kills_each_consumer_that_gets_it_and_ends_in_the_dead_letters(stream, eventually):
+    """The others are handled, once each."""
+    orders = [Order(f"o-{n}", item, 1) for n, item in enumerate(("tea", "figs", "rice"))]
+    Producer(stream).send_many(orders)
+    logs = []
+
+    def start_another():
+        if not logs or not logs[-1].worker.alive:
+            logs.append(Log(consumer(f"c{len(logs)}", poison="figs", work_ms=0, claim_idle_ms=100, backoff_ms=20)))
+        return stream.backlog().done
+
+    eventually(start_another, 20)
+    assert [log.worker.exit_code for log in logs[:-1]] == [-signal.SIGKILL] * 3
+    ((_, fields),) = stream.dead_letters("-", 10)
+    assert Order.from_fields(fields) == orders[1]
+    counts = [log.count("handled") for log in logs]
+    handled = [event["id"] for log in logs for event in log.events if event["event"] == "handled"]
+    assert sorted(handled) == ["o-0", "o-2"], counts
+
+
+def test_waiting_for_a_worker_that_does_not_end_is_an_error():
+    """It names the worker, and does nothing to it."""
+    worker = producer()
+    with pytest.raises(TimeoutError, match=r"^<producer producer, running>: it has not ended within 0.1 s$"):
+        worker.wait(0.1)
+    assert worker.alive
 
 
 def test_a_killed_consumer_s_orders_are_taken_over_by_another(stream, eventually):
@@ -226,6 +323,13 @@ def test_a_knob_that_cannot_be_set_is_refused_and_the_worker_works_on(knobs, mes
     assert worker.knobs == {"failure_rate": 0.0, "work_ms": 5}
 
 
+def test_a_consumer_dies_at_a_point_that_exists(scratch):
+    """A typing error would make an experiment that never happens."""
+    with pytest.raises(ValueError, match=r"^die must be one of 'after read', .*, not 'after ack'$"):
+        consumer("c1", die="after ack")
+    assert not workers_in(scratch)
+
+
 def test_a_worker_that_has_ended_cannot_be_set():
     """The message says what became of it."""
     worker = producer()
@@ -275,6 +379,12 @@ def send(stream, number):
     orders = [next(made) for _ in range(number)]
     Producer(stream).send_many(orders)
     return orders
+
+
+def pending(stream):
+    """Who holds each pending entry, and how often it was delivered."""
+    rows = stream.client.xpending_range(stream.settings.stream, stream.settings.group, "-", "+", 100)
+    return [(row["consumer"].decode(), row["times_delivered"]) for row in rows]
 
 
 def connect_to(name):

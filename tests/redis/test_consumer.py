@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from hashlib import sha1
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import pytest
@@ -757,8 +757,9 @@ def test_an_abandoned_consumer_sends_no_heartbeat_for_finished_work(stream, send
     Consumer(stream, Record()).drain()
 
 
-@pytest.mark.parametrize("skip", [0, 1])
-@pytest.mark.parametrize("command", ["XREADGROUP", "XACK", "claim", "lease", "dead"])
+@pytest.mark.parametrize(
+    ("command", "skip"), [("XGROUP", 0), *product(["XREADGROUP", "XACK", "claim", "lease", "dead"], [0, 1])]
+)
 def test_a_lost_reply_loses_no_order_and_makes_no_second_dead_letter(linked_stream, link, stream, command, skip):
     """Whichever reply it is: of the read, the claim, the ack, the retry, or the move to the dead letters."""
 
