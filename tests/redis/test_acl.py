@@ -208,12 +208,21 @@ def test_a_monitor_that_may_only_read_the_keys_still_sees_the_backlog(become, st
         Producer(become([*rules, "+xadd"])).send(Order("o-1", "figs", 3))
 
 
-def test_the_doctor_knows_the_roles(become):
-    """Somebody with the rules of a role is told that this is enough for it, and which roles it has not."""
-    for role in [role for role in WORK if role != "doctor"]:
-        findings = [finding for finding in examine(become(ROLES[role])) if finding.subject == "permissions"]
-        allowed = {name for f in findings if f.level is Level.OK for name in f.found.split(": ")[1].split(", ")}
-        assert allowed == {name for name in WORK if name != "doctor" and set(ROLES[name]) <= set(ROLES[role])}
+def allowed_by_doctor(user):
+    findings = [finding for finding in examine(user) if finding.subject == "permissions"]
+    return {name for f in findings if f.level is Level.OK for name in f.found.split(": ")[1].split(", ")}
+
+
+@pytest.mark.parametrize("role", WORK)
+def test_the_doctor_knows_the_roles(become, role):
+    """Somebody with the rules of a role is told that this is enough for it, and for which others."""
+    allowed = {name for name in WORK if name != "doctor" and set(ROLES[name]) <= set(ROLES[role])}
+    assert allowed_by_doctor(become(ROLES[role])) == allowed
+
+
+@pytest.mark.parametrize(("role", "rule"), [(role, rule) for role in ROLES if role != "doctor" for rule in ROLES[role]])
+def test_the_doctor_sees_each_rule_that_a_role_lacks(become, role, rule):
+    assert role not in allowed_by_doctor(become([kept for kept in ROLES[role] if kept != rule]))
 
 
 def test_the_fixes_of_the_doctor_make_a_user_what_the_readme_says(become, client, settings):

@@ -227,6 +227,7 @@ def test_a_key_of_another_type_is_found(own_stream, subject, name):
     own_stream.client.set(key, "not a stream")
     finding = look(own_stream, subject)
     assert (finding.level, "it is a string" in finding.found) == (Level.LOSS, True)
+    assert {finding.level for finding in examine(own_stream)} == {Level.LOSS, Level.OK}  # said once
     mend(finding, own_stream.client)
     assert look(own_stream, subject).level is Level.OK
     assert own_stream.client.get(f"{key}-old") == b"not a stream"

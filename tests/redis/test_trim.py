@@ -168,6 +168,22 @@ def test_trim_works_when_the_memory_is_full(own_stream):
     assert own_stream.trim() == Trimmed(1, 0, None)
 
 
+def test_what_was_trimmed_stays_so_after_a_crash(own_server, own_stream):
+    """Redis writes the steps down as what they did, not as what they might have done."""
+    own_stream.create_group()
+    own_stream.add([[b"n", b"1"]] * 12_345)
+    own_stream.ack([entry.id for entry in own_stream.read_new("a", 12_000, None)])
+    trimmed = own_stream.trim()
+    before = own_stream.client.xinfo_stream(own_stream.settings.stream)
+    own_server.kill()
+    own_server.start()
+    assert (trimmed.removed, own_stream.trim().removed) == (12_000, 0)
+    after = own_stream.client.xinfo_stream(own_stream.settings.stream)
+    assert [after[key] for key in ("length", "first-entry", "last-generated-id")] == [
+        before[key] for key in ("length", "first-entry", "last-generated-id")
+    ]
+
+
 # Several groups, or none ----------------------------------------------------------------------------------
 
 
