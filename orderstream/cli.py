@@ -1,5 +1,5 @@
 """
-The commands: ``orderstream produce | consume | status | dlq``, or ``python -m orderstream …``.
+The commands: ``orderstream produce | consume | status | dlq | trim | doctor``, or ``python -m orderstream …``.
 
 Orders and state go to stdout, all that is said about the work to stderr. What goes wrong is one line and exit code 1,
 or 2 for a wrong command line. Ctrl-C and SIGTERM end every command with 0.
@@ -33,9 +33,11 @@ from orderstream import Consumer, DeadLetterQueue, OrderStream, Producer, Settin
 from orderstream.connection import Trouble, trouble
 from orderstream.consumer import Handler
 from orderstream.deadletter import DeadLetter
+from orderstream.doctor import Level, examine
 from orderstream.errors import DecodeError, Defer, OrderStreamError, SendUnknown
 from orderstream.order import Order
 from orderstream.policy import describe
+from orderstream.stream import Holder
 from orderstream.terminal import ENDINGS, leave_when_told, printable, progress, screen, show, span
 
 DEFAULT_RATE = 10.0  # orders per second, without --count
@@ -43,6 +45,8 @@ CATCH_UP_S = 1.0  # the most a producer that fell behind its rate makes up for
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # between two tries to reach a Redis that went away
 WATCH_S = 1.0
 AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
+MARKS = {Level.OK: "✓", Level.ADVICE: "!", Level.LOSS: "✗", Level.UNKNOWN: "?"}
+COLOURS = {Level.OK: "green", Level.ADVICE: "yellow", Level.LOSS: "red", Level.UNKNOWN: "cyan"}
 SECONDS, MORE_THAN_0 = click.FloatRange(0), click.FloatRange(0, min_open=True)
 
 
@@ -514,3 +518,73 @@ def _each(queue: DeadLetterQueue, ids: tuple[str, ...], act: Callable[[str], obj
     click.echo(f"{done} {count:,} dead letter{'s' * (count != 1)}.")
     if missing:
         raise click.ClickException(f"not in {queue.stream.settings.dlq}: {missing}")
+
+
+# trim ---------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@_json
+@_which_stream
+def trim(as_json: bool) -> None:
+    """
+    Remove what every group has acknowledged.
+
+    An acknowledged entry stays in the stream, and in memory, until it is trimmed. This removes the oldest ones, up
+    to the first that any group has pending or has not read yet. Run it from cron, or whenever you like: orders may
+    come and go meanwhile. A group that is made later begins with what is left.
+
+    Says which group keeps the rest. One that nobody uses any more keeps it for ever: orderstream doctor finds it.
+    """
+    stream = _connect()
+    key, done = stream.settings.stream, stream.trim()
+    if as_json:
+        _print_json({"stream": key} | asdict(done))
+        return
+    click.echo(f"Removed {_entries(done.removed)} from {printable(key)}, {done.left:,} left.")
+    if done.holder:
+        click.echo(_keeps(done.holder))
+    elif done.left:
+        click.echo("It has no group, so nobody has read them: all are kept.")
+
+
+def _entries(count: int) -> str:
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
+
+
+def _keeps(holder: Holder) -> str:
+    why = "is pending" if holder.pending else "is not read yet"
+    return f"{printable(holder.group)} keeps them: {holder.id}, added {span(holder.age_s * 1000)} ago, {why}."
+
+
+# doctor -------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@_json
+@_which_stream
+def doctor(as_json: bool) -> None:
+    """
+    Say whether this Redis is fit to keep orders.
+
+    \b
+    ✓  fine
+    !  advice: it works, and could be better
+    ✗  orders could be lost; the exit code is 1
+    ?  this user is not allowed to look
+
+    Each with its fix. Nothing is changed. Looks at the version, persistence, eviction, the two streams and their
+    groups, and what the connected user may do.
+    """
+    findings = examine(_connect())
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        width = max(len(finding.subject) for finding in findings)
+        for finding in findings:
+            mark = click.style(MARKS[finding.level], fg=COLOURS[finding.level])
+            click.echo(f"{mark} {finding.subject:{width}}  {printable(finding.found)}")
+            if finding.fix:
+                click.echo(f"  {'':{width}}  → {printable(finding.fix)}")
+    if losing := [finding.subject for finding in findings if finding.level is Level.LOSS]:
+        raise click.ClickException(f"orders could be lost: {', '.join(dict.fromkeys(losing))}")

@@ -14,7 +14,7 @@ LEVELS = [
     {"order", "config", "policy"},
     {"connection"},
     {"stream"},
-    {"producer", "consumer", "deadletter"},
+    {"producer", "consumer", "deadletter", "doctor"},
     {"__init__"},
     {"terminal"},
     {"cli"},
@@ -31,6 +31,7 @@ UNKNOWN = {
     "producer": {"orderstream.consumer"},
     "consumer": {"orderstream.deadletter"},
     "deadletter": {"orderstream.consumer"},
+    "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
 }
 """What a module must know nothing of."""
 

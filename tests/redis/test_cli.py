@@ -30,6 +30,8 @@ COMMANDS = {
     "dlq show": "--json",
     "dlq redrive": "--all",
     "dlq purge": "--all --yes",
+    "trim": "--json",
+    "doctor": "--json",
 }
 FIGS = Order("o-1", "figs", 3)
 # Ctrl-C reaches only whoever the terminal controls.
@@ -618,6 +620,7 @@ def test_a_dead_letter_queue_that_was_named_keeps_its_name(run, environ):
 # What goes wrong ------------------------------------------------------------------------------------------
 
 NEEDS_REDIS = ["produce", "consume", "status", "dlq list", "dlq show 1-0", "dlq redrive --all", "dlq purge --all"]
+NEEDS_REDIS += ["trim", "doctor"]
 
 
 @pytest.mark.parametrize("command", NEEDS_REDIS)

@@ -1,0 +1,419 @@
+"""Each thing that is wrong with a Redis is found, and the fix that the finding names makes it disappear."""
+
+import re
+import shlex
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from orderstream import Consumer, DeadLetterQueue, Order, OrderStream, Producer, Reject, connect
+from orderstream.doctor import DAY_S, LAST, Finding, Level, _version, examine
+
+from .conftest import Server
+
+FIGS = Order("o-1", "figs", 3)
+
+
+@pytest.fixture
+def serve(tmp_path, settings):
+    """Start a server with such options, and connect to it."""
+    started = []
+
+    def serve(*options):
+        folder = tmp_path / f"redis-{len(started)}"
+        folder.mkdir()
+        server = Server(folder, *options)
+        started.append((server, None))
+        server.start()
+        stream = connect(replace(settings, redis_url=server.url))
+        started[-1] = (server, stream)
+        return stream
+
+    yield serve
+    for server, stream in started:
+        if stream:
+            stream.close()
+        server.kill()
+
+
+def look(stream, subject):
+    """What there is to say about *subject*, when it is one thing."""
+    (finding,) = look_all(stream, subject)
+    return finding
+
+
+def look_all(stream, subject):
+    return [finding for finding in examine(stream) if finding.subject == subject]
+
+
+def mend(finding, client):
+    """Do what the finding says, word by word."""
+    commands = re.findall("`(.+?)`", finding.fix)
+    assert commands, finding
+    for command in commands:
+        client.execute_command(*shlex.split(command))
+
+
+def days_ago(days):
+    return f"{int((time.time() - days * DAY_S) * 1000)}-0"
+
+
+# All is well ----------------------------------------------------------------------------------------------
+
+
+def test_a_redis_that_is_fit_to_keep_orders_has_no_finding_but_ok(own_stream):
+    Producer(own_stream).send(FIGS)
+    Consumer(own_stream, lambda order: None).drain()
+    findings = examine(own_stream)
+    assert {finding.level for finding in findings} == {Level.OK}, findings
+    assert all(finding.found and not finding.fix for finding in findings)
+    assert [finding.subject for finding in findings] == [
+        "version",
+        "replication",
+        "persistence",
+        "eviction",
+        "stream",
+        "dead-letter stream",
+        "last id",
+        "groups",
+        "dead letters",
+        "permissions",
+    ]
+
+
+def test_looking_changes_nothing(own_stream):
+    """Least of all what asks whether the user may add and delete."""
+    Producer(own_stream).send_many([FIGS] * 3)
+    own_stream.create_group()
+    own_stream.read_new("a", 1, None)
+    client, key = own_stream.client, own_stream.settings.stream
+
+    def state():
+        changes = client.info("persistence")["rdb_changes_since_last_save"]
+        return changes, client.keys(), client.xinfo_stream(key), client.xinfo_groups(key)
+
+    before = state()
+    examine(own_stream)
+    assert state() == before
+
+
+def test_a_client_of_your_own_that_speaks_resp3_finds_the_same(own_stream):
+    Producer(own_stream).send(FIGS)
+    options = own_stream.client.connection_pool.connection_kwargs
+    client = redis.Redis(port=options["port"], protocol=3, retry=Retry(NoBackoff(), 0))
+    assert examine(OrderStream(client, own_stream.settings)) == examine(own_stream)
+    client.close()
+
+
+def test_a_redis_that_went_away_is_no_finding(own_stream, own_server):
+    own_server.kill()
+    with pytest.raises(redis.ConnectionError):
+        examine(own_stream)
+
+
+# The server -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "level"),
+    [("5.0.14", Level.LOSS), ("6.0.16", Level.LOSS), ("6.2.14", Level.OK), ("7.0.15", Level.OK), ("8.10.2", Level.OK)],
+)
+def test_a_version_before_6_2_is_too_old(version, level):
+    finding = _version(version)
+    assert (finding.level, version in finding.found, bool(finding.fix)) == (level, True, level is Level.LOSS)
+
+
+def test_the_version_is_the_servers(stream, server_version):
+    assert f"Redis {'.'.join(map(str, server_version))}" in look(stream, "version").found
+
+
+def test_no_persistence_at_all_loses_every_order(serve):
+    """It takes two fixes until nothing is left to say."""
+    stream = serve()
+    finding = look(stream, "persistence")
+    assert (finding.level, "every order" in finding.found) == (Level.LOSS, True)
+    mend(finding, stream.client)
+    finding = look(stream, "persistence")
+    assert (finding.level, "every second" in finding.found) == (Level.ADVICE, True)
+    mend(finding, stream.client)
+    assert look(stream, "persistence").level is Level.OK
+
+
+def test_snapshots_alone_lose_minutes(serve):
+    stream = serve()
+    stream.client.config_set("save", "3600 1")
+    finding = look(stream, "persistence")
+    assert (finding.level, "snapshot" in finding.found, "every order" in finding.found) == (Level.LOSS, True, False)
+    mend(finding, stream.client)
+    assert look(stream, "persistence").level is Level.ADVICE
+
+
+def test_an_append_only_file_that_is_never_synced_loses_half_a_minute(serve):
+    stream = serve("--appendonly", "yes", "--appendfsync", "no")
+    finding = look(stream, "persistence")
+    assert (finding.level, "half a minute" in finding.found) == (Level.LOSS, True)
+    mend(finding, stream.client)
+    assert look(stream, "persistence").level is Level.ADVICE
+
+
+def test_a_write_to_disk_that_failed_is_found(own_stream, own_server, eventually):
+    """A folder stands where the snapshot should go."""
+
+    def saved(status):
+        return lambda: own_stream.client.info("persistence")["rdb_last_bgsave_status"] == status
+
+    (own_server.folder / "dump.rdb").mkdir()
+    own_stream.client.bgsave()
+    eventually(saved("err"))
+    failed, fine = look_all(own_stream, "persistence")
+    assert (failed.level, "rdb_last_bgsave_status" in failed.found) == (Level.LOSS, True)
+    assert fine.level is Level.OK
+    (own_server.folder / "dump.rdb").rmdir()
+    own_stream.client.bgsave()
+    eventually(saved("ok"))
+    assert look(own_stream, "persistence").level is Level.OK
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
+def test_a_policy_that_may_evict_the_stream_is_found(own_stream, policy):
+    own_stream.client.config_set("maxmemory-policy", policy)
+    finding = look(own_stream, "eviction")
+    assert (finding.level, policy in finding.found) == (Level.ADVICE, True)
+    own_stream.client.config_set("maxmemory", 100_000_000)
+    finding = look(own_stream, "eviction")
+    assert (finding.level, "100,000,000" in finding.found) == (Level.LOSS, True)
+    mend(finding, own_stream.client)
+    assert look(own_stream, "eviction").level is Level.OK
+
+
+def test_a_policy_that_evicts_only_what_expires_is_fine(own_stream):
+    own_stream.client.config_set("maxmemory-policy", "volatile-lru")
+    own_stream.client.config_set("maxmemory", 100_000_000)
+    assert look(own_stream, "eviction").level is Level.OK
+
+
+def test_a_replica_is_no_place_to_send_orders_to(serve):
+    primary = serve()
+    replica = serve("--replicaof", "127.0.0.1", str(primary.client.connection_pool.connection_kwargs["port"]))
+    finding = look(replica, "replication")
+    assert (finding.level, "replica" in finding.found, "primary" in finding.fix) == (Level.LOSS, True, True)
+    assert look(primary, "replication").level is Level.OK
+
+
+def test_a_node_of_a_cluster_is_looked_at_like_any_other_server(serve, settings, eventually):
+    """Through the client of a cluster: the node that holds the stream."""
+    node = serve("--cluster-enabled", "yes", "--appendonly", "yes", "--appendfsync", "always")
+    node.client.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
+    eventually(lambda: b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO"))
+    port = node.client.connection_pool.connection_kwargs["port"]
+    cluster = redis.RedisCluster("127.0.0.1", port)
+    names = replace(settings, dlq=f"{{{settings.stream}}}-dlq")
+    findings = examine(SimpleNamespace(client=cluster, settings=names))
+    assert {finding.level for finding in findings} == {Level.OK}, findings
+    cluster.close()
+
+
+# The stream -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("subject", "name"), [("stream", "stream"), ("dead-letter stream", "dlq")])
+def test_a_key_of_another_type_is_found(own_stream, subject, name):
+    key = getattr(own_stream.settings, name)
+    own_stream.client.set(key, "not a stream")
+    finding = look(own_stream, subject)
+    assert (finding.level, "it is a string" in finding.found) == (Level.LOSS, True)
+    assert {finding.level for finding in examine(own_stream)} == {Level.LOSS, Level.OK}  # said once
+    mend(finding, own_stream.client)
+    assert look(own_stream, subject).level is Level.OK
+    assert own_stream.client.get(f"{key}-old") == b"not a stream"
+
+
+@pytest.mark.parametrize(("subject", "name"), [("stream", "stream"), ("dead-letter stream", "dlq")])
+def test_a_key_that_expires_is_found(own_stream, subject, name):
+    key = getattr(own_stream.settings, name)
+    own_stream.client.xadd(key, {"n": 1})
+    own_stream.client.expire(key, 1_000)
+    finding = look(own_stream, subject)
+    assert (finding.level, "expires" in finding.found) == (Level.LOSS, True)
+    mend(finding, own_stream.client)
+    assert look(own_stream, subject).level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("id", "level", "says"),
+    [
+        (f"{LAST}-{LAST}", Level.LOSS, "0 more entries"),
+        (f"{LAST}-{LAST - 17}", Level.LOSS, "17 more entries"),
+        (f"{LAST}-0", Level.ADVICE, "ahead of the clock"),
+        (days_ago(-100), Level.ADVICE, "100 days ahead of the clock"),
+    ],
+)
+def test_a_last_id_in_the_far_future_is_found(own_stream, id, level, says):
+    """Row 51: nobody can forbid a producer to choose it."""
+    own_stream.create_group()
+    own_stream.client.xadd(own_stream.settings.stream, {"n": 1}, id=id)
+    finding = look(own_stream, "last id")
+    assert (finding.level, says in finding.found) == (level, True), finding
+    if says.startswith("0"):
+        with pytest.raises(redis.ResponseError, match="exhausted"):
+            Producer(own_stream).send(FIGS)
+    mend(finding, own_stream.client)
+    Producer(own_stream).send(FIGS)
+    assert look(own_stream, "last id").level is Level.OK
+    assert Consumer(own_stream, lambda order: None).drain() == 1
+
+
+def test_a_stream_that_nobody_reads_is_found(own_stream):
+    own_stream.client.xadd(own_stream.settings.stream, {"n": 1})
+    finding = look(own_stream, "groups")
+    assert (finding.level, finding.fix) == (Level.ADVICE, "start a consumer")
+    own_stream.create_group()
+    assert look(own_stream, "groups").level is Level.OK
+
+
+@pytest.mark.parametrize("what", ["pending", "unread"])
+def test_a_dead_group_is_found(own_stream, what):
+    """It keeps the stream from being trimmed, for ever."""
+    client, key = own_stream.client, own_stream.settings.stream
+    client.xgroup_create(key, "forgotten", "0", mkstream=True)
+    client.xadd(key, {"n": 1}, id=days_ago(0.9))
+    if what == "pending":
+        client.xreadgroup("forgotten", "a", {key: ">"})
+    assert look(own_stream, "groups").level is Level.OK
+    client.delete(key)
+    client.xgroup_create(key, "forgotten", "0", mkstream=True)
+    client.xadd(key, {"n": 1}, id=days_ago(3))
+    if what == "pending":
+        client.xreadgroup("forgotten", "a", {key: ">"})
+    finding = look(own_stream, "groups")
+    assert (finding.level, f"forgotten has had entries {what} for 3 days" in finding.found) == (Level.ADVICE, True)
+    mend(finding, client)
+    own_stream.create_group()
+    assert not any("forgotten" in finding.found for finding in look_all(own_stream, "groups"))
+
+
+def test_each_group_is_looked_at(own_stream):
+    for group in ("one", "two"):
+        own_stream.client.xgroup_create(own_stream.settings.stream, group, "0", mkstream=True)
+    assert [finding.found for finding in look_all(own_stream, "groups")] == ["one keeps up", "two keeps up"]
+
+
+def test_an_entry_that_was_deleted_while_it_was_pending_is_found(own_stream):
+    """Somebody trims behind our back. A running consumer takes it off the list."""
+    client, settings = own_stream.client, own_stream.settings
+    own_stream.create_group()
+    Producer(own_stream).send_many([FIGS] * 3)
+    own_stream.read_new("a", 1, None)
+    client.xtrim(settings.stream, maxlen=2, approximate=False)
+    finding = look(own_stream, "groups")
+    assert (finding.level, "deleted while" in finding.found) == (Level.LOSS, True)
+    Consumer(own_stream, lambda order: None).drain()
+    assert look(own_stream, "groups").level is Level.OK
+
+
+def test_a_group_that_has_read_the_last_possible_id_keeps_up(own_stream):
+    client, settings = own_stream.client, own_stream.settings
+    own_stream.create_group()
+    client.xadd(settings.stream, {"n": 1}, id=f"{LAST}-{LAST}")
+    own_stream.read_new("a", 1, None)
+    assert look(own_stream, "groups").level is Level.OK
+
+
+def test_dead_letters_wait_for_somebody(own_stream):
+    def refuse(order):
+        raise Reject("no figs left")
+
+    Producer(own_stream).send(FIGS)
+    Consumer(own_stream, refuse).drain()
+    finding = look(own_stream, "dead letters")
+    assert (finding.level, finding.found.startswith("1 ")) == (Level.ADVICE, True)
+    queue = DeadLetterQueue(own_stream)
+    queue.purge(*(letter.id for letter in queue))
+    assert look(own_stream, "dead letters").level is Level.OK
+
+
+# The user -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("refused", "roles"),
+    [
+        ("-xadd", ["producer", "consumer", "redrive"]),
+        ("-xreadgroup", ["consumer"]),
+        ("-xclaim", ["consumer"]),
+        ("-evalsha", ["consumer", "redrive", "janitor"]),
+        ("-xdel", ["redrive"]),
+        ("-xtrim", ["janitor"]),
+        ("-xlen", ["redrive", "janitor", "monitor"]),
+    ],
+)
+def test_what_the_user_may_not_do_is_found(guest, client, refused, roles):
+    stream = guest("+@all", refused)
+    *advice, fine = look_all(stream, "permissions")
+    assert [re.search(r"all that a (\w+) does$", finding.found)[1] for finding in advice] == roles
+    assert {finding.level for finding in advice} == {Level.ADVICE}
+    assert fine.level is Level.OK
+    assert not set(roles) & set(fine.found.split(": ")[1].split(", "))
+    for finding in advice:
+        assert f" +{refused[1:]}" in finding.fix
+        mend(finding, client)
+    assert look(stream, "permissions").level is Level.OK
+
+
+def test_a_key_that_the_user_may_not_touch_is_found(guest, client, settings):
+    stream = guest("+@all", keys=[settings.stream])
+    advice = [finding for finding in look_all(stream, "permissions") if finding.level is Level.ADVICE]
+    assert len(advice) == 3  # consumer, redrive, monitor
+    assert all(f"~{settings.dlq}" in finding.fix for finding in advice)
+    for finding in advice:
+        mend(finding, client)
+    assert look(stream, "permissions").level is Level.OK
+
+
+def test_who_may_do_nothing_learns_what_could_not_be_looked_at(guest, client, settings):
+    """And whoever allows what the findings name can look at everything."""
+    stream = guest("-@all", keys=[])
+    findings = examine(stream)
+    hidden = {finding.subject: finding for finding in findings if finding.level is Level.UNKNOWN}
+    assert list(hidden) == ["persistence", "eviction", "stream", "last id", "groups", "dead letters"]
+    assert look(stream, "version").level is Level.OK  # HELLO asks for no permission
+    assert look(stream, "replication").level is Level.OK
+    assert len(look_all(stream, "permissions")) == 5
+    rules = {rule for finding in hidden.values() for rule in re.findall(r"\+\S+", finding.fix)}
+    name = stream.client.connection_pool.connection_kwargs["username"]
+    client.execute_command("ACL", "SETUSER", name, f"~{settings.stream}", f"~{settings.dlq}", *rules)
+    assert Level.UNKNOWN not in {finding.level for finding in examine(stream)}
+
+
+def test_a_managed_redis_that_hides_config_is_looked_at_all_the_same(serve):
+    stream = serve("--rename-command", "CONFIG", "", "--appendonly", "yes")
+    finding = look(stream, "persistence")
+    assert (finding.level, "refuses to show" in finding.found) == (Level.UNKNOWN, True)
+    assert look(stream, "eviction").level is Level.OK
+
+
+def test_a_managed_redis_that_hides_config_and_keeps_nothing_is_found_out(serve):
+    stream = serve("--rename-command", "CONFIG", "")
+    assert look(stream, "persistence").level is Level.LOSS
+
+
+def test_a_redis_that_hides_all_about_itself_is_no_reason_to_fail(serve):
+    stream = serve(*(word for name in ("INFO", "CONFIG") for word in ("--rename-command", name, "")))
+    hidden = [finding.subject for finding in examine(stream) if finding.level is Level.UNKNOWN]
+    assert hidden == ["persistence", "eviction"]
+
+
+def test_no_finding_holds_the_password(guest, settings):
+    stream = guest("-@all", keys=[])
+    assert ":pw@" in stream.settings.redis_url
+    assert not any("pw" in text for finding in examine(stream) for text in (finding.found, finding.fix, repr(finding)))
+
+
+def test_a_finding_is_a_value():
+    assert Finding("a", Level.OK, "b") == Finding("a", Level.OK, "b", fix="")
+    assert f"{Level.LOSS}" == "orders could be lost"
