@@ -429,8 +429,8 @@ class OrderStream:
             removed += step
         if not needed:
             return Trimmed(removed, left, None)
-        group, id, pending = needed
-        return Trimmed(removed, left, Holder(group.decode(errors="replace"), id.decode(), bool(pending), _age_s(id.decode())))
+        group, id, pending = needed[0].decode(errors="replace"), needed[1].decode(), bool(needed[2])
+        return Trimmed(removed, left, Holder(group, id, pending, _age_s(id)))
 
     # Looking after what failed ------------------------------------------------------------------------
 

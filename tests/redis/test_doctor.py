@@ -252,6 +252,7 @@ def test_a_key_that_expires_is_found(own_stream, subject, name):
         (f"{LAST}-0", Level.ADVICE, "ahead of the clock"),
         (days_ago(-100), Level.ADVICE, "100 days ahead of the clock"),
     ],
+    ids=["exhausted", "nearly", "the last millisecond", "100 days"],
 )
 def test_a_last_id_in_the_far_future_is_found(own_stream, id, level, says):
     """Row 51: nobody can forbid a producer to choose it."""
