@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 from orderstream import Producer, connect
 from orderstream.lab import server as lab_server
+from orderstream.lab.faults import LossyLink
 
 
 class Server:
@@ -99,77 +100,17 @@ def own_stream(own_server, settings):
     stream.close()
 
 
-class Link:
-    """
-    A TCP proxy in front of Redis that can lose replies. It counts lines: an entry id is a reply of two.
-
-    Attributes:
-        port: Connect here instead.
-        connections: How often somebody did.
-    """
-
-    def __init__(self, host, port):
-        self._target = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._lines_left = None
-        self._open = []
-        self.port = self._listener.getsockname()[1]
-        self.connections = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def lose_replies(self, *, after_lines=0):
-        """Let so many lines of replies through, then drop what comes and cut the connection, once."""
-        self._lines_left = after_lines
-
-    def close(self):
-        for sock in (self._listener, *self._open):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self.connections += 1
-                server = socket.create_connection(self._target)
-                self._open += [client, server]
-                threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._reply, args=(server, client), daemon=True).start()
-
-    def _forward(self, client, server):
-        with contextlib.suppress(OSError):
-            while data := client.recv(65536):
-                server.sendall(data)
-            server.shutdown(socket.SHUT_RDWR)
-
-    def _reply(self, server, client):
-        with contextlib.suppress(OSError):
-            while data := server.recv(65536):
-                if self._lines_left is not None:
-                    lines = data.splitlines(keepends=True)
-                    if len(lines) > self._lines_left:
-                        client.sendall(b"".join(lines[: self._lines_left]))
-                        self._lines_left = None
-                        break
-                    self._lines_left -= len(lines)
-                client.sendall(data)
-            client.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.fixture
-def link(client):
+def link(redis_server):
     """A link to this session's Redis that can lose replies."""
-    options = client.connection_pool.connection_kwargs
-    link = Link(options["host"], options["port"])
-    yield link
-    link.close()
+    with LossyLink(redis_server) as link:
+        yield link
 
 
 @pytest.fixture
 def linked_stream(link, settings):
     """This test's stream, reached through ``link``."""
-    stream = connect(replace(settings, redis_url=f"redis://127.0.0.1:{link.port}"))
+    stream = connect(replace(settings, redis_url=link.url))
     yield stream
     stream.close()
 

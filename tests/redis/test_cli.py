@@ -227,10 +227,10 @@ def test_produce_shows_progress_on_a_terminal(start):
 
 def test_produce_says_which_orders_may_be_in_the_stream(start, link, client, settings):
     """A reply was lost: the orders are not sent again, and the others are."""
-    process = start("produce", "--redis", f"redis://127.0.0.1:{link.port}", "--count", 60, "--rate", 100, "--batch", 1)
+    process = start("produce", "--redis", link.url, "--count", 60, "--rate", 100, "--batch", 1)
     while not client.xlen(settings.stream):
         time.sleep(0.02)
-    link.lose_replies()
+    link.lose_reply("XADD")
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (1, "")
     assert re.search(r"^Warning: 0 orders are in the stream, 1 may be \(first: 'o-", err, re.M)

@@ -240,7 +240,7 @@ def test_the_default_client_sends_an_xadd_again_when_its_reply_is_lost(client, k
     """One call, no error, two entries."""
     with redis.Redis(port=link.port) as careless:
         careless.ping()
-        link.lose_replies()
+        link.lose_reply("XADD")
         careless.xadd(key, {"n": 1})
     assert client.xlen(key) == 2
 
@@ -248,7 +248,7 @@ def test_the_default_client_sends_an_xadd_again_when_its_reply_is_lost(client, k
 def test_a_client_without_retries_sends_it_once_and_says_so(client, key, link):
     with redis.Redis(port=link.port, retry=Retry(NoBackoff(), 0)) as careful:
         careful.ping()
-        link.lose_replies()
+        link.lose_reply("XADD")
         with pytest.raises(redis.ConnectionError):
             careful.xadd(key, {"n": 1})
     assert client.xlen(key) == 1

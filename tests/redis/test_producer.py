@@ -63,7 +63,7 @@ def test_a_batch_is_one_round_trip(linked_stream, link, client, settings):
 
 def test_a_lost_reply_is_said_and_the_order_is_sent_once(linked_stream, link, in_stream):
     """redis-py by default sends it again: tests/redis/test_facts.py shows the two entries."""
-    link.lose_replies()
+    link.lose_reply("XADD")
     with pytest.raises(SendUnknown) as caught:
         Producer(linked_stream).send(ORDERS[0])
     assert (caught.value.sent, caught.value.unknown) == ([], [ORDERS[0]])
@@ -71,7 +71,7 @@ def test_a_lost_reply_is_said_and_the_order_is_sent_once(linked_stream, link, in
 
 
 def test_a_reply_lost_in_the_middle_says_which_are_in_and_which_may_be(linked_stream, link, client, settings):
-    link.lose_replies(after_lines=2 * 6)  # batches of four: one whole, two of the second
+    link.lose_reply("XADD", skip=6)  # batches of four: one whole, two of the second
     remaining = iter(ORDERS)
     with pytest.raises(SendUnknown) as caught:
         Producer(in_batches_of(4, linked_stream)).send_many(remaining)
@@ -84,7 +84,7 @@ def test_a_reply_lost_in_the_middle_says_which_are_in_and_which_may_be(linked_st
 
 def test_what_send_unknown_names_is_enough_to_go_on(linked_stream, link, in_stream):
     """Everything is in at least once: send `unknown` again, then the rest."""
-    link.lose_replies(after_lines=2 * 3)
+    link.lose_reply("XADD", skip=3)
     producer, remaining = Producer(in_batches_of(4, linked_stream)), iter(ORDERS)
     with pytest.raises(SendUnknown) as caught:
         producer.send_many(remaining)

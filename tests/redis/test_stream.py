@@ -75,7 +75,7 @@ def test_add_says_for_each_entry_whether_redis_refused_it(stream):
 
 
 def test_a_lost_reply_is_said_with_the_replies_that_came(linked_stream, link, client, settings):
-    link.lose_replies(after_lines=2)
+    link.lose_reply("XADD", skip=1)
     with pytest.raises(ReplyLost) as caught:
         linked_stream.add([[b"n", b"1"], [b"n", b"2"]])
     assert client.xlen(settings.stream) == 2
