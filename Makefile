@@ -10,7 +10,7 @@ SLOW_TESTS = $(wildcard $(if $(CHROMIUM),tests/browser) tests/chaos)
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint refresh services chromium clean
+.PHONY: help lab test lint bench refresh services chromium clean
 
 help:      ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: lint chromium      ## everything: style, types, tests, every notebook comp
 lint: .venv/dev-installed      ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+bench: .venv/lab-installed      ## how fast a consumer recovers what a dead one left behind (two minutes)
+	$(BIN)/python benchmarks/recovery.py
 
 refresh: .venv/lab-installed      ## run every notebook and store its output
 	$(BIN)/python -m orderstream.lab.refresh notebooks/*.ipynb

@@ -406,8 +406,10 @@ def dlq() -> None:
     """
 
 
-def _entry_id(text: str) -> str:
-    if not re.fullmatch(r"\d+-\d+", text):
+def _entry_id(*given: Any) -> Any:
+    """Check an id, as the type of an argument or as the callback of an option."""
+    text = given[-1]
+    if text is not None and not re.fullmatch(r"\d+-\d+", text):
         raise click.BadParameter(f"{text!r} is not like 1718000000000-0; `orderstream dlq list` shows the ids.")
     return text
 
@@ -418,12 +420,13 @@ _all = click.option("--all", "all_", is_flag=True, help="All that are there now.
 
 @dlq.command("list")
 @click.option("--count", type=AT_LEAST_1, metavar="N", default=100, show_default=True, help="The most to list.")
+@click.option("--after", callback=_entry_id, metavar="ID", help="Begin behind this one: the next page.")
 @_json
 @_which_stream
-def list_(count: int, as_json: bool) -> None:
-    """List dead letters, oldest first."""
+def list_(count: int, after: str | None, as_json: bool) -> None:
+    """List dead letters, oldest first, a page at a time."""
     queue = DeadLetterQueue(_connect())
-    letters = [_about(letter) for letter in queue.list(count)]
+    letters = [_about(letter) for letter in queue.list(count, start=f"({after}" if after else "-")]
     if as_json:
         _print_json(letters)
         return
@@ -432,6 +435,8 @@ def list_(count: int, as_json: bool) -> None:
         show([("id", "order id", "deliveries", "when", "reason"), *rows])
     total = queue.stream.backlog().dead_lettered
     click.echo(f"{len(letters):,} of {total:,} dead letters in {queue.stream.settings.dlq}.", err=True)
+    if len(letters) == count < total:
+        click.echo(f"The next page: orderstream dlq list --after {letters[-1]['id']}", err=True)
 
 
 @dlq.command("show")

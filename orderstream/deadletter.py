@@ -8,9 +8,11 @@ the dead-letter stream may lack them; it is listed and redriven all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from orderstream.stream import METADATA, OrderStream
 
@@ -43,13 +45,29 @@ class DeadLetter:
     @classmethod
     def from_entry(cls, id: str, fields: list[bytes]) -> DeadLetter:
         """Read an entry of the dead-letter stream: names and values in turn, the metadata last."""
-        pairs = list(zip(fields[::2], fields[1::2], strict=True))
+        pairs = _pairs(fields)
         cut = len(pairs) - len(METADATA)
         about = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in pairs[max(cut, 0) :]}
         if tuple(about) != METADATA or not (about["dlq-deliveries"] + about["dlq-at"]).isdecimal():
             return cls(id, dict(pairs), "", 0, "", "", 0)
         _, group, source_id, deliveries, reason, at_ms = about.values()
-        return cls(id, dict(pairs[:cut]), reason, int(deliveries), group, source_id, int(at_ms))
+        original = pairs[:cut]
+        if [name for name, _ in original] == [b"dlq-packed"]:
+            original = _pairs(_unpack(original[0][1]))
+        return cls(id, dict(original), reason, int(deliveries), group, source_id, int(at_ms))
+
+
+def _pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    return list(zip(fields[::2], fields[1::2], strict=True))
+
+
+_HEADER_BYTES = {0xD9: 2, 0xDA: 3, 0xDB: 5}  # of a MessagePack string; of a short one 1
+
+
+def _unpack(packed: bytes) -> list[bytes]:
+    """Return what lua/dead.lua packed. To MessagePack they are strings; that they are UTF-8, nobody promised."""
+    strings = map(bytes, msgspec.msgpack.decode(packed, type=list[msgspec.Raw]))
+    return [string[_HEADER_BYTES.get(string[0], 1) :] for string in strings]
 
 
 Ids = list[str]  # named here because inside the class ``list`` is the method
@@ -93,6 +111,9 @@ class DeadLetterQueue:
 
         Returns:
             The new entry ids. An id that is not there (any more) is passed over: redriving twice is harmless.
+
+        Raises:
+            redis.ResponseError: A dead letter has more than 3,990 fields, which a script cannot add; it stays.
 
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(1) for each id.
         """

@@ -45,9 +45,9 @@ class Order(msgspec.Struct, frozen=True):
                 raise OrderError(f"an order needs a text as its {name}, not {value!r}")
             if not (value.isascii() or _is_utf8(value)):
                 raise OrderError(f"an order's {name} must be text that UTF-8 can hold, not {value[:40]!r}")
-        if len(self.id) + len(self.item) > _MAX_CHARS:
+        if (length := len(self.id) + len(self.item)) > _MAX_CHARS:
             raise OrderError(
-                f"an order's id and item have {len(self.id) + len(self.item):,} characters, {_MAX_CHARS:,} is the most; "
+                f"an order's id and item have {length:,} characters, {_MAX_CHARS:,} is the most; "
                 "store the rest elsewhere and send where it is"
             )
         if type(self.amount) is not int or not 1 <= self.amount <= _MAX_AMOUNT:

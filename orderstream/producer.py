@@ -1,17 +1,25 @@
-"""Send orders. A lost reply is said, never hidden: nothing here sends an order twice by itself."""
+"""
+Send orders. A lost reply is said, never hidden: no order is sent a second time, unless Redis is told to remember
+which it has. Then a second time is harmless, and the producer finds out by itself.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from itertools import islice, zip_longest
 from typing import Any
 
 import redis
 
-from orderstream.connection import ReplyLost
+from orderstream.connection import ReplyLost, Trouble, trouble
 from orderstream.errors import SendUnknown
 from orderstream.order import Order
-from orderstream.stream import OrderStream
+from orderstream.stream import REMEMBERED, REMEMBERED_MS, OrderStream
+
+RESEND_S = 30.0  # how long a producer that may repeats what was not answered ...
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+assert RESEND_S * 1000 < REMEMBERED_MS  # ... and Redis must remember it for longer
 
 
 class Producer:
@@ -20,10 +28,16 @@ class Producer:
 
     Args:
         stream: From ``connect()``.
+        dedupe: A name. For 100 s Redis then remembers under it which orders it was sent, so that a lost reply is no
+            question: the producer sends the order again, and the stream holds it once. Give each producer a name of
+            its own: Redis 8.6 and newer remember the last 100 orders of a name. It costs memory and some speed.
+            None: a lost reply raises ``SendUnknown``.
     """
 
-    def __init__(self, stream: OrderStream) -> None:
+    def __init__(self, stream: OrderStream, dedupe: str | None = None) -> None:
         self.stream = stream
+        self.dedupe = dedupe
+        self._batch = min(stream.settings.batch, REMEMBERED) if dedupe else stream.settings.batch
 
     def send(self, order: Order) -> str:
         """
@@ -33,7 +47,8 @@ class Producer:
             Its entry id.
 
         Raises:
-            SendUnknown: The reply was lost; the order may be in the stream.
+            SendUnknown: The reply was lost; the order may be in the stream. With ``dedupe``: it was sent again for
+                half a minute, and no reply came.
             redis.ConnectionError: No connection; the order is not in the stream.
             redis.ResponseError: Redis refused it, for example because its memory is full.
 
@@ -60,7 +75,7 @@ class Producer:
         """
         sent: list[str] = []
         remaining = iter(orders)
-        while batch := list(islice(remaining, self.stream.settings.batch)):
+        while batch := list(islice(remaining, self._batch)):
             replies, problem = self._add(batch)
             sent += [reply.decode() for reply in replies if isinstance(reply, bytes)]
             if problem:
@@ -73,8 +88,24 @@ class Producer:
 
     def _add(self, batch: list[Order]) -> tuple[list[Any], Exception | None]:
         """Return what Redis replied, as far as it came back, and the first thing that went wrong."""
+        first = replies, problem = self._try(batch)
+        if not self.dedupe or not isinstance(problem, ReplyLost):
+            return first
+        until, pause_s = time.monotonic() + RESEND_S, FIRST_PAUSE_S
+        while problem and trouble(problem) is Trouble.OUTAGE:
+            if time.monotonic() > until:
+                return first  # what is unknown stays unknown, however clearly the later tries failed
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            replies, problem = self._try(batch)
+        return (replies, None) if problem is None else first
+
+    def _try(self, batch: list[Order]) -> tuple[list[Any], Exception | None]:
         try:
-            replies = self.stream.add(order.to_fields() for order in batch)
+            if self.dedupe:
+                replies = self.stream.add_once(self.dedupe, ((order.id, order.to_fields()) for order in batch))
+            else:
+                replies = self.stream.add(order.to_fields() for order in batch)
         except ReplyLost as lost:
             return lost.replies, lost
         except redis.RedisError as unreachable:

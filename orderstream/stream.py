@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ import redis
 
 from orderstream.config import Settings
 from orderstream.connection import Command, check_client, exchange, open_client
+
+REMEMBERED, REMEMBERED_MS = 100, 100_000
+"""How many sent orders Redis remembers of one sender, and for how long: what 8.6 and newer do unless told otherwise."""
 
 METADATA = ("dlq-stream", "dlq-group", "dlq-id", "dlq-deliveries", "dlq-error", "dlq-at")
 
@@ -127,7 +131,7 @@ class _Script:
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
 
-_CLAIM, _LEASE, _DEAD, _REDRIVE, _REAP = map(_Script, ("claim", "lease", "dead", "redrive", "reap"))
+_ONCE, _CLAIM, _LEASE, _DEAD, _REDRIVE, _REAP = map(_Script, "once claim lease dead redrive reap".split())
 
 
 class OrderStream:
@@ -146,6 +150,14 @@ class OrderStream:
         check_client(client, settings)
         self.client = client
         self.settings = settings
+
+    @cached_property
+    def version(self) -> tuple[int, ...]:
+        """The server's version. HELLO tells it without a permission, as INFO does not. Redis: HELLO, O(1)."""
+        try:
+            return tuple(map(int, _as_dict(self._call("HELLO"))[b"version"].split(b".")))
+        except redis.ResponseError:
+            return (6, 2)  # the oldest we know: nothing newer is asked of it
 
     def __repr__(self) -> str:
         return f"OrderStream({self.settings.stream!r}, group={self.settings.group!r})"
@@ -169,6 +181,32 @@ class OrderStream:
         Source: https://redis.io/docs/latest/commands/xadd/
         """
         return exchange(self.client, [("XADD", self.settings.stream, "*", *fields) for fields in batch])
+
+    def add_once(self, sender: str, batch: Iterable[tuple[str, Sequence[bytes]]]) -> list[Any]:
+        """
+        Like ``add``, but an entry whose key *sender* has sent before is not added again: its reply is the id it got
+        then. So sending twice is harmless, for 100 s; Redis 8.6 and newer remember the last 100 keys of a sender.
+
+        Args:
+            sender: Who sends; another sender's keys do not count.
+            batch: For each entry its key, such as the order id, and its fields.
+
+        Redis: XADD … IDMP, O(1) each; before 8.6 lua/once.lua = GET, XADD, SET … PX.
+        Source: https://redis.io/docs/latest/develop/data-types/streams/idempotency/
+        """
+        s = self.settings
+        if self.version >= (8, 6):
+            return exchange(
+                self.client, [("XADD", s.stream, "IDMP", sender, key, "*", *fields) for key, fields in batch]
+            )
+        beside = s.stream if "{" in s.stream else f"{{{s.stream}}}"  # on a cluster in the stream's slot
+        calls = [
+            _ONCE.call([s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields) for key, fields in batch
+        ]
+        replies = exchange(self.client, calls)
+        if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
+            return exchange(self.client, [("SCRIPT", "LOAD", _ONCE.source), *calls])[1:]
+        return replies
 
     # Reading ----------------------------------------------------------------------------------------
 

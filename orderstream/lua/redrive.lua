@@ -17,6 +17,10 @@ if fields[#fields - metadata + 1] == 'dlq-stream' then          -- else another 
     fields = cmsgpack.unpack(fields[2])
   end
 end
+if #fields > 7980 then                                          -- unpack() fails a little above
+  return redis.error_reply('ERR this dead letter has ' .. #fields / 2 .. ' fields, and a script can add 3990 at most: '
+    .. 'it stays where it is. Add it with XADD, then purge it')
+end
 if #fields == 0 then                                            -- deleted before it was dead-lettered
   return false
 end

@@ -129,7 +129,9 @@ def test_a_killed_consumer_s_orders_are_taken_over_by_another(stream, eventually
     eventually(lambda: first.count("handled") > 5)
     first.worker.kill()
     second = Log(consumer("c2", work_ms=0, claim_idle_ms=200, backoff_ms=20))
-    eventually(lambda: first.count("handled") + second.count("handled") >= 60 and stream.backlog().done)
+    eventually(lambda: stream.backlog().done)
+    assert second.worker.stop() == 0  # what it wrote is complete
+    assert first.count("handled") + second.count("handled") >= 60
     runs = Counter(event["id"] for log in (first, second) for event in log.events if event["event"] == "handled")
     assert len(runs) == 60
     assert max(runs.values()) <= 2

@@ -26,7 +26,7 @@ COMMANDS = {
     "consume": "--name --handler --work-ms --until-idle",
     "status": "--watch --json",
     "dlq": "",
-    "dlq list": "--count --json",
+    "dlq list": "--count --after --json",
     "dlq show": "--json",
     "dlq redrive": "--all",
     "dlq purge": "--all --yes",
@@ -527,6 +527,16 @@ def test_dlq_list_says_how_many_more_there_are(run, bury):
     _, out, err = run("dlq", "list", "--count", 2)
     assert len(out.splitlines()) == 3
     assert err.startswith("2 of 3 ")
+    last = out.splitlines()[-1].split()[0]
+    assert f"The next page: orderstream dlq list --after {last}\n" in err
+
+
+def test_dlq_list_goes_on_behind_the_last_one(run, bury):
+    bury(*islice(random_orders(1), 3))
+    ids = [about["id"] for about in json.loads(run("dlq", "list", "--json")[1])]
+    _, out, _ = run("dlq", "list", "--json", "--after", ids[1])
+    assert [about["id"] for about in json.loads(out)] == ids[2:]
+    assert run("dlq", "list", "--after", "x")[0] == 2
 
 
 def test_dlq_redrive_puts_back_what_it_was_asked_for(run, bury, stream):

@@ -4,6 +4,7 @@ import threading
 from itertools import islice
 
 import pytest
+import redis
 
 from orderstream import Consumer, DeadLetter, DeadLetterQueue, Order, Producer, Reject, random_orders
 from orderstream.stream import METADATA
@@ -46,6 +47,40 @@ def test_a_dead_letter_says_what_happened(queue, bury, settings, client):
             at_ms=int(fields[b"dlq-at"]),
         )
     ]
+
+
+@pytest.mark.parametrize("length", [1, 31, 32, 255, 256, 65_535, 65_536], ids=lambda length: f"{length} bytes")
+def test_an_entry_of_thousands_of_fields_is_shown_as_it_was(queue, stream, length):
+    """lua/dead.lua had to pack it: a script cannot pass on so many values. Nor need they be text."""
+    body = [part for n in range(2_500) for part in (b"\xff%d" % n, b"\xfe")] + [b"long", b"\xff" * length]
+    stream.add([body])
+    Consumer(stream, print).drain()
+    (letter,) = queue.list()
+    assert letter.fields == dict(zip(body[::2], body[1::2], strict=True))
+    assert letter.deliveries == 1
+
+
+@pytest.mark.parametrize("count", [2_001, 3_990])
+def test_an_entry_of_thousands_of_fields_goes_back_as_it_was(queue, stream, client, settings, count):
+    body = [part for n in range(count) for part in (b"\xff%d" % n, b"same name?")]
+    stream.add([body])
+    Consumer(stream, print).drain()
+    (new,) = queue.redrive(queue.list()[0].id)
+    ((_, fields),) = client.xrange(settings.stream, new, new)
+    assert [part for pair in fields.items() for part in pair] == body
+    assert queue.list() == []
+
+
+def test_what_a_script_cannot_put_back_stays_and_says_so(queue, stream):
+    """A hundred thousand fields: moved to the dead letters all right, but XADD from a script takes fewer."""
+    body = [part for n in range(100_000) for part in (b"%d" % n, b"")]
+    stream.add([body])
+    Consumer(stream, print).drain()
+    (letter,) = queue.list()
+    with pytest.raises(redis.ResponseError, match=r"has 100000 fields, and a script can add 3990 at most: it stays"):
+        queue.redrive(letter.id)
+    assert queue.list() == [letter]
+    assert queue.purge(letter.id) == 1
 
 
 def test_there_are_none_before_the_first(queue):

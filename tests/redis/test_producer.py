@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from orderstream import Order, OrderStream, Producer, SendUnknown, random_orders
-from orderstream.connection import open_client
+from orderstream.connection import ReplyLost, open_client
 
 ORDERS = [Order(f"o-{n}", "tea", 1) for n in range(9)]
 
@@ -149,3 +149,99 @@ def test_a_server_that_is_still_loading_has_taken_nothing(own_server, own_stream
         Producer(own_stream).send_many(ORDERS)
     Producer(own_stream).send(ORDERS[0])
     assert own_stream.backlog().length == 1
+
+
+# With deduplication
+
+
+@pytest.fixture
+def once(linked_stream):
+    """A producer on the link that may send again, because Redis remembers what it has."""
+    return Producer(linked_stream, dedupe="till-1")
+
+
+def test_with_deduplication_a_lost_reply_is_no_question(once, link, in_stream):
+    """It was sent twice, and is in the stream once."""
+    first = once.send(ORDERS[0])
+    link.lose_replies()
+    second = once.send(ORDERS[1])
+    assert in_stream() == ORDERS[:2]
+    assert first != second
+
+
+@pytest.mark.parametrize("lines", range(0, 18, 3))
+def test_a_batch_is_whole_and_in_order_wherever_its_replies_end(once, link, in_stream, client, settings, lines):
+    """The ids are those of the first time."""
+    link.lose_replies(after_lines=lines)
+    ids = once.send_many(ORDERS)
+    assert in_stream() == ORDERS
+    assert ids == [id.decode() for id, _ in client.xrange(settings.stream)]
+
+
+def test_an_order_that_is_sent_again_gets_the_id_it_has(once, in_stream):
+    """By a process that was started anew, say: the name tells who sends."""
+    again = Producer(once.stream, dedupe="till-1")
+    assert again.send(ORDERS[0]) == again.send(ORDERS[0]) == once.send(ORDERS[0])
+    assert in_stream() == ORDERS[:1]
+
+
+def test_two_producers_of_different_names_know_nothing_of_each_other(once, stream, in_stream):
+    once.send(ORDERS[0])
+    Producer(stream, dedupe="till-2").send(ORDERS[0])
+    assert in_stream() == ORDERS[:1] * 2
+
+
+def test_a_batch_is_not_larger_than_what_redis_remembers(once, link, in_stream):
+    """All of a batch may have to be sent again."""
+    orders = list(islice(random_orders(3), 450))
+    link.lose_replies(after_lines=2 * 399)
+    once.send_many(orders)
+    assert in_stream() == orders
+
+
+def test_a_restart_in_the_middle_is_waited_out(own_server, own_stream):
+    """The order went out, the server died; whether it had it on disk is no question either."""
+    producer = Producer(own_stream, dedupe="till-1")
+    lost, add_once = [], own_stream.add_once
+
+    def kill_after(sender, batch):
+        replies = add_once(sender, batch)
+        if not lost:
+            lost.append(replies)
+            own_server.kill()
+            own_server.start("--port", str(own_server.port))
+            raise ReplyLost(OSError("gone"), [])
+        return replies
+
+    own_stream.add_once = kill_after
+    ids = producer.send_many(ORDERS)
+    assert ids == [id.decode() for id in lost[0]]
+    assert own_stream.backlog().length == len(ORDERS)
+
+
+def test_a_producer_that_gets_no_reply_for_long_gives_up_and_says_what_is_unknown(once, link, monkeypatch):
+    """Half a minute, in this test none."""
+    monkeypatch.setattr("orderstream.producer.RESEND_S", 0)
+    link.lose_replies()
+    with pytest.raises(SendUnknown) as caught:
+        once.send_many(ORDERS)
+    assert (caught.value.sent, caught.value.unknown) == ([], ORDERS)
+
+
+def test_scripts_that_redis_forgot_are_loaded_again(once, client, in_stream):
+    once.send(ORDERS[0])
+    client.script_flush()
+    once.send_many(ORDERS)
+    assert in_stream() == ORDERS
+
+
+def test_redis_forgets_an_order_after_a_while(once, client, settings, server_version):
+    """Its memory is bounded: 100 s, and from 8.6 on the last 100 of a sender."""
+    once.send(ORDERS[0])
+    if server_version >= (8, 6):
+        about = client.execute_command("XINFO", "STREAM", settings.stream)
+        about = dict(zip(about[::2], about[1::2], strict=True))
+        assert (about[b"idmp-duration"], about[b"idmp-maxsize"]) == (100, 100)
+    else:
+        (key,) = client.keys(f"{{{settings.stream}}}:sent:till-1:*")
+        assert 90_000 < client.pttl(key) <= 100_000
