@@ -400,6 +400,17 @@ def test_a_handler_that_hangs_loses_its_order_after_the_timeout(stream, send, se
     first.close()
 
 
+def test_a_heartbeat_that_comes_late_takes_nothing_back(stream, send, client, settings, pending):
+    """Its consumer slept too long, and somebody else has the order by now, at another attempt."""
+    (id,) = send(ORDERS[0])
+    stream.create_group()
+    (entry,) = stream.read_new("late", 1, None)
+    client.xclaim(settings.stream, settings.group, "other", 0, [id])
+    assert stream.heartbeat("late", [entry]) == set()
+    owner, _, attempt = pending()[id]
+    assert (owner, attempt) == ("other", 2)
+
+
 def test_the_heartbeat_ends_with_the_work(stream, send, eventually):
     consumer = Consumer(stream, lambda order: None)
     send(ORDERS[0])
@@ -781,6 +792,18 @@ def test_a_key_of_the_wrong_type_fails_at_once(stream, send, settings, client, w
 
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         Consumer(stream, reject).run()
+
+
+def test_a_dead_letter_that_cannot_be_written_leaves_its_order_pending(stream, send, settings, client):
+    """Nothing is acked before it is safe in the other stream. Once that is put right, the order goes there."""
+    send(ORDERS[0])
+    client.set(settings.dlq, "not a stream")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        Consumer(stream, reject).run()
+    client.delete(settings.dlq)
+    assert stream.backlog().pending == 1
+    Consumer(stream, reject).drain()
+    assert (stream.backlog().dead_lettered, stream.backlog().done) == (1, True)
 
 
 def test_a_full_memory_is_waited_out_and_the_dead_letter_comes_later(own_stream, running, eventually, caplog):
