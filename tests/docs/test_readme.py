@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-LINKS = re.findall(r"\]\(([^)#]+)\)", README)
+LINKS = re.findall(r"\]\(([^)#\s]+)", README)
+PROOFS = re.findall(r"\]\((tests/\S+\.py) \"(\w+)\"\)", README)
+CONTRACT = re.search(r"^## The contract\n(.*?)^## ", README, re.M | re.S)[1]
 COUNTS = re.findall(r"^\| \[[^]]+\]\(([^)]+)\) \| (\d+) \| (\d+) \|", README, re.M)
 COMMANDS = re.findall(r"^orderstream (.+?)\s*(?:#|$)", README, re.M)
 
@@ -36,6 +38,19 @@ def test_the_program_has_about_ten_lines():
 def test_every_link_leads_to_a_file(link):
     """No link of the README is dead."""
     assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize(("path", "test"), PROOFS)
+def test_every_promise_has_a_test(path, test):
+    """What the contract says is held by the test it names."""
+    assert re.search(rf"^def {test}\(", (ROOT / path).read_text(), re.M)
+
+
+def test_no_line_of_the_contract_lacks_its_proof():
+    """A promise without a test is a hope."""
+    rows = [line for line in CONTRACT.splitlines() if line.startswith("| ") and "proved by" not in line]
+    rows = [line for line in rows if "shown by" not in line]
+    assert len(rows) == len([line for line in rows if re.search(r"\]\(tests/\S+ \"test_", line)]) == len(PROOFS) > 15
 
 
 def lines(path):

@@ -144,6 +144,22 @@ def test_the_pause_between_attempts_grows(stream, send):
     assert at[2] - at[1] >= 0.12
 
 
+def test_an_order_that_fails_comes_behind_those_that_did_not(stream, send):
+    """Handling has no fixed order: a retry is overtaken, and so are the orders of a slower consumer."""
+    send(*ORDERS[:5])
+    done = []
+
+    def fail_the_first_once(order):
+        if order == ORDERS[0] and order.id not in failed:
+            failed.append(order.id)
+            raise ValueError("not yet")
+        done.append(order)
+
+    failed = []
+    Consumer(stream, fail_the_first_once).drain()
+    assert done == [*ORDERS[1:5], ORDERS[0]]
+
+
 def test_after_three_attempts_an_order_is_dead_lettered(stream, send):
     send(*ORDERS[:3])
 
