@@ -74,7 +74,7 @@ def kind_of(order_id):
 
 
 def broken(facts):
-    """Return one text for each promise that was broken: which, how often, and the history of the first that suffered."""
+    """Return a text for each promise that was broken: which, how often, and the history of the first that suffered."""
     added = Counter(facts.added.values())
     dead = Counter(facts.dead)
     handled = facts.handled

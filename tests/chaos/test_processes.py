@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
@@ -72,7 +72,7 @@ def test_a_handler_of_three_times_claim_idle_ms_runs_once(start, send, stream, p
     while held := pending().get(id):
         owners.add(held[::2])
         idle.append(held[1])
-    heartbeats = sum(later < earlier for earlier, later in zip(idle, idle[1:], strict=False))
+    heartbeats = sum(later < earlier for earlier, later in pairwise(idle))
     assert heartbeats >= 3
     assert [count for _, count in owners] == [1]
     assert (noted("began"), noted("done")) == ([SLOW.id], [SLOW.id])

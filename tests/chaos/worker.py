@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from orderstream import Consumer, OrderStream, Settings
@@ -41,10 +42,8 @@ class Worker(OrderStream):
 
     def _got(self, entry):
         self.note("got", entry)
-        try:
+        with suppress(DecodeError):  # the consumer finds that out by itself
             self._entries[Order.from_fields(entry.fields).id] = entry
-        except DecodeError:  # the consumer finds that out by itself
-            pass
 
     def read_new(self, *args):
         entries = super().read_new(*args)
