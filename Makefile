@@ -4,13 +4,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PREFLIGHT := $(PYTHON) orderstream/lab/preflight.py
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-# Tests that `pytest --nbval` leaves out: they need a browser, or minutes.
-SLOW_TESTS = $(wildcard $(if $(CHROMIUM),tests/browser) tests/chaos)
+BROWSER_TESTS = $(if $(CHROMIUM),tests/browser)
 # JupyterLab refuses to run as root (in a container, say) unless told so.
 LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint bench refresh services chromium clean
+.PHONY: help lab test soak lint bench refresh services chromium clean
 
 help:      ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +20,11 @@ lab: .venv/lab-installed      ## open the course in JupyterLab (the first time, 
 
 test: lint chromium      ## everything: style, types, tests, every notebook compared with its committed output
 	$(BIN)/pytest --nbval -n 2 --dist loadfile
-	$(if $(SLOW_TESTS),$(BIN)/pytest $(SLOW_TESTS))
+	$(BIN)/pytest -n 2 --dist loadfile tests/chaos
+	$(if $(BROWSER_TESTS),$(BIN)/pytest $(BROWSER_TESTS))
+
+soak: .venv/dev-installed      ## kill workers and Redis at random, seed after seed, until Ctrl-C (or SEEDS=30)
+	@$(BIN)/python -m tests.chaos.soak $(SEEDS)
 
 lint: .venv/dev-installed      ## style and types
 	$(BIN)/ruff check .

@@ -261,6 +261,7 @@ def test_produce_waits_out_an_outage(start, own_server, settings, eventually):
 # consume --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(43)
 def test_consume_prints_a_line_for_each_order_and_acks_it(run, stream, client, settings):
     Producer(stream).send_many([FIGS, Order("a\nb", "tea\x1b[2J", 1)])
     code, out, err = run("consume", "--until-idle", 0, "--name", "till-1")
@@ -632,6 +633,7 @@ def test_without_a_redis_every_command_says_so_and_how_to_start_one(run, command
     assert "S3cret" not in err
 
 
+@pytest.mark.row(44)
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -653,6 +655,7 @@ def test_a_wrong_address_is_one_line_without_the_password(run, url, says):
     assert not re.search("S3|cret|1234", err)
 
 
+@pytest.mark.row(44, 48)
 @pytest.mark.parametrize("command", NEEDS_REDIS)
 def test_a_wrong_password_is_one_line_without_it(run, redis_server, command):
     url = redis_server.replace("://", "://user:S3cret@")
@@ -662,6 +665,7 @@ def test_a_wrong_password_is_one_line_without_it(run, redis_server, command):
     assert "S3cret" not in err
 
 
+@pytest.mark.row(48)
 def test_a_missing_permission_ends_consume_with_one_line(run, guest, stream):
     url = guest("+@all", "-xreadgroup").settings.redis_url
     Producer(stream).send(FIGS)

@@ -131,6 +131,7 @@ def test_an_order_that_fails_is_tried_again_after_a_backoff(stream, send, settin
     assert stream.backlog().dead_lettered == 0
 
 
+@pytest.mark.row(10)
 def test_the_pause_between_attempts_grows(stream, send):
     send(ORDERS[0])
     at = []
@@ -160,6 +161,7 @@ def test_an_order_that_fails_comes_behind_those_that_did_not(stream, send):
     assert done == [*ORDERS[1:5], ORDERS[0]]
 
 
+@pytest.mark.row(10)
 def test_after_three_attempts_an_order_is_dead_lettered(stream, send):
     send(*ORDERS[:3])
 
@@ -343,6 +345,7 @@ def test_new_orders_are_read_while_many_suspects_wait(stream, send, make_due):
     assert handler.runs.index(ORDERS[0].id) < 50
 
 
+@pytest.mark.row(15)
 def test_a_deleted_order_is_named_in_the_log_and_holds_nobody_up(stream, send, make_due, client, settings, caplog):
     ids = send(*ORDERS[:2])
     stream.create_group()
@@ -395,6 +398,7 @@ def test_a_heartbeat_keeps_the_orders_that_wait_behind_a_slow_one(stream, send, 
     rival_stream.close()
 
 
+@pytest.mark.row(12)
 def test_a_handler_that_hangs_loses_its_order_after_the_timeout(stream, send, settings, running, eventually):
     """The heartbeat falls silent and another consumer takes over; the late end of the first changes nothing."""
     send(ORDERS[0])
@@ -606,6 +610,7 @@ def test_a_run_that_ends_in_an_outage_leaves_no_heartbeat_behind(own_stream, own
     assert Consumer(own_stream, other, name="other").drain() == 1
 
 
+@pytest.mark.row(28)
 def test_consumers_that_died_are_removed_once_nothing_of_theirs_is_pending(
     stream, send, client, settings, monkeypatch, running, eventually, caplog
 ):
@@ -683,6 +688,7 @@ def test_step_waits_for_new_orders_as_long_as_block_ms(stream, settings):
 # Trouble
 
 
+@pytest.mark.row(16)
 @pytest.mark.parametrize("what", ["group", "stream", "everything"])
 def test_a_group_that_is_deleted_while_running_is_made_again_from_the_first_entry(
     stream, send, settings, client, running, eventually, caplog, what
@@ -707,6 +713,7 @@ def test_a_group_that_is_deleted_while_running_is_made_again_from_the_first_entr
     assert "creating it again, from the first entry" in caplog.text
 
 
+@pytest.mark.row(18)
 def test_a_restart_of_redis_is_waited_out(own_stream, own_server, running, eventually, caplog):
     """Nothing is lost: what was acked stays acked, what was pending is handled."""
     handler = Record()
@@ -723,6 +730,7 @@ def test_a_restart_of_redis_is_waited_out(own_stream, own_server, running, event
     assert said == ["Redis does not answer", "Redis answers again"], "one line for each change"
 
 
+@pytest.mark.row(21)
 def test_a_redis_that_is_still_loading_is_waited_for(own_stream, own_server, loading, running, eventually):
     handler = Record()
     Producer(own_stream).send_many(ORDERS)
@@ -782,6 +790,7 @@ def test_a_lost_reply_loses_no_order_and_makes_no_second_dead_letter(linked_stre
     assert stream.backlog().done
 
 
+@pytest.mark.row(48)
 def test_a_wrong_password_fails_at_once(settings):
     """redis-py calls it a ConnectionError, and it must not be waited out."""
     wrong = replace(settings, redis_url=settings.redis_url.replace("://", "://nobody:s3cret@"))
@@ -790,6 +799,7 @@ def test_a_wrong_password_fails_at_once(settings):
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.row(48)
 @pytest.mark.parametrize("command", ["xreadgroup", "xack", "evalsha", "xgroup"])
 def test_a_missing_permission_fails_at_once_and_loses_nothing(guest, stream, send, command):
     send(*ORDERS[:3])
@@ -801,6 +811,7 @@ def test_a_missing_permission_fails_at_once_and_loses_nothing(guest, stream, sen
     assert stream.backlog().dead_lettered == 0
 
 
+@pytest.mark.row(23)
 @pytest.mark.parametrize("wrong", ["stream", "dlq"])
 def test_a_key_of_the_wrong_type_fails_at_once(stream, send, settings, client, wrong):
     if wrong == "dlq":
@@ -823,6 +834,7 @@ def test_a_dead_letter_that_cannot_be_written_leaves_its_order_pending(stream, s
     assert (stream.backlog().dead_lettered, stream.backlog().done) == (1, True)
 
 
+@pytest.mark.row(22)
 def test_a_full_memory_is_waited_out_and_the_dead_letter_comes_later(own_stream, running, eventually, caplog):
     def reject_in_full_memory(order):
         own_stream.client.config_set("maxmemory", 1)

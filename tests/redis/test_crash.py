@@ -101,6 +101,7 @@ def test_a_process_killed_between_handling_and_acking_costs_a_second_run_and_no_
     assert stream.backlog().done
 
 
+@pytest.mark.row(9)
 def test_an_order_that_kills_every_process_ends_in_the_dead_letter_queue_alone(
     stream, start_worker, take_over, handled
 ):

@@ -61,6 +61,7 @@ def test_an_entry_of_thousands_of_fields_is_shown_as_it_was(queue, stream, lengt
     assert letter.deliveries == 1
 
 
+@pytest.mark.row(38)
 def test_what_a_script_cannot_put_back_stays_and_says_so(queue, stream):
     """A hundred thousand fields: moved to the dead letters all right, but XADD from a script takes fewer."""
     body = [part for n in range(100_000) for part in (b"%d" % n, b"")]
@@ -93,6 +94,7 @@ def test_iterating_goes_through_all_pages(queue, bury):
     assert (len(ids), ids) == (250, sorted(set(ids), key=lambda entry: [int(part) for part in entry.split("-")]))
 
 
+@pytest.mark.row(40)
 def test_fields_named_like_our_metadata_are_told_from_it_by_their_place(queue, stream):
     body = [item for name in METADATA for item in (name.encode(), b"mine")]
     stream.add([body])
@@ -150,6 +152,7 @@ def test_redrive_puts_back_only_what_it_was_asked_for(queue, bury, stream):
     assert stream.backlog().length == 5
 
 
+@pytest.mark.row(32)
 def test_redrive_twice_is_harmless(queue, bury, stream):
     bury(1)
     (letter,) = queue.list()
@@ -158,6 +161,7 @@ def test_redrive_twice_is_harmless(queue, bury, stream):
     assert stream.backlog().length == 2
 
 
+@pytest.mark.row(32)
 def test_redrive_by_two_people_at_once_puts_back_each_order_once(queue, bury, stream):
     bury(50)
     ids = [letter.id for letter in queue.list()]

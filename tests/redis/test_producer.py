@@ -61,6 +61,7 @@ def test_a_batch_is_one_round_trip(linked_stream, link, client, settings):
     assert link.connections == before
 
 
+@pytest.mark.row(7, 8)
 def test_a_lost_reply_is_said_and_the_order_is_sent_once(linked_stream, link, in_stream):
     """redis-py by default sends it again: tests/redis/test_facts.py shows the two entries."""
     link.lose_reply("XADD")
@@ -117,6 +118,7 @@ def test_a_server_that_dies_between_two_batches_leaves_the_second_unknown_and_th
     assert own_stream.backlog().length == 4
 
 
+@pytest.mark.row(22)
 def test_a_full_memory_is_said_as_redis_says_it_when_nothing_was_sent(own_stream):
     own_stream.client.config_set("maxmemory", 1)
     with pytest.raises(redis.exceptions.OutOfMemoryError):
@@ -166,6 +168,7 @@ def sends(once, server_version):
     return "XADD" if server_version >= (8, 6) else "EVALSHA"
 
 
+@pytest.mark.row(7)
 def test_with_deduplication_a_lost_reply_is_no_question(once, link, sends, in_stream):
     """It was sent twice, and is in the stream once."""
     first = once.send(ORDERS[0])

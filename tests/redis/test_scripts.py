@@ -86,6 +86,7 @@ def test_one_entry_that_was_lost_does_not_keep_the_others_from_their_heartbeat(p
     assert patient.heartbeat("a", [stranger, replace(entry, attempt=9), other]) == {other.id}
 
 
+@pytest.mark.row(31)
 def test_scripts_that_redis_forgot_are_loaded_again(patient, client, entry, make_due):
     """After SCRIPT FLUSH, a restart, or on a replica that was promoted."""
     for forget_and in (
@@ -106,6 +107,7 @@ def test_an_ack_that_travels_in_front_of_a_forgotten_script_is_not_lost(patient,
     assert pending() == {}
 
 
+@pytest.mark.row(23)
 def test_a_dead_letter_key_of_the_wrong_type_leaves_the_entry_pending(patient, client, settings, entry, pending):
     client.set(settings.dlq, "not a stream")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
@@ -113,6 +115,7 @@ def test_a_dead_letter_key_of_the_wrong_type_leaves_the_entry_pending(patient, c
     assert pending()[entry.id][0] == "a"
 
 
+@pytest.mark.row(22)
 def test_a_full_memory_leaves_the_entry_pending_and_acks_go_on(own_stream):
     """Under noeviction Redis refuses what adds, and takes what settles."""
     own_stream.create_group()

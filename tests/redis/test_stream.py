@@ -229,6 +229,7 @@ def test_claim_on_nothing_pending_has_nothing_to_say(patient):
     assert (found.entry, found.cursor, found.lost, found.soonest_ms) == (None, "-", (), FAR)
 
 
+@pytest.mark.row(15)
 @pytest.mark.parametrize("how", ["deleted", "trimmed"])
 def test_claim_names_pending_entries_that_are_gone_and_clears_them_away(
     patient, taken, make_due, client, settings, pending, how
@@ -322,6 +323,7 @@ def test_defer_is_due_after_the_delay_and_does_not_count(patient, taken, pending
     assert patient.claim("b", "-", 16).entry.attempt == 1
 
 
+@pytest.mark.row(10)
 @pytest.mark.parametrize("method", ["retry", "defer"])
 def test_no_delay_is_longer_than_claim_idle_ms(patient, taken, pending, method):
     (entry,) = taken(1)
@@ -391,6 +393,7 @@ def test_there_are_no_dead_letters_before_the_first(stream):
     assert stream.dead_letters("-", 10) == []
 
 
+@pytest.mark.row(32)
 def test_redrive_puts_back_the_original_fields_as_a_new_entry(patient, taken):
     body = [b"\xff", b"1", b"same", b"1", b"same", b"2"]
     (entry,) = taken(body)
@@ -408,6 +411,7 @@ def test_redrive_twice_puts_back_one_entry(patient, taken):
     assert patient.backlog().length == 2
 
 
+@pytest.mark.row(40)
 def test_redrive_strips_the_metadata_by_its_place_and_not_by_its_name(patient, taken):
     body = [item for name in METADATA for item in (name.encode(), b"mine")]
     (entry,) = taken(body)
@@ -415,6 +419,7 @@ def test_redrive_strips_the_metadata_by_its_place_and_not_by_its_name(patient, t
     assert patient.read_new("a", 1, None)[0].fields == body
 
 
+@pytest.mark.row(32)
 @pytest.mark.parametrize("fields", [{"data": "x"}, {"dlq-stream": "only this"}, {str(n): n for n in range(9)}])
 def test_redrive_keeps_an_entry_of_another_program_whole(patient, client, settings, fields):
     foreign = client.xadd(settings.dlq, fields)
@@ -456,6 +461,7 @@ def test_leave_removes_a_consumer_that_holds_nothing(patient, taken):
     assert patient.backlog().consumers == ()
 
 
+@pytest.mark.row(28)
 def test_leave_keeps_a_consumer_that_holds_something(patient, taken, pending):
     """Deleting it would forget its orders for ever."""
     (entry,) = taken(1)

@@ -90,6 +90,7 @@ def one_try(**options):
     return redis.Redis(**({"retry": Retry(NoBackoff(), 0)} | options))
 
 
+@pytest.mark.row(8)
 def test_the_default_client_is_refused_because_it_sends_writes_again():
     assert "use retry=Retry(NoBackoff(), 0)" in refusal_of(redis.Redis())
 
@@ -109,6 +110,7 @@ def test_a_client_that_decodes_replies_is_refused():
     assert "use decode_responses=False" in refusal_of(one_try(decode_responses=True))
 
 
+@pytest.mark.row(25)
 @pytest.mark.parametrize("timeout_s", [0.5, 1.0])
 def test_a_client_whose_timeout_cuts_a_blocking_read_is_refused(timeout_s):
     assert "use 6 s or more" in refusal_of(one_try(socket_timeout=timeout_s))

@@ -65,6 +65,7 @@ def test_the_longest_order_is_not_too_long_to_be_read(letter):
     assert Order.from_fields(order.to_fields()) == order
 
 
+@pytest.mark.row(39)
 def test_what_is_too_long_is_not_even_decoded():
     """It could take all the memory there is."""
     with pytest.raises(DecodeError, match="1,000,001 bytes, 1,000,000 is the most") as caught:
@@ -87,6 +88,7 @@ def test_of_two_fields_with_the_same_name_the_first_counts():
     assert Order.from_fields(fields) == TEA
 
 
+@pytest.mark.row(42)
 @pytest.mark.parametrize(
     "data",
     [

@@ -102,6 +102,7 @@ def test_no_backoff_is_no_backoff():
     assert RetryPolicy(backoff_ms=0).delay_ms(5, "1-0") == 0
 
 
+@pytest.mark.row(43)
 @pytest.mark.parametrize(
     ("error", "text"),
     [
