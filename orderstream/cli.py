@@ -17,10 +17,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,12 +39,14 @@ from orderstream.errors import DecodeError, Defer, OrderStreamError, SendUnknown
 from orderstream.order import Order
 from orderstream.policy import describe
 from orderstream.stream import Holder
+from orderstream.supervisor import Supervisor
 from orderstream.terminal import ENDINGS, leave_when_told, printable, progress, screen, show, span
 
 DEFAULT_RATE = 10.0  # orders per second, without --count
 CATCH_UP_S = 1.0  # the most a producer that fell behind its rate makes up for
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # between two tries to reach a Redis that went away
 WATCH_S = 1.0
+KILL_MARGIN_S = 2.0  # children leave by themselves after the grace time; a supervisor waits so much longer
 AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
 MARKS = {Level.OK: "✓", Level.ADVICE: "!", Level.LOSS: "✗", Level.UNKNOWN: "?"}
 COLOURS = {Level.OK: "green", Level.ADVICE: "yellow", Level.LOSS: "red", Level.UNKNOWN: "cyan"}
@@ -101,9 +104,14 @@ def _which_stream(command: FC) -> FC:
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def _environ() -> dict[str, str]:
+    """Return the environment with the options that stand in for a variable."""
+    return {**os.environ, **click.get_current_context().ensure_object(dict)}
+
+
 def _connect() -> OrderStream:
     """Connect as the options and the environment say. No Redis there, or no way in, is an error of one line."""
-    settings = Settings.from_env({**os.environ, **click.get_current_context().ensure_object(dict)})
+    settings = Settings.from_env(_environ())
     try:
         return connect(settings)
     except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
@@ -241,34 +249,40 @@ def _send(producer: Producer, batch: list[Order], stop: threading.Event) -> list
 # consume ------------------------------------------------------------------------------------------------
 
 
-def _handler(ctx: click.Context, param: click.Parameter, place: str | None) -> Handler:
+def _handler(place: str | None) -> Handler:
     """Import the function that *place* names, from the current folder too."""
     if place is None:
-        return lambda order: print(_line(order))
+        return lambda order: print(f"{_line(order)}\n", end="")  # in one piece: processes may share the output
     module, _, name = place.partition(":")
     sys.path.insert(0, "")
     try:
         handler: Handler = getattr(importlib.import_module(module), name)
     except Exception as error:  # noqa: BLE001 - importing runs code of yours, which may raise anything
-        raise click.BadParameter(f"{place!r} is no MODULE:FUNCTION to be found here: {describe(error)}.") from None
-    if not callable(handler):
-        raise click.BadParameter(f"{place!r} is not a function.")
-    return handler
+        problem = f"{place!r} is no MODULE:FUNCTION to be found here: {describe(error)}."
+    else:
+        if callable(handler):
+            return handler
+        problem = f"{place!r} is not a function."
+    raise click.BadParameter(problem, param_hint="'--handler'")
 
 
 @cli.command()
 @click.option("--name", metavar="NAME", help="The consumer's name, unique in the group.  [default: always a new one]")
-@click.option(
-    "--handler", callback=_handler, metavar="MODULE:FUNCTION", help="What gets each order.  [default: prints it]"
-)
+@click.option("--handler", "place", metavar="MODULE:FUNCTION", help="What gets each order.  [default: prints it]")
 @click.option(
     "--work-ms", type=AT_LEAST_0, metavar="N", default=0, show_default=True, help="Wait N ms before each order."
 )
 @click.option(
+    "--processes", type=AT_LEAST_1, metavar="N", default=1, show_default=True, help="Work in N processes of their own."
+)
+@click.option(
     "--until-idle", type=SECONDS, metavar="S", help="End when nothing was left for S seconds.  [default: no end]"
 )
+@click.option("--lifeline", type=int, hidden=True)  # makes it a supervisor's child
 @_which_stream
-def consume(name: str | None, handler: Handler, work_ms: int, until_idle: float | None) -> None:
+def consume(
+    name: str | None, place: str | None, work_ms: int, processes: int, until_idle: float | None, lifeline: int | None
+) -> None:
     """
     Handle orders, as one consumer of the group.
 
@@ -276,14 +290,23 @@ def consume(name: str | None, handler: Handler, work_ms: int, until_idle: float 
     again, three attempts in all, and then goes to the dead-letter queue. It may see an order twice, so key what it
     does by order.id. Ctrl-C or SIGTERM finishes the order in hand and gives the others back.
 
+    With --processes they are several consumers, NAME-1 to NAME-N. A process that crashes is replaced; one that ends
+    by itself is not.
+
     \b
     Examples:
       orderstream consume
       orderstream consume --until-idle 1
       orderstream consume --handler shop:handle --name till-1
+      orderstream consume --processes 4 --handler shop:handle
     """
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
-    stream, told, handled = _connect(), threading.Event(), 0
+    handler = _handler(place)
+    who = "" if lifeline is None else f"{name}: "  # which of the processes says it
+    logging.basicConfig(format=who.replace("%", "%%") + "%(message)s", level=logging.INFO)
+    if processes > 1:
+        _supervise(processes, name, {"--handler": place, "--work-ms": work_ms, "--until-idle": until_idle})
+        return
+    stream, told, handled = _connect() if lifeline is None else _connect_again(lifeline), threading.Event(), 0
 
     def stop() -> None:
         told.set()
@@ -305,13 +328,43 @@ def consume(name: str | None, handler: Handler, work_ms: int, until_idle: float 
         handled += 1
 
     consumer = Consumer(stream, work, name)
-    leave_when_told(stop, stream.settings.grace_s)
-    click.echo(f"{consumer.name} handles {stream.settings.stream} for {stream.settings.group}.", err=True)
+    leave_when_told(stop, stream.settings.grace_s, lifeline=lifeline)
+    if lifeline is None:
+        click.echo(f"{consumer.name} handles {stream.settings.stream} for {stream.settings.group}.", err=True)
     began = time.monotonic()
     if until_idle is not None:
         _step_until_idle(consumer, until_idle, told)
     consumer.run()
-    click.echo(f"Handled {_pace(handled, began)}.", err=True)
+    click.echo(f"{who}Handled {_pace(handled, began)}.", err=True)
+
+
+def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> None:
+    """Run this command in *count* processes, and end when they have ended."""
+    stream = _connect()  # one process finds out for all of them
+    stream.close()
+    settings, name = stream.settings, Consumer(stream, print, name).name
+    names = [f"{name}-{n}" for n in range(1, count + 1)]
+    # -P: unless the package itself lies in this folder, no file there, random.py say, may be taken for another.
+    safe = [] if Path(orderstream.__file__).parents[1] == Path.cwd() else ["-P"]
+    same = [f"{option}={value}" for option, value in options.items() if value is not None]
+    command = [sys.executable, *safe, "-m", "orderstream", "consume", *same]
+    supervisor = Supervisor({name: [*command, f"--name={name}"] for name in names}, _environ())
+    leave_when_told(supervisor.stop, settings.grace_s + KILL_MARGIN_S, last=supervisor.kill)
+    click.echo(f"{names[0]} to {names[-1]} handle {settings.stream} for {settings.group}.", err=True)
+    if failed := supervisor.run():
+        raise click.ClickException(f"{failed} of {count} processes failed; each has said why")
+    click.echo(f"All {count} processes have ended.", err=True)
+
+
+def _connect_again(lifeline: int) -> OrderStream:
+    """Connect where the supervisor has been before: an outage is waited out, unless it ends meanwhile."""
+    settings, pause_s = Settings.from_env(_environ()), 0.0
+    while not select.select([lifeline], [], [], pause_s)[0]:
+        try:
+            return connect(settings)
+        except redis.RedisError as error:
+            pause_s = _wait_out(error, pause_s)
+    raise click.Abort
 
 
 def _somebody_reads() -> bool:

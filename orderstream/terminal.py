@@ -11,15 +11,16 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
 UNITS = (("days", 86_400_000), ("hours", 3_600_000), ("min", 60_000), ("s", 1_000))
-SHOW_CURSOR = b"\x1b[?25h"
+SHOW_CURSOR = "\x1b[?25h"
 
 Table = Sequence[Sequence[str]]
 """Rows of cells, the headings first."""
@@ -75,12 +76,24 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda more: bar.update(task, advance=more, rate=bar.tasks[0].speed or 0)
 
 
-def leave_when_told(stop: Callable[[], None], grace_s: float) -> None:
+def leave_when_told(
+    stop: Callable[[], None],
+    grace_s: float,
+    *,
+    lifeline: int | None = None,
+    last: Callable[[], None] = lambda: None,
+) -> None:
     """
     Call *stop* at the first Ctrl-C or SIGTERM. At the second, or *grace_s* seconds later, leave at once.
 
     A thread does it: in a signal handler *stop* could wait for a lock that the interrupted code holds, and
     while the main thread is busy in C code no signal handler runs at all.
+
+    Args:
+        stop: Must be quick.
+        grace_s: Seconds.
+        lifeline: A supervisor's child has one: when this file ends, *stop* is called as at a signal.
+        last: To do before leaving at once.
     """
     told, tell = os.pipe()
     os.set_blocking(tell, False)
@@ -89,16 +102,36 @@ def leave_when_told(stop: Callable[[], None], grace_s: float) -> None:
         signal.signal(ending, lambda *_: None)
 
     def leave() -> None:
-        while os.read(told, 1)[0] not in ENDINGS:
-            pass
-        os.write(2, b"Finishing what is in hand; Ctrl-C again leaves at once.\n")  # sys.stderr has a lock, too
-        stop()
-        select.select([told], [], [], grace_s)
-        cursor = SHOW_CURSOR if os.isatty(2) else b""  # a bar has hidden it
-        os.write(2, cursor + b"Left at once. What was in hand stays pending; other consumers claim it.\n")
+        watched, signals, deadline = [told] if lifeline is None else [told, lifeline], 0, None
+        while signals < 2:
+            ready, _, _ = select.select(watched, [], [], deadline and max(0.0, deadline - time.monotonic()))
+            if not ready:
+                break
+            if lifeline in ready:
+                watched = [told]
+            elif os.read(told, 1)[0] in ENDINGS:
+                signals += 1
+            else:
+                continue
+            if deadline is None:
+                if lifeline is None:
+                    _say("Finishing what is in hand; Ctrl-C again leaves at once.")
+                elif not signals:  # else the supervisor has said it, for all its children
+                    _say("The supervisor is gone. Finishing what is in hand.")
+                deadline = time.monotonic() + grace_s
+                stop()
+        last()
+        cursor = SHOW_CURSOR if os.isatty(2) else ""  # a bar has hidden it
+        _say(f"{cursor}Left at once. What was in hand stays pending; other consumers claim it.")
         os._exit(1)
 
     threading.Thread(target=leave, name="leave when told", daemon=True).start()
+
+
+def _say(line: str) -> None:
+    """Write a line where sys.stderr would, without its lock. Whether anybody reads it must not matter."""
+    with suppress(OSError):
+        os.write(2, f"{line}\n".encode())
 
 
 def _plain(table: Table) -> str:

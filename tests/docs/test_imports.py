@@ -16,7 +16,7 @@ LEVELS = [
     {"stream"},
     {"producer", "consumer", "deadletter", "doctor"},
     {"__init__"},
-    {"terminal"},
+    {"terminal", "supervisor"},
     {"cli"},
     {"__main__"},
 ]
@@ -30,6 +30,7 @@ UNKNOWN = {
     "stream": {"orderstream.order", "orderstream.policy"},
     "producer": {"orderstream.consumer"},
     "consumer": {"orderstream.deadletter"},
+    "supervisor": {"redis", "orderstream"},
     "deadletter": {"orderstream.consumer"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
 }

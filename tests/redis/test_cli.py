@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "": "--version",
     "produce": "--count --rate --batch --seed",
-    "consume": "--name --handler --work-ms --until-idle",
+    "consume": "--name --handler --work-ms --processes --until-idle",
     "status": "--watch --json",
     "dlq": "",
     "dlq list": "--count --after --json",
