@@ -33,6 +33,7 @@ REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many sent orders Redis remembers of one sender, and for how long: what 8.6 and newer do unless told otherwise."""
 
 TRIM_STEP = 10_000  # Redis serves nobody else meanwhile: 0.2 ms for small entries, 4 ms for those of 1 kB
+LAST_ID = b"18446744073709551615-18446744073709551615"
 METADATA = ("dlq-stream", "dlq-group", "dlq-id", "dlq-deliveries", "dlq-error", "dlq-at")
 
 
@@ -497,7 +498,8 @@ class OrderStream:
                 raise reply
         group = {} if isinstance(groups, Exception) else _group_named(s.group, groups)
         after = group.get(b"last-delivered-id", b"0-0")
-        ahead = self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
+        # Redis refuses to look behind the last id there is.
+        ahead = after != LAST_ID and self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
         count, oldest = (0, None) if isinstance(pending, Exception) else pending[:2]
         states = [] if isinstance(consumers, Exception) else map(_as_dict, consumers)
         return Backlog(
