@@ -206,7 +206,7 @@ def test_a_process_that_leaves_at_once_costs_only_the_order_in_hand_an_attempt(
     make_due(slow)  # which would take 30 s
     start("second", "if order.item == 'slow': wait_for('go')", claim_idle_ms=30_000)
     eventually(lambda: slow in pending() and pending()[slow][::2] == ("second", 2), 10)
-    assert noted("began").count(SLOW.id) == 2
+    eventually(lambda: noted("began").count(SLOW.id) == 2)
     assert dead_lettered(stream) == []
 
 

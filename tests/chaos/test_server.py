@@ -287,3 +287,14 @@ def test_when_the_clock_of_the_server_jumps_ahead_orders_run_twice_at_most(
     assert rival.runs[0] == handler.runs[0] == ORDERS[0]
     assert sorted(rival.runs[1:] + handler.runs[1:], key=ORDERS.index) == ORDERS[1:5]
     assert (patient.backlog().done, patient.backlog().dead_lettered) == (True, 0)
+
+
+@pytest.mark.row(22)
+def test_a_consumer_that_starts_in_a_full_memory_works_too(own_stream):
+    """Redis refuses XGROUP CREATE then, also of a group that is there."""
+    own_stream.create_group()
+    Producer(own_stream).send_many(ORDERS)
+    own_stream.client.config_set("maxmemory", 1)
+    handler = Record()
+    Consumer(own_stream, handler).drain()
+    assert handler.runs == ORDERS
