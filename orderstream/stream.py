@@ -254,8 +254,12 @@ class OrderStream:
         Redis: XGROUP CREATE … 0 MKSTREAM, O(1).
         Source: https://redis.io/docs/latest/commands/xgroup-create/
         """
+        s = self.settings
         try:
-            self._call("XGROUP", "CREATE", self.settings.stream, self.settings.group, "0", "MKSTREAM")
+            self._call("XGROUP", "CREATE", s.stream, s.group, "0", "MKSTREAM")
+        except redis.exceptions.OutOfMemoryError:  # said of a group that is there, too
+            if isinstance(exchange(self.client, [("XPENDING", s.stream, s.group)])[0], Exception):
+                raise
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
