@@ -93,7 +93,7 @@ def main() -> None:
         rate, share = consumer(stream, given.orders)
         ours.append(rate)
         shares.append(share)
-    version = ".".join(map(str, stream.version))
+    version = ".".join(map(str, stream.server.version))
     stream.close()
     print(f"Redis {version}, {given.orders:,} abandoned orders, medians of {given.rounds} interleaved rounds\n")
     print("| | orders per second | ratio |\n|---|---|---|")

@@ -35,7 +35,8 @@ class Settings:
     """Name of the consumer group. Consumers of one group share the work; each group sees every order."""
 
     dlq: str = ""
-    """Key of the dead-letter stream. Empty means: the stream's name with ``-dlq`` behind it."""
+    """Key of the dead-letter stream. Empty means: the stream's name with ``-dlq`` behind it. On Redis Cluster both keys
+    must share a slot, such as ``orders`` and ``{orders}-dlq``."""
 
     max_attempts: int = 3
     """Deliveries that may reach a handler, the first one included, before an order is dead-lettered.

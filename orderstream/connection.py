@@ -13,7 +13,9 @@ Three defaults of redis-py are wrong for streams, and this file is where they en
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,8 @@ from urllib.parse import urlsplit
 import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.connection import ConnectionPool
 from redis.retry import Retry
 
 from orderstream.config import Settings
@@ -29,6 +33,7 @@ from orderstream.errors import ConfigError
 Command = tuple[str | bytes | int, ...]
 
 REPLY_MARGIN_S = 5.0
+OLDEST = (6, 2, 0)
 
 # What redis-py raises for an error reply. To it the last two are kinds of ConnectionError; the link is fine.
 _REFUSED = (redis.ResponseError, redis.AuthenticationError, exceptions.BusyLoadingError)
@@ -47,6 +52,20 @@ class ReplyLost(redis.ConnectionError):
         super().__init__(f"the reply was lost: {error}")
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """
+    What answers.
+
+    Attributes:
+        version: Such as ``(8, 10, 2)``; ``OLDEST`` if it does not say, or is no Redis.
+        cluster: True for a node of a Redis Cluster.
+    """
+
+    version: tuple[int, int, int]
+    cluster: bool
+
+
 def open_client(settings: Settings) -> redis.Redis:
     """
     Return a redis-py client for *settings*. It connects at its first command.
@@ -58,14 +77,7 @@ def open_client(settings: Settings) -> redis.Redis:
         url = urlsplit(settings.redis_url)
         if "@" in url.path + url.query + url.fragment:
             raise ValueError("a / ? or # in the password was taken for the end of the host")
-        client = redis.Redis.from_url(
-            settings.redis_url,
-            protocol=2,  # the same replies from every server version
-            decode_responses=False,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=settings.block_ms / 1000 + REPLY_MARGIN_S,
-            socket_connect_timeout=REPLY_MARGIN_S,
-        )
+        client = redis.Redis.from_url(settings.redis_url, **client_options(settings))
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and knows which options there are
         return client
@@ -75,14 +87,28 @@ def open_client(settings: Settings) -> redis.Redis:
         ) from None
 
 
-def check_client(client: redis.Redis, settings: Settings) -> None:
+def client_options(settings: Settings) -> dict[str, Any]:
+    """Return what a client is told, of one Redis or of a cluster."""
+    return {
+        "protocol": 2,  # the same replies from every server version
+        "decode_responses": False,
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": settings.block_ms / 1000 + REPLY_MARGIN_S,
+        "socket_connect_timeout": REPLY_MARGIN_S,
+    }
+
+
+def check_client(client: redis.Redis | RedisCluster, settings: Settings) -> None:
     """
     Refuse a client that would decode replies, send writes twice, or cut a blocking read.
 
     Raises:
-        ConfigError: Says which argument of ``redis.Redis`` to change.
+        ConfigError: Says which argument of the client to change.
     """
-    options = client.connection_pool.connection_kwargs
+    if isinstance(client, RedisCluster):
+        options = client.nodes_manager.connection_kwargs | {"retry": client.retry}
+    else:
+        options = client.connection_pool.connection_kwargs
     if options.get("decode_responses"):
         raise ConfigError("this client decodes replies, one bad byte spoils a whole batch; use decode_responses=False")
     retry = options.get("retry")
@@ -97,9 +123,13 @@ def check_client(client: redis.Redis, settings: Settings) -> None:
         )
 
 
-def exchange(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
+def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
     """
     Send *commands* in one write and read every reply: one round trip, whatever their number.
+
+    Args:
+        pool: The ``connection_pool`` of a client.
+        commands: Words in turn, for each.
 
     Returns:
         One raw reply for each command, in order. A command that Redis refused has its
@@ -109,7 +139,6 @@ def exchange(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
         ReplyLost: The commands went out, and the link broke before the last reply.
         redis.ConnectionError: No connection; nothing was sent.
     """
-    pool = client.connection_pool
     connection: Any = pool.get_connection()
     replies: list[Any] = []
     try:
@@ -130,6 +159,29 @@ def exchange(client: redis.Redis, commands: Sequence[Command]) -> list[Any]:
     return replies
 
 
+def server_of(reply: Any) -> Server:
+    """Read what HELLO replied. It needs no permission, and changes nothing when it names no protocol."""
+    if isinstance(reply, Exception):
+        return Server(OLDEST, cluster=False)
+    about = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))  # RESP3, RESP2
+    numbers = re.fullmatch(rb"(\d+)\.(\d+)\.(\d+)", about[b"version"])
+    known = numbers and about[b"server"] == b"redis"  # others count in their own way
+    version = (int(numbers[1]), int(numbers[2]), int(numbers[3])) if numbers and known else OLDEST
+    return Server(version, about[b"mode"] == b"cluster")
+
+
+def tls_problem(error: redis.ConnectionError) -> str | None:
+    """Say in a line why there is no TLS, and what to do; None if that is not what went wrong."""
+    reason = error.__context__
+    if not isinstance(reason, (ssl.SSLError, FileNotFoundError)):
+        return None
+    said = getattr(reason, "verify_message", None) or reason.strerror or reason
+    return (
+        f"no TLS with Redis: {str(said).rstrip('.')}. Name the host as its certificate does and, if the CA is your "
+        "own, the CA's file: rediss://HOST:PORT?ssl_ca_certs=/path/ca.pem"
+    )
+
+
 class Trouble(Enum):
     """What an error of Redis asks for."""
 
@@ -141,7 +193,7 @@ class Trouble(Enum):
 # Inside a script, 6.2 reports every error as a plain ResponseError that holds the code somewhere.
 _CODE = re.compile(
     r"(?:^|[\s-])(NOPERM|NOAUTH|WRONGPASS|WRONGTYPE|NOGROUP|LOADING|READONLY|MASTERDOWN|MISCONF|OOM|UNBLOCKED|BUSY"
-    r"|NOREPLICAS|CLUSTERDOWN|TRYAGAIN)\b"
+    r"|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|NOSCRIPT)\b"
 )
 _MEANING = {"NOGROUP": Trouble.NO_GROUP} | dict.fromkeys(("NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"), Trouble.FATAL)
 
@@ -152,7 +204,7 @@ _OUTAGE = (redis.ConnectionError, redis.TimeoutError, exceptions.OutOfMemoryErro
 
 def trouble(error: Exception) -> Trouble:
     """Sort an error of redis-py: the only place that knows which of them pass by themselves."""
-    if isinstance(error, _FATAL):
+    if isinstance(error, _FATAL) or isinstance(error.__context__, ssl.SSLCertVerificationError):
         return Trouble.FATAL
     if isinstance(error, _OUTAGE):
         return Trouble.OUTAGE

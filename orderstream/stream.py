@@ -25,9 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import redis
+from redis.cluster import RedisCluster
 
+from orderstream.cluster import check_slots, exchange_in_cluster, open_cluster
 from orderstream.config import Settings
-from orderstream.connection import Command, check_client, exchange, open_client
+from orderstream.connection import Command, Server, check_client, exchange, open_client, server_of, tls_problem
+from orderstream.errors import ConfigError
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many sent orders Redis remembers of one sender, and for how long: what 8.6 and newer do unless told otherwise."""
@@ -172,31 +175,46 @@ _ONCE, _CLAIM, _LEASE, _DEAD, _REDRIVE, _REAP, _TRIM = map(_Script, "once claim 
 
 class OrderStream:
     """
-    A stream, its group and its dead-letter stream on one Redis.
+    A stream, its group and its dead-letter stream on one Redis, or in one slot of a Redis Cluster.
 
     Args:
-        client: A redis-py client of your own; ``connect()`` makes a fitting one.
+        client: A redis-py client of your own, ``Redis`` or ``RedisCluster``; ``connect()`` makes a fitting one.
         settings: How the stream is named and read.
 
     Raises:
-        ConfigError: The client decodes replies, sends writes again by itself, or would cut a blocking read.
+        ConfigError: The client decodes replies, sends writes again by itself, or would cut a blocking read; or
+            it is a ``RedisCluster``, and the keys are in two slots.
     """
 
-    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+    def __init__(self, client: redis.Redis | RedisCluster, settings: Settings) -> None:
         check_client(client, settings)
+        if isinstance(client, RedisCluster):
+            check_slots(settings)
         self.client = client
         self.settings = settings
 
-    @cached_property
-    def version(self) -> tuple[int, ...]:
-        """The server's version. HELLO tells it without a permission, as INFO does not. Redis: HELLO, O(1)."""
-        try:
-            return tuple(map(int, _as_dict(self._call("HELLO"))[b"version"].split(b".")))
-        except redis.ResponseError:
-            return (6, 2)  # the oldest we know: nothing newer is asked of it
-
     def __repr__(self) -> str:
         return f"OrderStream({self.settings.stream!r}, group={self.settings.group!r})"
+
+    @cached_property
+    def server(self) -> Server:
+        """
+        Which server this is; asked once.
+
+        Raises:
+            ConfigError: A node of a Redis Cluster, and the client knows no other.
+
+        Redis: HELLO, O(1).
+        Source: https://redis.io/docs/latest/commands/hello/
+        """
+        (reply,) = self._exchange([("HELLO",)])
+        server = server_of(reply)
+        if server.cluster and not isinstance(self.client, RedisCluster):
+            raise ConfigError(
+                "this client knows one node of a Redis Cluster, and the stream may be on another; "
+                "use orderstream.connect() or a redis.cluster.RedisCluster"
+            )
+        return server
 
     # Adding -----------------------------------------------------------------------------------------
 
@@ -216,7 +234,7 @@ class OrderStream:
         Redis: XADD, O(1) each.
         Source: https://redis.io/docs/latest/commands/xadd/
         """
-        return exchange(self.client, [("XADD", self.settings.stream, "*", *fields) for fields in batch])
+        return self._exchange([("XADD", self.settings.stream, "*", *fields) for fields in batch])
 
     def add_once(self, sender: str, batch: Iterable[tuple[str, Sequence[bytes]]]) -> list[Any]:
         """
@@ -231,17 +249,15 @@ class OrderStream:
         Source: https://redis.io/docs/latest/develop/data-types/streams/idempotency/
         """
         s = self.settings
-        if self.version >= (8, 6):
-            return exchange(
-                self.client, [("XADD", s.stream, "IDMP", sender, key, "*", *fields) for key, fields in batch]
-            )
+        if self.server.version >= (8, 6):
+            return self._exchange([("XADD", s.stream, "IDMP", sender, key, "*", *fields) for key, fields in batch])
         beside = s.stream if "{" in s.stream else f"{{{s.stream}}}"  # on a cluster in the stream's slot
         calls = [
             _ONCE.call([s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields) for key, fields in batch
         ]
-        replies = exchange(self.client, calls)
+        replies = self._exchange(calls)
         if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
-            return exchange(self.client, [("SCRIPT", "LOAD", _ONCE.source), *calls])[1:]
+            return self._exchange([("SCRIPT", "LOAD", _ONCE.source), *calls])[1:]
         return replies
 
     # Reading ----------------------------------------------------------------------------------------
@@ -251,14 +267,18 @@ class OrderStream:
         Create the group, and the stream if need be. The group begins at the first entry, not at ``$``:
         what was added before the first consumer came is work too.
 
+        Raises:
+            ConfigError: See ``server``.
+
         Redis: XGROUP CREATE … 0 MKSTREAM, O(1).
         Source: https://redis.io/docs/latest/commands/xgroup-create/
         """
         s = self.settings
+        _ = self.server  # a client that cannot follow the stream is refused before it has taken an order
         try:
             self._call("XGROUP", "CREATE", s.stream, s.group, "0", "MKSTREAM")
         except redis.exceptions.OutOfMemoryError:  # said of a group that is there, too
-            if isinstance(exchange(self.client, [("XPENDING", s.stream, s.group)])[0], Exception):
+            if isinstance(self._exchange([("XPENDING", s.stream, s.group)])[0], Exception):
                 raise
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
@@ -483,15 +503,14 @@ class OrderStream:
         Source: https://redis.io/docs/latest/commands/xinfo-groups/
         """
         s = self.settings
-        length, groups, consumers, pending, dead_lettered = exchange(
-            self.client,
+        length, groups, consumers, pending, dead_lettered = self._exchange(
             [
                 ("XLEN", s.stream),
                 ("XINFO", "GROUPS", s.stream),
                 ("XINFO", "CONSUMERS", s.stream, s.group),
                 ("XPENDING", s.stream, s.group),
                 ("XLEN", s.dlq),
-            ],
+            ]
         )
         for reply in (length, dead_lettered):
             if isinstance(reply, Exception):
@@ -520,21 +539,28 @@ class OrderStream:
 
     def close(self) -> None:
         """Close the client's connections."""
+        if isinstance(self.client, RedisCluster):  # its close() leaves those that came from a URL
+            self.client.disconnect_connection_pools()  # type: ignore[no-untyped-call]
         self.client.close()
 
     # How the methods above reach Redis ------------------------------------------------------------------
 
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        if isinstance(self.client, RedisCluster):
+            return exchange_in_cluster(self.client, commands, self.settings.stream)
+        return exchange(self.client.connection_pool, commands)
+
     def _call(self, *command: str | bytes | int) -> Any:
-        reply = exchange(self.client, [command])[0]
+        reply = self._exchange([command])[0]
         if isinstance(reply, Exception):
             raise reply
         return reply
 
     def _run(self, script: _Script, call: Command, *, first: Command | None = None) -> Any:
         """Run *script*, loading it if Redis does not have it (yet, or any more); *first* goes ahead of it."""
-        replies = exchange(self.client, [first, call] if first else [call])
+        replies = self._exchange([first, call] if first else [call])
         if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run: this is no second time
-            replies[-1:] = exchange(self.client, [("SCRIPT", "LOAD", script.source), call])
+            replies[-1:] = self._exchange([("SCRIPT", "LOAD", script.source), call])
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
@@ -552,21 +578,29 @@ class OrderStream:
 
 def connect(settings: Settings | None = None) -> OrderStream:
     """
-    Connect to Redis and return the order stream there.
+    Connect to Redis and return the order stream there. If a node of a Redis Cluster answers, connect to the cluster.
 
     Args:
         settings: None reads them from the environment.
 
     Raises:
-        ConfigError: The settings cannot work.
+        ConfigError: The settings cannot work: by themselves, on a cluster, or with the server's certificate.
         redis.ConnectionError: No Redis answers there.
         redis.AuthenticationError: Redis answers, and the password is wrong or missing.
     """
     settings = settings or Settings.from_env()
-    stream = OrderStream(open_client(settings), settings)
-    with suppress(redis.exceptions.NoPermissionError):  # a user who may not PING got an answer all the same
-        stream.client.ping()
-    return stream
+    client = open_client(settings)
+    try:
+        with suppress(redis.exceptions.NoPermissionError):  # a user who may not PING got an answer all the same
+            client.ping()
+        if server_of(exchange(client.connection_pool, [("HELLO",)])[0]).cluster:
+            client.close()
+            return OrderStream(open_cluster(settings), settings)
+    except redis.ConnectionError as error:
+        if settings.redis_url.startswith("rediss:") and (problem := tls_problem(error)):
+            raise ConfigError(problem) from error
+        raise
+    return OrderStream(client, settings)
 
 
 def _is_missing(error: Exception) -> bool:

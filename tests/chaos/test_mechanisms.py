@@ -57,7 +57,7 @@ DEFAULT_CLIENT = """\
             return [default.xadd(self.settings.stream, {fields[0]: fields[1]}) for fields in batch]
 """
 ADD, CLAIM, DEAD = (
-    "        return exchange(self.client, [(\"XADD\"",
+    "        return self._exchange([(\"XADD\"",
     "        look = _CLAIM.call(",
     "        id = self._run(_DEAD",
 )

@@ -1,0 +1,136 @@
+"""
+The same exchange with a Redis Cluster: find the node that owns the stream's slot, and follow it when it moves.
+
+All our keys are in one slot, so one node has everything, and a plain pipeline to it is enough. What is new is that the
+node may change while we work: a slot is moved, or its master dies and a replica takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import redis
+from redis import exceptions
+from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode, RedisCluster
+from redis.connection import parse_url
+from redis.crc import key_slot
+
+from orderstream.config import Settings
+from orderstream.connection import Command, ReplyLost, client_options, exchange
+from orderstream.errors import ConfigError
+
+REDIRECTS = 2  # a slot that has moved again is a cluster at work: an outage, to be waited out
+
+
+def open_cluster(settings: Settings) -> RedisCluster:
+    """
+    Return a client of the whole cluster that the node at the URL belongs to.
+
+    Raises:
+        ConfigError: The URL cannot be used on a cluster, or the keys are in two slots.
+        redis.RedisError: The cluster is down, or does not let us in.
+
+    Redis: CLUSTER SLOTS, COMMAND; O(number of nodes and commands).
+    """
+    check_slots(settings)
+    ignored = parse_url(settings.redis_url).keys() - REDIS_ALLOWED_KEYS  # type: ignore[no-untyped-call]
+    if ignored:
+        raise ConfigError(
+            "on Redis Cluster the Redis URL must begin with redis:// or rediss://, and redis-py takes no "
+            f"{', '.join(sorted(ignored))} in it"
+        )
+    try:
+        # A slot that nobody has is no trouble of ours, unless it is ours.
+        return RedisCluster.from_url(settings.redis_url, require_full_coverage=False, **client_options(settings))
+    except IndexError:
+        raise _down("no node has a slot yet") from None
+    except exceptions.RedisClusterException as error:
+        reason = error.__cause__ or error
+        if isinstance(reason.__context__, redis.ResponseError):  # CLUSTER SLOTS was refused, not "no cluster"
+            raise reason.__context__ from None
+        raise _down(str(reason)) from None
+
+
+def check_slots(settings: Settings) -> None:
+    """
+    Refuse keys that are in two slots: no script could move an order from one to the other.
+
+    Raises:
+        ConfigError: Says which name would do.
+    """
+    stream, dlq = settings.stream, settings.dlq
+    slot = key_slot(stream.encode())
+    if key_slot(dlq.encode()) != slot:
+        fitting = (name for name in (f"{stream}-dlq", f"{{{stream}}}-dlq") if key_slot(name.encode()) == slot)
+        raise ConfigError(
+            f"on Redis Cluster {stream!r} and {dlq!r} are in different slots, and no script can move an order between "
+            f"them; set ORDERSTREAM_DLQ={next(fitting, 'to a name with the same {tag} as the stream')}"
+        )
+
+
+def exchange_in_cluster(client: RedisCluster, commands: Sequence[Command], key: str) -> list[Any]:
+    """
+    Like ``exchange()``. A command answered with MOVED did not run: these, and only these, go to the new owner.
+
+    Args:
+        key: One of their keys: its slot says to which node they go.
+
+    Raises:
+        redis.exceptions.ClusterDownError: No node has the slot; nothing was sent.
+    """
+    replies = _exchange_with_owner(client, commands, key)
+    for _ in range(REDIRECTS):
+        moved = [n for n, reply in enumerate(replies) if isinstance(reply, exceptions.MovedError)]
+        if not moved:
+            break
+        with suppress(KeyError):  # redis-py knows no owner any more
+            client.nodes_manager.move_slot(replies[moved[-1]])
+        try:
+            again = _exchange_with_owner(client, [commands[n] for n in moved], key)
+        except ReplyLost as lost:
+            for n, reply in zip(moved, lost.replies, strict=False):
+                replies[n] = reply
+            lost.replies = replies[: moved[len(lost.replies)]]
+            raise
+        except (redis.ConnectionError, redis.TimeoutError):
+            break  # nothing was sent, so MOVED stays the answer
+        for n, reply in zip(moved, again, strict=True):
+            replies[n] = reply
+    # ASK says no more than this to anybody but a client library.
+    return [_moving(key) if isinstance(reply, exceptions.AskError) else reply for reply in replies]
+
+
+def _exchange_with_owner(client: RedisCluster, commands: Sequence[Command], key: str) -> list[Any]:
+    """Exchange with the node that owns the slot of *key*. If it does not answer as it should, ask who does by now."""
+    try:
+        node = client.nodes_manager.get_node_from_slot(key_slot(key.encode()))
+    except exceptions.SlotNotCoveredError:
+        _find_owners(client)
+        raise _down(f"no node has the slot of {key!r}") from None
+    pool = client.get_redis_connection(node).connection_pool
+    try:
+        replies = exchange(pool, commands)
+    except (redis.ConnectionError, redis.TimeoutError):
+        pool.disconnect(inuse_connections=False)  # redis-py forgets a node that is gone, and not its connections
+        _find_owners(client, avoid=node)
+        raise
+    # A master that lost sight of the others says CLUSTERDOWN as long as it is asked, one that restarts says LOADING.
+    if any(isinstance(reply, (exceptions.ClusterDownError, exceptions.BusyLoadingError)) for reply in replies):
+        _find_owners(client, avoid=node)
+    return replies
+
+
+def _find_owners(client: RedisCluster, avoid: ClusterNode | None = None) -> None:
+    with suppress(redis.RedisError, exceptions.RedisClusterException, IndexError):  # nobody knows: ask again next time
+        client.nodes_manager.initialize(last_failed_node_name=avoid.name if avoid else None)
+
+
+def _moving(key: str) -> exceptions.TryAgainError:
+    return exceptions.TryAgainError(f"the slot of {key!r} is moving to another node", status_code="TRYAGAIN")
+
+
+def _down(why: str) -> exceptions.ClusterDownError:
+    """redis-py's own errors of this kind are no RedisError."""
+    return exceptions.ClusterDownError(f"the cluster is down: {why}", status_code="CLUSTERDOWN")
