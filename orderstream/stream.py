@@ -33,6 +33,7 @@ REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many sent orders Redis remembers of one sender, and for how long: what 8.6 and newer do unless told otherwise."""
 
 TRIM_STEP = 10_000  # Redis serves nobody else meanwhile: 0.2 ms for small entries, 4 ms for those of 1 kB
+LAST_ID = b"18446744073709551615-18446744073709551615"
 METADATA = ("dlq-stream", "dlq-group", "dlq-id", "dlq-deliveries", "dlq-error", "dlq-at")
 
 
@@ -253,8 +254,12 @@ class OrderStream:
         Redis: XGROUP CREATE … 0 MKSTREAM, O(1).
         Source: https://redis.io/docs/latest/commands/xgroup-create/
         """
+        s = self.settings
         try:
-            self._call("XGROUP", "CREATE", self.settings.stream, self.settings.group, "0", "MKSTREAM")
+            self._call("XGROUP", "CREATE", s.stream, s.group, "0", "MKSTREAM")
+        except redis.exceptions.OutOfMemoryError:  # said of a group that is there, too
+            if isinstance(exchange(self.client, [("XPENDING", s.stream, s.group)])[0], Exception):
+                raise
         except redis.ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
@@ -497,7 +502,8 @@ class OrderStream:
                 raise reply
         group = {} if isinstance(groups, Exception) else _group_named(s.group, groups)
         after = group.get(b"last-delivered-id", b"0-0")
-        ahead = self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
+        # Redis refuses to look behind the last id there is.
+        ahead = after != LAST_ID and self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
         count, oldest = (0, None) if isinstance(pending, Exception) else pending[:2]
         states = [] if isinstance(consumers, Exception) else map(_as_dict, consumers)
         return Backlog(

@@ -10,7 +10,7 @@ from redis.retry import Retry
 
 from orderstream import Backlog, Order, OrderStream, Settings, connect
 from orderstream.connection import ReplyLost, open_client
-from orderstream.stream import METADATA, ConsumerState, Entry
+from orderstream.stream import LAST_ID, METADATA, ConsumerState, Entry
 
 SLACK_MS = 5_000
 FAR = 30_000  # claim_idle_ms of `patient`
@@ -506,6 +506,16 @@ def test_backlog_counts_what_is_where(patient, taken, client, settings, server_v
     assert [(c.name, c.pending) for c in backlog.consumers] == [("a", 0), ("b", 1)]
     assert all(isinstance(c, ConsumerState) and 0 <= c.idle_ms < SLACK_MS for c in backlog.consumers)
     assert not backlog.done
+
+
+def test_backlog_of_a_group_that_has_read_the_last_id_there_is(patient, client, settings):
+    """No entry fits behind it, and Redis refuses to look there."""
+    client.xadd(settings.stream, {"n": 1}, id=LAST_ID)
+    patient.create_group()
+    (entry,) = patient.read_new("a", 1, None)
+    assert patient.backlog().oldest_undelivered_s is None
+    patient.ack([entry.id])
+    assert patient.backlog().done
 
 
 def test_backlog_knows_how_old_the_oldest_are(patient, client, settings):
