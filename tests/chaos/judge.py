@@ -88,7 +88,7 @@ def broken(facts):
         "dead-lettered, and never added": [e for e in dead if e not in facts.added],
         "bad, and not dead-lettered": [e for e, id in facts.added.items() if kind_of(id) in BAD and e not in dead],
         "innocent, and dead-lettered without having been shot each time": [
-            e for e in facts.innocents if not all([_was_shot(facts, e, n, unheard) for n in attempts])
+            e for e in facts.innocents if not all(_was_shot(facts, e, n, unheard) for n in attempts)
         ],
         "given to a handler too often": [e for e in facts.added if len(facts.of(e, what="began")) > facts.max_attempts],
     }
