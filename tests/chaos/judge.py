@@ -1,5 +1,6 @@
 """What must hold after a soak, whoever was killed: a list of the promises that were broken, with the story of each."""
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
@@ -50,8 +51,9 @@ class Facts:
         for event in self.events:
             self._of_entry[event.entry].append(event)
 
-    def of(self, entry, what=None):
-        return [event for event in self._of_entry[entry] if what in (None, event.what)]
+    def of(self, entry, *, what=None, attempt=None):
+        events = self._of_entry[entry]
+        return [e for e in events if what in (None, e.what) and attempt in (None, e.attempt)]
 
     @property
     def handled(self):
@@ -77,7 +79,7 @@ def broken(facts):
     """Return a text for each promise that was broken: which, how often, and the history of the first that suffered."""
     added = Counter(facts.added.values())
     dead = Counter(facts.dead)
-    handled = facts.handled
+    handled, unheard, attempts = facts.handled, _unheard_claims(facts.events), range(1, facts.max_attempts + 1)
     suffered = {
         "lost: neither handled nor dead-lettered": [e for e in facts.added if e not in handled and e not in dead],
         "lost: confirmed, and not in the stream": [e for e in facts.confirmed if e not in facts.added],
@@ -86,9 +88,9 @@ def broken(facts):
         "dead-lettered, and never added": [e for e in dead if e not in facts.added],
         "bad, and not dead-lettered": [e for e, id in facts.added.items() if kind_of(id) in BAD and e not in dead],
         "innocent, and dead-lettered without having been shot each time": [
-            e for e in facts.innocents if not all(_was_shot(facts, e, n + 1) for n in range(facts.max_attempts))
+            e for e in facts.innocents if not all(_was_shot(facts, e, n, unheard) for n in attempts)
         ],
-        "given to a handler too often": [e for e in facts.added if len(facts.of(e, "began")) > facts.max_attempts],
+        "given to a handler too often": [e for e in facts.added if len(facts.of(e, what="began")) > facts.max_attempts],
     }
     texts = [
         f"{len(entries)} × {promise}. The first of them:\n{_history(facts, entries[0])}"
@@ -99,22 +101,39 @@ def broken(facts):
     return texts + [f"not everything was settled: {facts.left}"] * bool(facts.left)
 
 
-def _was_shot(facts, entry, attempt):
+def _was_shot(facts, entry, attempt, unheard):
     """
     Tell whether this attempt says nothing against the order.
 
-    Nobody got it: its reply was lost, or its consumer died at that moment. Or its handler began and its consumer fell.
-    Or it came to its end, and the ack was lost with its consumer. Of the first attempt no more is asked: it came in a
-    batch, and may have waited behind an order that killed the process. Later ones come alone.
+    Its handler began, and its consumer fell. Or it came to its end, and the ack was lost with its consumer. Or nobody
+    got it: then the reply to a claim was lost at that time, one for each. Of the first attempt no more is asked than
+    that it did not fail: it came in a batch, and may have waited behind an order that killed the process.
     """
-    story = [event for event in facts.of(entry) if event.attempt == attempt]
-    if not story:
-        return True
+    story = facts.of(entry, attempt=attempt)
     if any(event.what == "failed" for event in story):
         return kind_of(facts.added[entry]) == "flaky"
     if attempt == 1 or any(event.what == "done" for event in story):
         return True
-    return any(event.what == "began" and event.who in facts.fallen for event in story)
+    if story:
+        return any(event.what == "began" and event.who in facts.fallen for event in story)
+    after = max((event.t for event in facts.of(entry) if event.attempt < attempt), default=0)
+    before = min((event.t for event in facts.of(entry) if event.attempt > attempt), default=math.inf)
+    at = next((t for t in unheard if after <= t <= before), None)
+    if at is not None:
+        unheard.remove(at)
+    return at is not None
+
+
+def _unheard_claims(events):
+    """When a claim was sent whose reply nobody heard."""
+    asked, unheard = {}, []
+    for event in events:
+        if event.what == "asked":
+            unheard += [asked[event.who]] if event.who in asked else []
+            asked[event.who] = event.t
+        elif event.what == "heard":
+            asked.pop(event.who, None)
+    return sorted([*unheard, *asked.values()])
 
 
 def _history(facts, entry):

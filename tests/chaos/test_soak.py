@@ -76,6 +76,8 @@ def test_a_run_that_went_well_broke_no_promise():
         (replace(WELL, crashed={"a"}), "ended by itself: a"),
         # Claimed in a batch with the poison, and never begun.
         (with_events("6-0", ("a",), ("b",), ("c", "began"), dead=[*WELL.dead, "6-0"]), "innocent, and dead-lettered"),
+        # Nobody got it, and no claim was lost.
+        (with_events("6-0", ("a",), ("b", "began"), dead=[*WELL.dead, "6-0"]), "innocent, and dead-lettered"),
         # Its consumer lives.
         (with_events("6-0", ("a",), ("b", "began"), ("d", "began"), dead=[*WELL.dead, "6-0"]), "innocent"),
         (with_events("6-0", ("d", "began", "failed"), dead=[*WELL.dead, "6-0"]), "innocent, and dead-lettered"),
@@ -85,11 +87,22 @@ def test_a_broken_promise_is_seen(facts, promise):
     assert promise in "\n".join(broken(facts))
 
 
-@pytest.mark.parametrize("attempts", [[("a",), ("b", "began"), ("c", "began")], [("a", "began")], []])
-def test_an_innocent_that_was_shot_each_time_is_no_broken_promise(attempts):
-    """Attempts that nobody got were lost on the way."""
-    facts = with_events("6-0", *attempts, dead=[*WELL.dead, "6-0"])
+def test_an_innocent_that_was_shot_each_time_is_no_broken_promise():
+    facts = with_events("6-0", ("a",), ("b", "began"), ("c", "began"), dead=[*WELL.dead, "6-0"])
     assert (broken(facts), facts.innocents) == ([], ["6-0"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "promises"),
+    [([], 1), ([2.5], 1), ([2.5, 2.6], 0), ([0.5, 2.5], 1), ([2.5, 3.5], 0)],
+    ids=["none", "one", "two", "one too early", "two again"],
+)
+def test_each_attempt_that_nobody_got_needs_a_claim_whose_reply_was_lost(asked, promises):
+    """Its second and its third; an earlier one was somebody else's."""
+    facts = with_events("6-0", ("a", "began"), dead=[*WELL.dead, "6-0"])
+    heard = [Event(0.1, "a", "asked", "-"), Event(0.2, "a", "heard", "-")]
+    claims = [Event(t, who, "asked", "-") for t, who in zip(asked, "xy", strict=False)]
+    assert len(broken(replace(facts, events=[*heard, *claims, *facts.events]))) == promises
 
 
 def test_the_history_of_the_first_that_suffered_is_told():

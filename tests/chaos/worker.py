@@ -4,6 +4,8 @@ A consumer in a process of its own, for the soak: ``python -m tests.chaos.worker
 It appends a line to the file NAME in FOLDER for whatever happens to an entry. A line is one write, so it is whole
 and stays, even if the process is killed right after it:
 
+    asked    a claim was sent
+    heard    its reply came
     got      delivered, by a read or a claim
     began    its handler began
     done     its handler came to its end: the effect
@@ -23,7 +25,10 @@ from orderstream.connection import open_client
 from orderstream.errors import DecodeError
 from orderstream.lab.lifeline import lifeline
 from orderstream.order import Order
+from orderstream.stream import Entry
 from orderstream.terminal import leave_when_told
+
+NOTHING = Entry("-", (), 0)
 
 
 class Worker(OrderStream):
@@ -37,7 +42,7 @@ class Worker(OrderStream):
         self._record = os.open(folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self._entries = {}
 
-    def note(self, what, entry):
+    def note(self, what, entry=NOTHING):
         os.write(self._record, f"{time.time():.3f} {what} {entry.id} {entry.attempt}\n".encode())
 
     def _got(self, entry):
@@ -52,9 +57,11 @@ class Worker(OrderStream):
         return entries
 
     def claim(self, *args, **kwargs):
+        self.note("asked")
         claimed = super().claim(*args, **kwargs)
         if claimed.entry:
             self._got(claimed.entry)
+        self.note("heard")
         return claimed
 
     def handle(self, order):

@@ -136,6 +136,7 @@ def test_the_readme_has_every_role():
     assert list(ROLES) == list(WORK)
 
 
+@pytest.mark.row(49)
 @pytest.mark.parametrize("role", WORK)
 def test_a_role_can_do_its_work(become, stream, client, role):
     client.script_flush()
@@ -150,6 +151,7 @@ def test_no_rule_of_a_role_can_be_left_out(become, stream, client, role, rule):
         WORK[role](user, stream)
 
 
+@pytest.mark.row(49)
 @pytest.mark.parametrize(
     ("role", "other"), [(a, b) for a, b in product(WORK, WORK) if not set(ROLES[b]) <= set(ROLES[a])]
 )
@@ -160,6 +162,7 @@ def test_a_role_cannot_do_the_work_of_another(become, stream, client, role, othe
         WORK[other](become(ROLES[role]), stream)
 
 
+@pytest.mark.row(49)
 @pytest.mark.parametrize("role", WORK)
 def test_a_role_can_do_no_harm(become, stream, settings, client, role):
     client.xadd(settings.stream, {"n": 1})
@@ -182,6 +185,7 @@ def test_a_role_can_do_no_harm(become, stream, settings, client, role):
             user.execute_command(*command.format("another-stream").split())
 
 
+@pytest.mark.row(49)
 def test_a_consumer_that_may_not_dead_letter_leaves_the_order_pending(become, stream, pending):
     """And says so at once, instead of trying for ever."""
 

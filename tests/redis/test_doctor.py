@@ -132,6 +132,7 @@ def test_the_version_is_the_servers(stream, server_version):
     assert f"Redis {'.'.join(map(str, server_version))}" in look(stream, "version").found
 
 
+@pytest.mark.row(19)
 def test_no_persistence_at_all_loses_every_order(serve):
     """It takes two fixes until nothing is left to say."""
     stream = serve()
@@ -244,6 +245,7 @@ def test_a_key_that_expires_is_found(own_stream, subject, name):
     assert look(own_stream, subject).level is Level.OK
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize(
     ("id", "level", "says"),
     [
@@ -277,6 +279,7 @@ def test_a_stream_that_nobody_reads_is_found(own_stream):
     assert look(own_stream, "groups").level is Level.OK
 
 
+@pytest.mark.row(29)
 @pytest.mark.parametrize("what", ["pending", "unread"])
 def test_a_dead_group_is_found(own_stream, what):
     """It keeps the stream from being trimmed, for ever."""

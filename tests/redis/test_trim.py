@@ -74,6 +74,7 @@ def test_trim_removes_what_was_acked_and_keeps_what_was_not_read(patient, fill, 
     assert left() == ids[6:]
 
 
+@pytest.mark.row(29)
 def test_trim_keeps_a_pending_entry_and_all_that_came_after_it(patient, fill, take, left, settings):
     ids = fill(10)
     take(8, ack=[*ids[:3], *ids[4:8]])
@@ -187,6 +188,7 @@ def test_what_was_trimmed_stays_so_after_a_crash(own_server, own_stream):
 # Several groups, or none ----------------------------------------------------------------------------------
 
 
+@pytest.mark.row(29)
 def test_the_slowest_group_decides_and_is_named(patient, fill, take, client, settings, left):
     ids = fill(10)
     client.xgroup_create(settings.stream, "slow \xff", "0")
@@ -269,6 +271,7 @@ def test_a_key_of_another_type_is_refused_and_kept(patient, client, settings):
 # Under load -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(29)
 def test_trimming_under_load_takes_no_order_from_any_group(stream, settings, running, client, caplog, eventually):
     """Each group handles each order, also those that fail at first and come again, and in the end nothing is left."""
     orders = list(islice(random_orders(1), 3_000))
