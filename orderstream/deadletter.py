@@ -9,6 +9,7 @@ the dead-letter stream may lack them; it is listed and redriven all the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
@@ -53,7 +54,8 @@ class DeadLetter:
         _, group, source_id, deliveries, reason, at_ms = about.values()
         original = pairs[:cut]
         if [name for name, _ in original] == [b"dlq-packed"]:
-            original = _pairs(_unpack(original[0][1]))
+            with suppress(ValueError):  # somebody else's field of that name
+                original = _pairs(_unpack(original[0][1]))
         return cls(id, dict(original), reason, int(deliveries), group, source_id, int(at_ms))
 
 
@@ -100,10 +102,11 @@ class DeadLetterQueue:
 
     def __iter__(self) -> Iterator[DeadLetter]:
         """Go through all dead letters, oldest first, a page at a time."""
-        start = "-"
-        while page := self.list(PAGE, start=start):
+        page = self.list(PAGE)
+        yield from page
+        while len(page) == PAGE:  # not until it is empty: Redis refuses to look behind the highest id there is
+            page = self.list(PAGE, start=f"({page[-1].id}")
             yield from page
-            start = f"({page[-1].id}"
 
     def redrive(self, *ids: str) -> Ids:
         """

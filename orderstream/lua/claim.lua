@@ -9,6 +9,9 @@
 --   soonest  milliseconds until the first entry on this page becomes due
 local idle_needed = tonumber(ARGV[3])
 local lost, soonest = {}, idle_needed
+local function after(id)                                        -- Redis refuses to look behind the highest id there is
+  return id == '18446744073709551615-18446744073709551615' and '-' or '(' .. id
+end
 local page = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[5])
 for _, pending in ipairs(page) do
   local id, idle = pending[1], pending[3]
@@ -16,7 +19,7 @@ for _, pending in ipairs(page) do
     local attempt = math.min(pending[4] + 1, 1000000000)        -- XNACK FATAL counts 2^63-1, Lua cannot
     local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', attempt)[1]
     if entry then
-      return {'(' .. id, lost, 0, id, entry[2], attempt}
+      return {after(id), lost, 0, id, entry[2], attempt}
     end
     redis.call('XACK', KEYS[1], ARGV[1], id)                    -- 6.2 keeps a deleted entry pending for ever
     lost[#lost + 1] = id
@@ -24,5 +27,5 @@ for _, pending in ipairs(page) do
     soonest = math.min(soonest, idle_needed - idle)
   end
 end
-local cursor = #page == tonumber(ARGV[5]) and '(' .. page[#page][1] or '-'
+local cursor = #page == tonumber(ARGV[5]) and after(page[#page][1]) or '-'
 return {cursor, lost, soonest}

@@ -198,6 +198,7 @@ def masters(cluster, settings):
     return source, next(node for node in cluster.nodes if node is not source)
 
 
+@pytest.mark.row(24)
 def test_an_order_lives_its_whole_life_on_a_cluster(stream):
     """Sent, abandoned and claimed, retried, dead-lettered, redriven."""
     handled, failed, refuse = [], set(), {IDS[3]}
@@ -237,6 +238,7 @@ def test_the_commands_work_on_a_cluster(settings, run):
     assert run(settings, "dlq", "list") == (0, "", f"0 of 0 dead letters in {settings.dlq}.\n")
 
 
+@pytest.mark.row(24)
 def test_a_dead_letter_stream_in_another_slot_is_refused_at_start(settings, run):
     """Row 24: no script may work on two slots."""
     apart = replace(settings, dlq=f"{settings.stream}-dlq")
