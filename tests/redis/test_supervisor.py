@@ -29,7 +29,7 @@ import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, "-m", "orderstream", *sys.argv[1:]])
 """
-# It says which signals its process gets, and works until there is a file named "go".
+# It says which signals its process gets, and works until there is a file named "go". An alarm of its own ticks.
 SLOW_SHOP = r"""
 import os, signal, time
 
@@ -42,9 +42,12 @@ def count(signum, frame):
 def handle(order):
     for each in signal.SIGINT, signal.SIGTERM:
         signal.signal(each, count)
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
     say("begin", order.id)
     while not os.path.exists("go"):
         time.sleep(0.01)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     say("end", order.id)
 """
 
@@ -67,30 +70,31 @@ def environ(settings):
 
 @pytest.fixture
 def start(environ, tmp_path):
-    """Start ``orderstream consume`` in the background. Neither it nor a child of it outlives the test, or a minute."""
+    """Start ``orderstream consume`` in the background. Nothing that comes of it outlives the test, or a minute."""
     started = []
 
     def start(*args, through=("-m", "orderstream"), **more):
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         command = [sys.executable, *through, "consume", *map(str, args)]
         process = subprocess.Popen(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
-        watchdog = threading.Timer(60, end, [process])  # whoever reads its output waits no longer
-        watchdog.start()
-        started.append((process, watchdog))
+        started.append(process)
         return process
 
-    def end(process):
-        with suppress(psutil.NoSuchProcess):
-            children = psutil.Process(process.pid).children(recursive=True)
-            process.kill()
-            for child in children:
-                child.kill()
+    def end():
+        """Also those whose parent is gone: all have this test's stream in their environment."""
+        ours = "ORDERSTREAM_STREAM", environ["ORDERSTREAM_STREAM"]
+        for process in psutil.process_iter(["environ"]):
+            if ours in (process.info["environ"] or {}).items():
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
+    watchdog = threading.Timer(60, end)  # whoever reads their output waits no longer
+    watchdog.start()
     yield start
-    for process, watchdog in started:
-        watchdog.cancel()
-        watchdog.join()
-        end(process)
+    watchdog.cancel()
+    watchdog.join()
+    end()
+    for process in started:
         process.wait()
         for stream in filter(None, (process.stdout, process.stderr)):
             stream.close()
@@ -431,8 +435,17 @@ def test_children_of_a_killed_supervisor_finish_their_order_and_leave(at_work, s
     assert len(read(process, "end", 2)) == 2  # and were told nothing
     assert (stream.backlog().done, stream.backlog().consumers) == (True, ())
     assert all(grandchild.is_running() for grandchild in sleeping)
-    for grandchild in sleeping:
-        grandchild.kill()
+
+
+def test_children_of_a_killed_supervisor_leave_also_when_nobody_reads_what_they_say(at_work, stream, slow_shop):
+    """Given ``orderstream consume --processes 2 2>&1 >orders | logger``, and all of it is killed."""
+    process = at_work()
+    ours = list(children(process).values())
+    process.stderr.close()
+    process.kill()
+    slow_shop()
+    assert psutil.wait_procs(ours, 20)[1] == []
+    assert stream.backlog().done
 
 
 def test_the_end_of_the_supervisor_is_no_second_signal(at_work, stream, slow_shop):
@@ -500,6 +513,19 @@ def test_a_child_that_could_not_be_started_is_tried_again(pauses, caplog):
     """There may be too many processes at the moment."""
     assert pauses(2, ("/no/such/program",)) == [0.1, 0.2]
     assert "till-1 could not be started (No such file or directory)" in caplog.text
+
+
+def test_a_child_that_dies_of_being_told_is_not_said_to_be_replaced(caplog, eventually, tmp_path):
+    """As one does that is told while Python starts."""
+    started = tmp_path / "started"
+    ours = Supervisor({"till-1": ["sh", "-c", f"touch {started}; exec sleep 60"]}, os.environ)
+    thread = threading.Thread(target=ours.run)
+    thread.start()
+    eventually(started.exists)
+    ours.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert caplog.text == ""
 
 
 def test_stop_before_run_starts_nothing(tmp_path):
