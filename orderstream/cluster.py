@@ -63,10 +63,10 @@ def check_slots(settings: Settings) -> None:
     stream, dlq = settings.stream, settings.dlq
     slot = key_slot(stream.encode())
     if key_slot(dlq.encode()) != slot:
-        fitting = (name for name in (f"{stream}-dlq", f"{{{stream}}}-dlq") if key_slot(name.encode()) == slot)
+        fitting = [name for name in (f"{stream}-dlq", f"{{{stream}}}-dlq") if key_slot(name.encode()) == slot]
         raise ConfigError(
             f"on Redis Cluster {stream!r} and {dlq!r} are in different slots, and no script can move an order between "
-            f"them; set ORDERSTREAM_DLQ={next(fitting, 'to a name with the same {tag} as the stream')}"
+            "them; " + (f"set ORDERSTREAM_DLQ={fitting[0]}" if fitting else "give both names the same {tag}")
         )
 
 

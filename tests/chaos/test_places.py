@@ -281,6 +281,33 @@ def test_a_cluster_client_that_does_not_fit_is_refused(cluster, settings, option
         OrderStream(own, settings)
 
 
+def test_a_cluster_client_of_your_own_does_not_make_two_slots_one(cluster, settings):
+    own = RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port, retry=ONE_TRY)
+    with own, pytest.raises(ConfigError, match="different slots"):
+        OrderStream(own, replace(settings, dlq=f"{settings.stream}-dlq"))
+
+
+def test_a_user_who_may_not_ask_where_the_stream_is_is_told_so(cluster, settings):
+    """What the README adds to every role on a cluster: each of the two rules is needed, and they are enough."""
+    user = replace(settings, redis_url=settings.redis_url.replace("://", "://till-1:pw@"))
+
+    def allow(*rules):
+        for node in cluster.nodes:
+            node.client.execute_command("ACL", "SETUSER", "till-1", *rules)
+
+    allow("reset", "on", ">pw", f"~{settings.stream}", "+xadd")
+    with pytest.raises(redis.exceptions.NoPermissionError, match="'cluster"):
+        connect(user)
+    allow("+cluster|slots")
+    with pytest.raises(redis.exceptions.NoPermissionError, match="'command"):
+        connect(user)
+    allow("+command")
+    with contextlib.closing(connect(user)) as stream:
+        assert Producer(stream).send(ORDERS[0])
+    for node in cluster.nodes:
+        node.client.acl_deluser("till-1")
+
+
 def test_a_client_of_one_node_is_refused_before_it_has_taken_an_order(stream, settings, masters):
     """It would work, until the slot moves or an order fails."""
     Producer(stream).send_many(ORDERS)
