@@ -233,15 +233,18 @@ def main(seeds=None):
     first = int(os.environ.get("ORDERSTREAM_SOAK_SEED", random.randrange(10**6)))
     seconds = float(os.environ.get("ORDERSTREAM_SOAK_S", SECONDS))
     failed = 0
-    with suppress(KeyboardInterrupt):
-        for seed in count(first) if seeds is None else range(first, first + int(seeds)):
-            folder = Path(tempfile.mkdtemp(prefix=f"soak-{seed}-"))
+    for seed in count(first) if seeds is None else range(first, first + int(seeds)):
+        folder = Path(tempfile.mkdtemp(prefix=f"soak-{seed}-"))
+        try:
             facts, line = Soak(seed, seconds, folder).run()
-            problems = broken(facts)
-            print(line, *problems, *[f"The records are in {folder}"] * bool(problems), sep="\n", flush=True)
-            failed += bool(problems)
-            if not problems:
-                shutil.rmtree(folder)
+        except KeyboardInterrupt:
+            shutil.rmtree(folder)
+            break
+        problems = broken(facts)
+        print(line, *problems, *[f"The records are in {folder}"] * bool(problems), sep="\n", flush=True)
+        failed += bool(problems)
+        if not problems:
+            shutil.rmtree(folder)
     sys.exit(f"{failed} seeds failed." if failed else 0)
 
 
