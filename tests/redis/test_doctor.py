@@ -4,7 +4,6 @@ import re
 import shlex
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import redis
@@ -206,17 +205,19 @@ def test_a_replica_is_no_place_to_send_orders_to(serve):
     assert look(primary, "replication").level is Level.OK
 
 
-def test_a_node_of_a_cluster_is_looked_at_like_any_other_server(serve, settings, eventually):
-    """Through the client of a cluster: the node that holds the stream."""
-    node = serve("--cluster-enabled", "yes", "--appendonly", "yes", "--appendfsync", "always")
-    node.client.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
-    eventually(lambda: b"cluster_state:ok" in node.client.execute_command("CLUSTER", "INFO"))
-    port = node.client.connection_pool.connection_kwargs["port"]
-    cluster = redis.RedisCluster("127.0.0.1", port)
-    names = replace(settings, dlq=f"{{{settings.stream}}}-dlq")
-    findings = examine(SimpleNamespace(client=cluster, settings=names))
-    assert {finding.level for finding in findings} == {Level.OK}, findings
-    cluster.close()
+def test_on_a_cluster_the_node_that_holds_the_stream_is_looked_at(tmp_path, settings, eventually):
+    server = Server(tmp_path, *"--cluster-enabled yes --appendonly yes --appendfsync always".split())
+    server.start()
+    try:
+        with redis.Redis(port=server.port) as node:
+            node.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
+            eventually(lambda: b"cluster_state:ok" in node.execute_command("CLUSTER", "INFO"))
+        stream = connect(replace(settings, redis_url=server.url, dlq=f"{{{settings.stream}}}-dlq"))
+        findings = examine(stream)
+        stream.close()
+        assert {finding.level for finding in findings} == {Level.OK}, findings
+    finally:
+        server.kill()
 
 
 # The stream -----------------------------------------------------------------------------------------------
