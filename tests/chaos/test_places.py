@@ -313,7 +313,7 @@ def test_a_client_of_one_node_is_refused_before_it_has_taken_an_order(stream, se
     Producer(stream).send_many(ORDERS)
     own = redis.Redis(port=masters[0].port, retry=ONE_TRY)
     with own, pytest.raises(ConfigError, match=r"orderstream\.connect\(\) or a redis\.cluster\.RedisCluster"):
-        Consumer(OrderStream(own, settings), print).run()
+        Consumer(OrderStream(own, settings), print).step()
     assert stream.backlog().pending == 0
 
 
@@ -604,7 +604,7 @@ def test_a_certificate_that_stops_to_fit_ends_a_consumer_at_once(authority, fron
     """It is no outage: waiting does not mend it."""
     settings = plain(f"rediss://localhost:{front('redis.example').port}?ssl_ca_certs={authority[1]}")
     with open_client(settings) as client, pytest.raises(redis.ConnectionError) as caught:
-        Consumer(OrderStream(client, settings), print).run()
+        Consumer(OrderStream(client, settings), print).step()
     assert trouble(caught.value) is Trouble.FATAL
 
 
