@@ -425,7 +425,8 @@ def test_a_stream_moves_from_master_to_master_and_loses_nothing(cluster, stream,
         sender.join()
         eventually(lambda: stream.backlog().done, timeout_s=20)
     dead = [Order.from_fields([*letter.fields.popitem()]).id for letter in DeadLetterQueue(stream)]
-    assert sorted(handled + dead) == sorted(sender.sent)
+    assert {*handled, *dead} == {*sender.sent}  # twice, perhaps: while a slot moves, acks and heartbeats are refused
+    assert sorted(dead) == sorted({*dead} - {*handled})
     assert dead
     assert sender.unknown == 0
 
