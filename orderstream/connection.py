@@ -164,10 +164,10 @@ def server_of(reply: Any) -> Server:
     if isinstance(reply, Exception):
         return Server(OLDEST, cluster=False)
     about = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))  # RESP3, RESP2
-    numbers = re.fullmatch(rb"(\d+)\.(\d+)\.(\d+)", about[b"version"])
-    known = numbers and about[b"server"] == b"redis"  # others count in their own way
+    numbers = re.fullmatch(rb"(\d+)\.(\d+)\.(\d+)", about.get(b"version", b""))
+    known = numbers and about.get(b"server") == b"redis"  # others count in their own way
     version = (int(numbers[1]), int(numbers[2]), int(numbers[3])) if numbers and known else OLDEST
-    return Server(version, about[b"mode"] == b"cluster")
+    return Server(version, about.get(b"mode") == b"cluster")
 
 
 def tls_problem(error: redis.ConnectionError) -> str | None:

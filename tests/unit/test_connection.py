@@ -8,7 +8,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import OrderStream, Settings
-from orderstream.connection import ReplyLost, Trouble, open_client, trouble
+from orderstream.connection import OLDEST, ReplyLost, Server, Trouble, open_client, server_of, trouble
 from orderstream.errors import ConfigError
 
 FATAL, OUTAGE, NO_GROUP = Trouble.FATAL, Trouble.OUTAGE, Trouble.NO_GROUP
@@ -148,3 +148,24 @@ def test_a_password_is_in_no_repr_of_the_stream():
     settings = Settings(redis_url="redis://:s3cret@localhost")
     with open_client(settings) as client:
         assert "s3cret" not in repr(OrderStream(client, settings))
+
+
+# What HELLO says
+
+
+@pytest.mark.parametrize(
+    ("reply", "server"),
+    [
+        ([b"server", b"redis", b"version", b"8.10.2", b"mode", b"standalone"], Server((8, 10, 2), False)),
+        ({b"server": b"redis", b"version": b"7.0.15", b"mode": b"cluster"}, Server((7, 0, 15), True)),
+        ([b"server", b"another", b"version", b"9.0.0", b"mode", b"cluster"], Server(OLDEST, True)),
+        ([b"server", b"redis", b"version", b"255.255", b"mode", b"standalone"], Server(OLDEST, False)),
+        ([b"proto", 2], Server(OLDEST, False)),
+        ([], Server(OLDEST, False)),
+        (redis.ResponseError("unknown command 'HELLO'"), Server(OLDEST, False)),
+    ],
+    ids=["RESP2", "RESP3", "another server", "an odd version", "hardly anything", "nothing", "refused"],
+)
+def test_a_server_that_does_not_say_what_it_is_counts_as_the_oldest(reply, server):
+    """Nothing newer is asked of it then."""
+    assert server_of(reply) == server
