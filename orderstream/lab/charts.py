@@ -1,8 +1,9 @@
 """
-Pictures of what just happened, drawn from samples: throughput, pending and retries over time.
+Pictures of what just happened, drawn from samples: throughput, pending and retries over time, or what else you ask for.
 
-The three always look the same, here and in the moving picture: a line, an area, dots. So they differ in black and
-white as well; the colours are close to Okabe and Ito's, which most colour-blind people can tell apart.
+Each always looks the same, here and in the moving picture: throughput a line, pending an area, retries dots. So they
+differ in black and white as well; the colours are close to Okabe and Ito's, which most colour-blind people can tell
+apart.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import numpy
@@ -39,11 +41,22 @@ class Line:
     filled: bool = False
 
 
-LINES = (
-    Line("throughput", "Throughput", "orders handled per second", "#0072B2"),
-    Line("pending", "Pending", "delivered, not yet acknowledged", "#C25100", width=1.2, filled=True),
-    Line("retries", "Retries", "handler runs failed per second", "#007A5A", (0, (1.2, 1.2))),
-)
+DOTS, DASHES = (0, (1.2, 1.2)), (0, (5, 1.5))
+LINES = {
+    line.column: line
+    for line in (
+        Line("throughput", "Throughput", "orders handled per second", "#0072B2"),
+        Line("pending", "Pending", "delivered, not yet acknowledged", "#C25100", width=1.2, filled=True),
+        Line("retries", "Retries", "handler runs failed per second", "#007A5A", DOTS),
+        Line("length", "Length", "entries in the stream", "#595959", width=3.0),
+        Line("memory", "Memory", "kB that the stream takes", "#8A3A6B", DASHES),
+        Line("lag", "Lag", "not yet delivered", "#0072B2", DASHES),
+        Line("dead_lettered", "Dead letters", "orders put aside", "#000000", width=1.2, filled=True),
+    )
+}
+SHOWN = ("throughput", "pending", "retries")
+HOLDERS = (("#0072B2", "-"), ("#C25100", DASHES), ("#007A5A", DOTS), ("#8A3A6B", (0, (5, 1.5, 1.2, 1.5))))
+"""How the consumers look in ``holdings``, in turn."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,24 +81,60 @@ class Picture:
         print(self.sentence)
 
 
-def timeline(samples: Sampler | Sequence[Sample], sentence: str | None = None) -> Picture:
+def timeline(
+    samples: Sampler | Sequence[Sample], sentence: str | None = None, show: Sequence[str] = SHOWN
+) -> Picture:
     """
-    Draw throughput, pending and retries over time, side by side.
+    Draw some columns of the samples over time, side by side.
 
     Args:
         samples: A sampler, or samples of one.
         sentence: What the picture shows; None says it in general terms.
+        show: Which columns, two or three of ``LINES``.
     """
     taken = list(samples.samples if isinstance(samples, Sampler) else samples)
-    figure, axes = panels(LINES)
+    lines = chosen(show)
+    figure, axes = panels(lines)
     seconds = [sample.t_s for sample in taken]
-    for ax, line in zip(axes, LINES, strict=True):
+    for ax, line in zip(axes, lines, strict=True):
         values = column(taken, line)
         ax.set_xlim(0, max([1.0, *seconds]))
         ax.set_ylim(*limits(values))
         ax.set_xlabel("seconds")
         Curve(ax, line).show(seconds, values)
     return Picture(sentence or summary(taken), png(figure))
+
+
+def holdings(samples: Sampler | Sequence[Sample], sentence: str) -> Picture:
+    """
+    Draw how many pending entries each consumer holds, over time: a line for each, with its name.
+
+    Args:
+        samples: A sampler, or samples of one.
+        sentence: What the picture shows.
+    """
+    taken = list(samples.samples if isinstance(samples, Sampler) else samples)
+    names = list(dict.fromkeys(name for sample in taken for name in sample.held))
+    held = {name: [sample.held.get(name, 0) for sample in taken] for name in names}
+    seconds = [sample.t_s for sample in taken]
+    figure, [ax] = panels([Line("held", "Held by each consumer", "delivered, not yet acknowledged", "#333333")])
+    ax.set_xlim(0, max([1.0, *seconds]))
+    ax.set_ylim(*limits([most for values in held.values() for most in values]))
+    ax.set_xlabel("seconds")
+    for name, (colour, style) in zip(names, cycle(HOLDERS), strict=False):
+        ax.plot(seconds, held[name], color=colour, linestyle=style, linewidth=2.2, drawstyle="steps-post")
+        peak = max(held[name])
+        at = held[name].index(peak)  # where it is highest, no other line has the same number for long
+        beside = {"xytext": (4, 4), "textcoords": "offset points"}
+        ax.annotate(name, (seconds[at], peak), color=colour, fontweight="bold", **beside)
+    return Picture(sentence, png(figure))
+
+
+def chosen(show: Sequence[str]) -> list[Line]:
+    """Return the lines of these columns; ``ValueError`` names those there are."""
+    if unknown := [column for column in show if column not in LINES]:
+        raise ValueError(f"no picture of {', '.join(unknown)}; there are {', '.join(LINES)}")
+    return [LINES[column] for column in show]
 
 
 class Curve:
@@ -131,7 +180,8 @@ def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:
 def column(samples: Sequence[Sample], line: Line) -> list[float]:
     """Return the values of one line; where nothing is known, NaN leaves a gap."""
     values = (getattr(sample, line.column) for sample in samples)
-    return [math.nan if value is None else value for value in values]
+    unit = 1000 if line.column == "memory" else 1
+    return [math.nan if value is None else value / unit for value in values]
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:

@@ -30,24 +30,26 @@ ROW = {"flex_flow": "row wrap"}
 
 class LiveChart(widgets.Image):
     """
-    Throughput, pending and retries of the last seconds, side by side.
+    Some columns of the samples over the last seconds, side by side.
 
     Args:
         seconds: How far back the picture reaches.
+        show: Which columns, two or three of ``charts.LINES``.
     """
 
     description = traitlets.Unicode("").tag(sync=True)  # without it, the front end fails over the tooltip
 
-    def __init__(self, seconds: int = SECONDS) -> None:
+    def __init__(self, seconds: int = SECONDS, show: Sequence[str] = charts.SHOWN) -> None:
+        self._lines = charts.chosen(show)
         width = f"{charts.WIDTH * 100:.0f}px"
         layout = {"width": "100%", "max_width": width, "object_fit": "contain"}
-        said = f"Throughput, pending and retries of the last {seconds} seconds"
+        said = f"{listed(self._lines)} of the last {seconds} seconds"
         super().__init__(format="png", layout=layout, tooltip=said)
         self.samples: deque[Sample] = deque(maxlen=2_000)
         self._seconds = seconds
-        self._figure, self._axes = charts.panels(charts.LINES)
+        self._figure, self._axes = charts.panels(self._lines)
         self._curves, self._numbers = [], []
-        for ax, line in zip(self._axes, charts.LINES, strict=True):
+        for ax, line in zip(self._axes, self._lines, strict=True):
             ax.set_xlim(-seconds, 0)
             ax.set_xlabel("seconds ago")
             ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
@@ -63,7 +65,7 @@ class LiveChart(widgets.Image):
         self._draw()
 
     def __repr__(self) -> str:
-        return "LiveChart(throughput, pending, retries)"
+        return f"LiveChart({', '.join(line.column for line in self._lines)})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         """Besides the widget, a still picture for readers without a kernel."""
@@ -75,7 +77,7 @@ class LiveChart(widgets.Image):
         now = self.samples[-1].t_s if self.samples else 0.0
         shown = [sample for sample in self.samples if sample.t_s >= now - self._seconds - 1]
         ago = [sample.t_s - now for sample in shown]
-        columns = [charts.column(shown, line) for line in charts.LINES]
+        columns = [charts.column(shown, line) for line in self._lines]
         canvas: Any = self._figure.canvas
         limits = [charts.limits(values) for values in columns]
         if limits != self._limits:  # the only full drawing
@@ -86,7 +88,7 @@ class LiveChart(widgets.Image):
         canvas.restore_region(self._background)
         for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
             curve.show(ago, values)
-            number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:g}")
+            number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
             for artist in (*curve.artists, number):
                 ax.draw_artist(artist)
         self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
@@ -106,6 +108,7 @@ class Panel:
     Args:
         producer: Its rate gets a slider.
         consumers: At least one. Each gets a "kill -9" button; failure rate and handler time get one slider for all.
+        show: What the picture shows, two or three columns of ``charts.LINES``.
 
     Attributes:
         sampler: Where the picture comes from.
@@ -114,12 +117,15 @@ class Panel:
 
     _shown: Panel | None = None
 
-    def __init__(self, producer: Process, consumers: Sequence[Process]) -> None:
+    def __init__(
+        self, producer: Process, consumers: Sequence[Process], show: Sequence[str] = charts.SHOWN
+    ) -> None:
         if Panel._shown:
             Panel._shown.sampler.stop()  # its cell was run again
         Panel._shown = self
         self.producer, self.consumers = producer, list(consumers)
-        self.chart = LiveChart()
+        self._show_columns = show
+        self.chart = LiveChart(show=show)
         self._said, self._outage = widgets.HTML(), widgets.HTML()
         self._kill_buttons = widgets.HBox([self._kill_button(consumer) for consumer in self.consumers])
         self._add_button = widgets.Button(description="Add a consumer", icon="plus")
@@ -130,15 +136,18 @@ class Panel:
         self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], 200, "rate_per_s")
         self.failure = self._slider("Failing runs, %", 100 * first["failure_rate"], 100, "failure_rate", 0.01)
         self.work = self._slider("Handler time, ms", first["work_ms"], 200, "work_ms")
-        sliders = widgets.VBox([self.rate, self.failure, self.work])
-        buttons = widgets.HBox([self._kill_buttons, self._add_button, self._stop_button], layout=ROW)
-        self._box = widgets.VBox([self.chart, sliders, buttons, self._said, self._outage])
+        self._sliders = widgets.VBox([self.rate, self.failure, self.work])
+        self._buttons = widgets.HBox([self._kill_buttons, self._add_button, self._stop_button], layout=ROW)
+        self._box = widgets.VBox([self.chart, self._sliders, self._buttons, self._said, self._outage])
         self.sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
 
     def __repr__(self) -> str:
+        pictures = listed(charts.chosen(self._show_columns)).lower()
+        sliders = [slider.description.partition(",")[0].lower() for slider in self._sliders.children]
+        more = "".join(f", {button.description}" for button in self._buttons.children[3:])
         return (
-            "Live panel: throughput, pending and retries; sliders for orders per second, failing runs and "
-            "handler time; buttons to kill, add and stop. It moves when the notebook runs."
+            f"Live panel: {pictures}; sliders for {', '.join(sliders[:-1])} and {sliders[-1]}; "
+            f"buttons to kill, add and stop{more}. It moves when the notebook runs."
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -159,7 +168,31 @@ class Panel:
 
     def picture(self, sentence: str | None = None) -> charts.Picture:
         """Return what the panel saw so far as a still picture, with a sentence that says what it shows."""
-        return charts.timeline(self.sampler, sentence)
+        return charts.timeline(self.sampler, sentence, self._show_columns)
+
+    def add_slider(
+        self, label: str, value: float, high: float, function: Callable[[float], object], step: int = 5
+    ) -> widgets.IntSlider:
+        """
+        Add a slider of your own below the others, and return it.
+
+        Args:
+            label: What it says. What comes behind a comma is the unit.
+            value: Where it begins.
+            high: Its right end; the left one is 0.
+            function: Called with each new value.
+        """
+        slider = self._new_slider(label, value, high, step)
+        slider.observe(lambda change: self._say_if_wrong(function, change["new"]), "value")
+        self._sliders.children = (*self._sliders.children, slider)
+        return slider
+
+    def add_button(self, label: str, function: Callable[[], object]) -> widgets.Button:
+        """Add a button of your own behind the others, and return it. *function* is called when it is pressed."""
+        button = widgets.Button(description=label, layout={"width": "auto"})
+        button.on_click(lambda _: self._say_if_wrong(function))
+        self._buttons.children = (*self._buttons.children, button)
+        return button
 
     def add_consumer(self) -> Process:
         """Start one more consumer, set like the others."""
@@ -178,15 +211,12 @@ class Panel:
         for process in (self.producer, *self.consumers):
             process.stop()
         self.sampler.stop()
-        buttons = (*self._kill_buttons.children, self._add_button, self._stop_button)
-        for widget in (self.rate, self.failure, self.work, *buttons):
+        for widget in (*self._sliders.children, *self._kill_buttons.children, *self._buttons.children[1:]):
             widget.disabled = True
         self._said.value = _alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
 
     def _slider(self, label: str, value: float, high: int, knob: str, factor: float = 1) -> widgets.IntSlider:
-        look = {"style": {"description_width": "11em"}, "layout": {"width": "100%", "max_width": "540px"}}
-        top = max(high, round(value))
-        slider = widgets.IntSlider(round(value), 0, top, step=5, description=label, tooltip=label, **look)
+        slider = self._new_slider(label, value, high)
         processes = [self.producer] if knob in self.producer.knobs else self.consumers
 
         def turned(change: dict[str, Any]) -> None:
@@ -196,6 +226,12 @@ class Panel:
 
         slider.observe(turned, "value")
         return slider
+
+    @staticmethod
+    def _new_slider(label: str, value: float, high: float, step: int = 5) -> widgets.IntSlider:
+        look = {"style": {"description_width": "11em"}, "layout": {"width": "100%", "max_width": "540px"}}
+        top = max(round(high), round(value))
+        return widgets.IntSlider(round(value), 0, top, step=step, description=label, tooltip=label, **look)
 
     def _kill_button(self, consumer: Process) -> widgets.Button:
         look = {"icon": "bolt", "button_style": "danger", "layout": {"width": "auto"}}
@@ -208,15 +244,21 @@ class Panel:
         button.on_click(kill)
         return button
 
-    def _say_if_wrong(self, action: Callable[..., object], **values: float) -> None:
+    def _say_if_wrong(self, action: Callable[..., object], *values: float, **knobs: float) -> None:
         try:
-            action(**values)
+            action(*values, **knobs)
         except Exception as error:  # noqa: BLE001 - a button has nobody else to tell
             self._said.value = _alert(f"{type(error).__name__}: {error}")
 
     def _show(self, sample: Sample) -> None:
         self._outage.value = _alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else ""
         self.chart.push(sample)
+
+
+def listed(lines: Sequence[charts.Line]) -> str:
+    """Name *lines* in a row: ``Throughput, pending and retries``."""
+    *first, last = [line.title for line in lines]
+    return f"{', '.join(first)} and {last}".capitalize()
 
 
 def _alert(line: str) -> str:

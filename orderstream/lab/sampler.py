@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orderstream import Settings, connect
@@ -43,6 +43,8 @@ class Sample:
         dead_lettered: Entries in the dead-letter stream.
         handled: Orders handled since the sampler began.
         failed: Handler runs that failed since the sampler began.
+        memory: Bytes that the stream takes in Redis, its groups and pending entries included.
+        held: Consumer -> pending entries it holds; only those that hold any.
     """
 
     t_s: float
@@ -54,6 +56,8 @@ class Sample:
     dead_lettered: int | None
     handled: int
     failed: int
+    memory: int | None = None
+    held: dict[str, int] = field(default_factory=dict)
 
 
 class Sampler:
@@ -141,8 +145,9 @@ class Sampler:
         """Return the samples as a table, one row each, indexed by ``t_s``; what is unknown is NaN."""
         import pandas
 
-        rows = [asdict(sample) for sample in list(self.samples)]
-        return pandas.DataFrame(rows, columns=list(Sample.__dataclass_fields__), dtype="float64").set_index("t_s")
+        columns = [column for column in Sample.__dataclass_fields__ if column != "held"]
+        rows = [[getattr(sample, column) for column in columns] for sample in list(self.samples)]
+        return pandas.DataFrame(rows, columns=columns, dtype="float64").set_index("t_s")
 
     def _run(self) -> None:
         while True:
@@ -159,11 +164,14 @@ class Sampler:
 
     def _look(self) -> None:
         t_s = time.monotonic() - self._began
+        backlog = memory = None
         try:
             self._count()
-            backlog, self.error = self._stream.backlog(), None
+            backlog = self._stream.backlog()
+            memory = self._stream.client.memory_usage(self._stream.settings.stream)
+            self.error = None
         except Exception as error:  # noqa: BLE001 - a thread has nobody to tell; the next look may be better
-            backlog, self.error = None, error
+            self.error = error
         now = time.time()
         sample = Sample(
             t_s=t_s,
@@ -175,6 +183,10 @@ class Sampler:
             dead_lettered=backlog and backlog.dead_lettered,
             handled=self._tallies["handled"].total,
             failed=self._tallies["failed"].total,
+            memory=memory,
+            held={consumer.name: consumer.pending for consumer in backlog.consumers if consumer.pending}
+            if backlog
+            else {},
         )
         self.samples.append(sample)
 

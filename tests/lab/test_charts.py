@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from orderstream.lab import charts
-from orderstream.lab.charts import LINES, Picture, timeline
+from orderstream.lab.charts import LINES, Picture, holdings, timeline
 from orderstream.lab.sampler import Sample
 
 
@@ -42,7 +42,7 @@ def test_each_of_the_three_is_drawn_in_its_own_panel(column, value):
     before = timeline(samples())
     after = timeline(samples()[:-20] + samples(**{column: value})[-20:])
     same = [bool((a == b).all()) for a, b in zip(panels_of(before), panels_of(after), strict=True)]
-    assert same == [line.column != column for line in LINES]
+    assert same == [each != column for each in charts.SHOWN]
 
 
 def test_what_is_unknown_is_a_gap_and_not_a_zero():
@@ -63,7 +63,7 @@ def test_the_lines_differ_without_colours():
     assert dots < 0.75 * line
 
 
-@pytest.mark.parametrize("line", LINES, ids=lambda line: line.column)
+@pytest.mark.parametrize("line", LINES.values(), ids=lambda line: line.column)
 def test_titles_are_dark_enough_to_be_read(line):
     """At least 4.5 to 1 against white, as WCAG asks for text."""
     channels = (int(line.colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
@@ -88,6 +88,30 @@ def test_a_picture_is_its_sentence():
     assert repr(timeline(samples(), "60 orders handled.")) == "60 orders handled."
     assert repr(timeline(samples())).startswith("Orders were handled, some handler runs failed")
     assert Picture("the same", b"one live run") == Picture("the same", b"another")
+
+
+@pytest.mark.parametrize("column", LINES)
+def test_every_column_can_be_shown(column):
+    """Another value changes the picture; memory is told in kB."""
+    calm, more = samples(memory=24_000, lag=1), samples(**{"memory": 24_000, "lag": 1, column: 28_000})
+    assert timeline(calm, show=[column, "pending"]).png != timeline(more, show=[column, "pending"]).png
+    assert charts.column(calm, LINES["memory"])[0] == 24
+
+
+def test_a_column_that_does_not_exist_names_those_there_are():
+    """A lesson's author mistypes."""
+    with pytest.raises(ValueError, match="no picture of speed; there are throughput, pending"):
+        timeline(samples(), show=["speed", "pending"])
+
+
+def test_each_consumer_that_ever_held_something_has_a_line():
+    """And from when on it holds nothing, its line lies on the ground."""
+    alone = [Sample(n / 5, 0, 4, 0, 9, 0, 0, 9, 0, held={"c1": 4}) for n in range(20)]
+    taken = [Sample(n / 5, 0, 4, 0, 9, 0, 0, 9, 0, held={"c2": 4}) for n in range(20, 40)]
+    before = holdings(alone, "c1 holds 4.")
+    assert repr(before) == "c1 holds 4."
+    assert before.png == holdings(alone, "said in another way").png
+    assert len({before.png, holdings(alone + taken, "").png, holdings(taken, "").png, holdings([], "").png}) == 4
 
 
 def test_the_axis_seldom_changes():

@@ -89,6 +89,16 @@ def test_the_picture_moves_while_the_stream_does(panel, eventually):
     assert panel.picture().png != panel.chart.value
 
 
+def test_a_panel_shows_the_columns_it_was_asked_for(lesson):
+    """The text that stands for it names them, and so does its still picture."""
+    shown = Panel(producer(rate_per_s=20), [consumer("c1")], show=("pending", "length", "memory"))
+    assert repr(shown).startswith("Live panel: pending, length and memory; sliders for orders per second, ")
+    shown.until(lambda now: now.handled >= 1)
+    assert shown.picture("The log grows.").png != shown.chart.value
+    assert repr(shown.chart) == "LiveChart(pending, length, memory)"
+    shown.stop()
+
+
 # Sliders and buttons ---------------------------------------------------------------------------------------
 
 
@@ -107,6 +117,23 @@ def test_the_rate_slider_drives_the_producer(panel):
     panel.rate.value = 100
     panel.until(lambda now: now.throughput >= 60)
     assert panel.producer.knobs["rate_per_s"] == 100
+
+
+def test_a_lesson_adds_a_slider_and_a_button_of_its_own(panel):
+    """They act at once, say what went wrong, and end with the others."""
+    got = []
+    slider = panel.add_slider("Replies lost, %", 0, 50, got.append)
+    pressed = panel.add_button("Trim", lambda: got.append("trim"))
+    broken = panel.add_button("Break", lambda: 1 / 0)
+    slider.value = 25
+    pressed.click()
+    assert got == [25, "trim"]
+    broken.click()
+    assert "ZeroDivisionError" in said(panel)[0]
+    assert "handler time and replies lost; buttons to kill, add and stop, Trim, Break." in repr(panel)
+    panel.stop()
+    assert slider.disabled
+    assert pressed.disabled
 
 
 def test_the_failure_slider_makes_retries(panel):

@@ -60,6 +60,16 @@ def test_what_a_killed_consumer_held_stays_pending():
         sampler.until(lambda now: now.pending == 1)
         worker.kill()
     assert sampler.latest.pending == 1
+    assert sampler.latest.held == {"c1": 1}
+
+
+def test_memory_is_what_redis_says(lesson):
+    """None before there is a stream."""
+    with Sampler() as sampler:
+        assert sampler.latest.memory is None
+        send(100)
+        sampler.until(lambda now: now.length == 100)
+    assert sampler.latest.memory == lesson.memory_usage("orders")
 
 
 def test_lag_is_unknown_where_redis_does_not_know_it(lesson):
@@ -115,7 +125,7 @@ def test_the_frame_has_a_row_for_every_sample_by_time():
     assert frame.index.name == "t_s"
     assert frame.index.is_monotonic_increasing
     assert list(frame.columns) == [
-        "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed"
+        "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed", "memory"
     ]  # fmt: skip
     assert len(frame) == len(sampler.samples)
     assert set(frame.dtypes.astype(str)) == {"float64"}

@@ -1,0 +1,197 @@
+"""
+Watch what an answer asks of Redis, so that a verdict can show what happened to one order.
+
+    witness = Witness("check")
+    answer(witness.client, witness.handler(fail={"o-2"}))
+    assert acked_late, f"an order is acked after its handler: o-2 was not{witness.trace('2-0', 'o-2')}"
+
+prints, below the broken invariant,
+
+      XREADGROUP > → 1-0, 2-0
+      handler      o-2 began
+      XACK 2-0 → 1
+      handler      o-2 raised RuntimeError
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT"}  # what a connection says of its own accord
+HIDDEN = {"ORDER_GROUP", "GROUP", "STREAMS"}
+LINES = 12
+"""The most lines of a trace: the first and the last of them tell enough."""
+
+
+class Died(BaseException):
+    """The process of the answer is gone. No ``except Exception`` may catch it, as none catches SIGKILL."""
+
+
+class Witness:
+    """
+    A client for the answer, and a record of everything that goes through it.
+
+    Args:
+        key: The stream of the exercise; it is left out of the lines.
+        group: Its group; left out, too.
+
+    Attributes:
+        client: Give it to the answer. Replies are text, and each command is sent once.
+        calls: Every command so far with its reply, also those of a pipeline: ``(words, reply)``.
+    """
+
+    def __init__(self, key: str, group: str = "order_group") -> None:
+        self._known = {key, group}
+        self._lines: list[str] = []
+        self._queued: list[tuple[str, ...]] = []  # in MULTI, until EXEC tells their replies
+        self._deadly: str | None = None
+        self._dead = False
+        self.calls: list[tuple[tuple[str, ...], Any]] = []
+        self.client = redis.Redis.from_url(
+            os.environ["REDIS_URL"],
+            decode_responses=True,
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            connection_class=_Link,
+            witness=self,
+        )
+
+    def __enter__(self) -> Witness:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.client.close()
+
+    def handler(self, fail: Collection[str] = (), then: Callable[[str], object] | None = None) -> Callable[..., None]:
+        """
+        Return a handler that notes each run. It takes an order, or an order's id.
+
+        Args:
+            fail: The ids of the orders whose runs raise ``RuntimeError``.
+            then: Called with the order's id in each run that does not fail.
+        """
+
+        def handle(order: Any) -> None:
+            order_id = order["id"] if isinstance(order, dict) else getattr(order, "id", order)
+            self.note("handler", f"{order_id} began")
+            if order_id in fail:
+                self.note("handler", f"{order_id} raised RuntimeError")
+                raise RuntimeError("made to fail")
+            if then:
+                then(order_id)
+            self.note("handler", f"{order_id} done")
+
+        return handle
+
+    def note(self, who: str, what: str) -> None:
+        """Write a line of your own into the record."""
+        self._lines.append(f"{who:<12} {what}")
+
+    def die_after(self, word: str | None) -> None:
+        """
+        Let the process be gone once a command with *word* in it was answered: the next command raises `Died`.
+
+        None brings it back to life, as a process that was started anew.
+        """
+        self._deadly, self._dead = word and word.upper(), False
+
+    def commands(self) -> list[str]:
+        """Return the names of the commands so far, in order."""
+        return [words[0] for words, _ in self.calls]
+
+    def trace(self, *words: str) -> str:
+        """Return the lines that hold one of *words*, to stand below the sentence of a verdict; without any, all."""
+        told = [(line, line.replace(",", " ").split()) for line in self._lines]
+        lines = [line for line, parts in told if not words or "killed" in parts or any(word in parts for word in words)]
+        if len(lines) > LINES:
+            lines = [*lines[: LINES // 2], f"… {len(lines) - LINES} more", *lines[-LINES // 2 :]]
+        return "".join(f"\n    {line}" for line in lines)
+
+    # Called by the connection -------------------------------------------------------------------------
+
+    def asked(self) -> None:
+        if self._dead:
+            raise Died("the process is gone")
+
+    def answered(self, words: tuple[str, ...], reply: Any) -> None:
+        if words[0] in QUIET:
+            return
+        if reply == "QUEUED":
+            self._queued.append(words)
+            return
+        if words[0] == "EXEC" and isinstance(reply, list):
+            for asked, told in zip(self._queued, reply, strict=True):
+                self._record(asked, told, "in MULTI: ")
+            self._queued = []
+        elif words[0] != "MULTI":
+            self._record(words, reply)
+
+    def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
+        self.calls.append((words, reply))
+        shown = [word for word in words if word not in self._known and word.upper() not in HIDDEN]
+        self._lines.append(f"{where}{' '.join(shown)[:90]} → {_told(reply)}")
+        if self._deadly and self._deadly in (word.upper() for word in words):
+            self._dead = True
+            self.note("process", "killed")
+
+
+class _Link(redis.Connection):
+    """A connection that tells its witness what goes out and what comes back."""
+
+    def __init__(self, *, witness: Witness, **options: Any) -> None:
+        super().__init__(**options)
+        self._witness = witness
+        self._asked: deque[tuple[str, ...]] = deque()
+
+    def send_command(self, *words: Any, **options: Any) -> None:
+        self._ask(words)
+        super().send_command(*words, **options)
+
+    def pack_commands(self, commands: Iterable[Iterable[Any]]) -> Any:
+        commands = [tuple(words) for words in commands]
+        for words in commands:
+            self._ask(words)
+        return super().pack_commands(commands)
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        words = self._asked.popleft() if self._asked else ("?",)
+        try:
+            reply = super().read_response(*args, **options)
+        except redis.RedisError as error:
+            self._witness.answered(words, error)
+            raise
+        self._witness.answered(words, reply)
+        return reply
+
+    def _ask(self, words: Iterable[Any]) -> None:
+        told = [word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in words]
+        name, *rest = told[0].split() + told[1:]
+        if name.upper() not in QUIET:
+            self._witness.asked()
+        self._asked.append((name.upper(), *rest))
+
+
+def _told(reply: Any) -> str:
+    """Say a reply in a few words: of entries only the ids."""
+    if isinstance(reply, Exception):
+        return str(reply)[:60]
+    if ids := _ids(reply):
+        return ", ".join(ids[:6]) + (f", … {len(ids)} in all" if len(ids) > 6 else "")
+    return "nothing" if reply in (None, [], {}) else str(reply)[:60]
+
+
+def _ids(reply: Any) -> list[str]:
+    """Return what looks like an entry id, wherever it stands in *reply*."""
+    if isinstance(reply, str):
+        milliseconds, dash, counter = reply.partition("-")
+        return [reply] if dash and milliseconds.isdecimal() and counter.isdecimal() and reply != "0-0" else []
+    if isinstance(reply, dict):
+        reply = list(reply)
+    return [found for each in reply for found in _ids(each)] if isinstance(reply, (list, tuple)) else []

@@ -1,0 +1,84 @@
+"""The witness of the judges: it hears every command, tells an order's story, and ends a process between two of them."""
+
+import pytest
+import redis
+
+from orderstream.lab.exercises.witness import Died, Witness
+
+GROUP = "order_group"
+
+
+@pytest.fixture
+def witness(lesson):
+    """A stream with two orders, read by ann."""
+    with Witness("check") as watching:
+        r = watching.client
+        r.xgroup_create("check", GROUP, "0", mkstream=True)
+        for n in (1, 2):
+            r.xadd("check", {"item": "tea"}, id=f"{n}-0")
+        r.xreadgroup(GROUP, "ann", {"check": ">"})
+        yield watching
+
+
+def test_the_trace_of_an_order_has_its_lines_and_no_others(witness):
+    """What Redis gave, what the handler did, what was asked of Redis then; key and group are known anyway."""
+    handle = witness.handler(fail={"o-2"})
+    handle("o-1")
+    witness.client.xack("check", GROUP, "1-0")
+    with pytest.raises(RuntimeError):
+        handle("o-2")
+    assert witness.trace("2-0", "o-2").splitlines() == [
+        "",
+        "    XADD 2-0 item tea → 2-0",
+        "    XREADGROUP ann > → 1-0, 2-0",
+        "    handler      o-2 began",
+        "    handler      o-2 raised RuntimeError",
+    ]
+    assert "XACK 1-0 → 1" in witness.trace()
+
+
+def test_commands_of_a_transaction_are_heard_with_their_replies(witness):
+    """An error is a reply as well."""
+    witness.client.set("text", "x")
+    both = witness.client.pipeline()
+    both.xadd("text", {"a": "b"}).xack("check", GROUP, "2-0")
+    with pytest.raises(redis.ResponseError):
+        both.execute()
+    lines = witness.trace("2-0", "text").splitlines()
+    assert lines[-2].startswith("    in MULTI: XADD text * a b → WRONGTYPE")
+    assert lines[-1] == "    in MULTI: XACK 2-0 → 1"
+    assert witness.commands()[-2:] == ["XADD", "XACK"]
+    witness.client.delete("text")
+
+
+def test_commands_of_a_pipeline_are_heard_one_by_one(witness):
+    """As if they had been sent alone."""
+    witness.client.pipeline(transaction=False).xlen("check").xack("check", GROUP, "1-0").execute()
+    assert witness.commands()[-2:] == ["XLEN", "XACK"]
+
+
+def test_a_process_that_died_says_nothing_more_to_redis(witness):
+    """The deadly command was run; of what came behind it, nothing."""
+    witness.die_after("xack")
+    witness.client.xack("check", GROUP, "1-0")
+    with pytest.raises(Died):
+        witness.client.xack("check", GROUP, "2-0")
+    with pytest.raises(Died):
+        witness.client.ping()
+    witness.die_after(None)
+    assert [held["message_id"] for held in witness.client.xpending_range("check", GROUP, "-", "+", 9)] == ["2-0"]
+    assert witness.trace("1-0").splitlines()[-2:] == ["    XACK 1-0 → 1", "    process      killed"]
+
+
+def test_death_cannot_be_caught_as_an_error(witness):
+    """An answer that catches everything would otherwise go on living."""
+    assert not issubclass(Died, Exception)
+
+
+def test_a_long_story_is_cut_in_the_middle(witness):
+    """A verdict is to be read."""
+    for _ in range(40):
+        witness.client.xlen("check")
+    lines = witness.trace().splitlines()[1:]
+    assert len(lines) == 13
+    assert lines[6] == "    … 32 more"
