@@ -56,6 +56,12 @@ def headings(book):
     ]
 
 
+def words(book):
+    """Count what there is to read: solutions stay closed, and code is read in another way."""
+    texts = [re.sub(r"<details>.*?</details>", "", text, flags=re.S) for _, text in prose(book)]
+    return len(re.findall(r"\w+", " ".join(texts)))
+
+
 def tags(cell):
     return cell.metadata.get("tags", [])
 
@@ -88,13 +94,13 @@ def the_first_cell_says_how_long_it_takes(book, folder):
 
 @rule
 def objectives_are_mirrored_in_the_wrap_up(book, folder):
-    counts = []
+    bullets = []
     for title in ("Objectives", "You can now"):
         found = [text for _, text in prose(book) if re.search(rf"^## {title}\b", text, re.M)]
         section = re.split(r"^#+ ", found[0].partition(f"## {title}")[2], flags=re.M)[0] if found else ""
-        counts.append(len(re.findall(r"^[-*] |^\d+\. ", section, re.M)))
-    if counts[0] != counts[1] or not 2 <= counts[0] <= 5:
-        yield f"'## Objectives' has {counts[0]} bullets, '## You can now' has {counts[1]}; three and three is best"
+        bullets.append(re.findall(r"^(?:[-*]|\d+\.) +(.+(?:\n  .+)*)", section, re.M))
+    if bullets[0] != bullets[1] or not 2 <= len(bullets[0]) <= 5:
+        yield f"'## Objectives' has the bullets {bullets[0]}, '## You can now' has {bullets[1]}: two to five, the same"
 
 
 @rule
@@ -227,6 +233,16 @@ def every_prediction_is_revealed_once_and_later(book, folder):
     for name, where in asked:
         if dict(shown).get(name, where + 1) <= where:
             yield f"{name}: reveal it in a cell behind the question"
+
+
+@rule
+def every_wrong_option_is_a_belief(book, folder):
+    for cell, number in calls(book, "predict"):
+        call = ast.parse(cell.source).body[-1].value
+        texts = call.args[2].values if isinstance(call.args[2], ast.Dict) else []
+        right = [text for text in texts if not (isinstance(text, ast.Tuple) and len(text.elts) == 2)]
+        if len(right) != 1:
+            yield f"{cell['id']}: {number} has {len(right)} options without a belief; the right one alone has none"
 
 
 @rule

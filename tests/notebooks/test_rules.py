@@ -18,6 +18,18 @@ def test_a_notebook_keeps_the_rules(path):
     assert rules.broken(nbformat.read(path, 4), path.parent) == []
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_lesson_has_all_its_parts(path):
+    """Predictions, exercises, a moving picture and one that stands still, in half an hour's worth of words."""
+    book = nbformat.read(path, 4)
+    outputs = [output for cell in rules.code(book) for output in cell.outputs]
+    assert len(list(rules.calls(book, "predict"))) >= 3
+    assert len(list(rules.calls(book, "check"))) >= 2
+    assert [said for said in map(rules.text_of, outputs) if said.startswith("Live panel: ")]
+    assert [output for output in outputs if rules.text_of(output) == "<picture>"]
+    assert rules.words(book) <= 1_600
+
+
 def lesson(**changes):
     """Return the sample's cells; a change replaces the cell of that name, or stands before the wrap-up."""
     cells = [
@@ -55,7 +67,7 @@ BROKEN = {
     "one_h1_in_the_first_cell": lesson(more=markdown("more", "# Another title")),
     "headings_never_jump": lesson(more=markdown("more", "## Two\n\n#### Four")),
     "the_first_cell_says_how_long_it_takes": lesson(title=markdown("title", "# 01 · A sample")),
-    "objectives_are_mirrored_in_the_wrap_up": lesson(objectives=markdown("objectives", "## Objectives\n\n- one")),
+    "objectives_are_mirrored_in_the_wrap_up": lesson(objectives=markdown("o", "## Objectives\n\n- one\n- two")),
     "images_have_alt_text": lesson(more=markdown("more", '![](#Objectives) <img src="#Objectives">')),
     "pictures_are_followed_by_a_sentence": lesson(more=code("more", "1", picture()), solution=code("end", "2")),
     "cells_are_short": lesson(more=code("more", "x = 1\n" * 21)),
@@ -67,6 +79,9 @@ BROKEN = {
     "gates_and_tags_agree": lesson(more=code("more", 'if lab.needs("8.4"):\n    1', tags=["redis>=8.2"])),
     "links_lead_somewhere": lesson(more=markdown("more", "[next](02_missing.ipynb) and [up](#Nowhere)")),
     "every_prediction_is_revealed_once_and_later": lesson(reveal=code("reveal", 'lab.reveal("01b", 1)')),
+    "every_wrong_option_is_a_belief": lesson(
+        predict=code("p", sample.PREDICT.replace('("none", "reading removes")', '"none"'))
+    ),
     "predictions_and_verdicts_are_the_last_line_of_their_cell": lesson(
         reveal=code("reveal", 'lab.reveal("01a", 1)\nprint("after")')
     ),
