@@ -131,9 +131,9 @@ class Witness:
         if words[0] == "EXEC" and isinstance(reply, list):
             for asked, told in zip(self._queued, reply, strict=True):
                 self._record(asked, told, "in MULTI: ")
-            self._queued = []
         elif words[0] != "MULTI":
             self._record(words, reply)
+        self._queued = []  # run, refused because of a WATCH, or discarded
 
     def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
         self.calls.append((words, reply))
