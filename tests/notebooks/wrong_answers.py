@@ -38,4 +38,90 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("def between(key, start_ms, end_ms): return r.xrange(key, start_ms, f'({end_ms}')", "in one report only"),
         ("def between(key, start_ms, end_ms): return r.xrange(key, '(2000-0', '(3000-0')", "2000-0 is missing"),
     ],
+    "06.1": [
+        ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
+        (
+            "def sell(client, book, order):\n"
+            "    client.hincrby(book, 'stock', -order['amount'])\n"
+            "    client.hincrby(book, 'sold', order['amount'])",
+            "what left the stock was not all sold when the order came again",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    with client.pipeline() as tx:\n"
+            "        tx.hincrby(book, 'stock', -order['amount'])\n"
+            "        tx.hincrby(book, 'sold', order['amount'])\n"
+            "        tx.execute()",
+            "x-1 was sold again when the order came again after a crash",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if client.set(f\"sold:{order['id']}\", 1, nx=True):\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.execute()",
+            "x-1 was not sold when the order came again after a crash",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if not client.exists(f\"sold:{order['id']}\"):\n"
+            "        client.hincrby(book, 'stock', -order['amount'])\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set(f\"sold:{order['id']}\", 1)\n"
+            "            tx.execute()",
+            "HINCRBY stock -3 → 7\n    process      killed",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if not client.exists(f\"sold:{order['id']}\"):\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set(f\"sold:{order['id']}\", 1)\n"
+            "            tx.execute()",
+            "x-1 was sold again while two consumers had it at once",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    def step(tx):\n"
+            "        if not tx.exists('sold:tea'):\n"
+            "            tx.multi()\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set('sold:tea', 1)\n"
+            "    client.transaction(step, 'sold:tea')",
+            "x-2 is another order",
+        ),
+    ],
+    "06.2": [
+        ("def send_all(stream, orders): return Producer(stream).send_many(orders)", "no order stays unknown"),
+        (
+            "def send_all(stream, orders):\n"
+            "    try:\n"
+            "        return Producer(stream).send_many(orders)\n"
+            "    except SendUnknown as lost:\n"
+            "        return lost.sent + Producer(stream).send_many(lost.unknown)",
+            "x-1 is in 2 times\n    XADD x-1, x-2, x-3, x-4 → 0 replies, then the line broke",
+        ),
+        (
+            "def send_all(stream, orders):\n"
+            "    try:\n"
+            "        return Producer(stream).send_many(orders)\n"
+            "    except SendUnknown as lost:\n"
+            "        return lost.sent + Producer(stream, dedupe='shop-1').send_many(lost.unknown)",
+            "an order is one entry",
+        ),
+        (
+            "def send_all(stream, orders):\n"
+            "    for number in range(9):\n"
+            "        try:\n"
+            "            return stream.add_once(f'try-{number}', ((o.id, o.to_fields()) for o in orders))\n"
+            "        except redis.ConnectionError:\n"
+            "            pass",
+            "return the entry ids",
+        ),
+        ("def send_all(stream, orders): return Producer(stream, dedupe='s').send_many(orders[1:])", "x-1 is not in"),
+    ],
 }

@@ -24,7 +24,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT"}  # what a connection says of its own accord
+QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT", "UNWATCH"}  # what a connection says of its own accord
 HIDDEN = {"ORDER_GROUP", "GROUP", "STREAMS"}
 LINES = 12
 """The most lines of a trace: the first and the last of them tell enough."""
