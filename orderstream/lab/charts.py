@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
@@ -57,6 +57,8 @@ LINES = {
 SHOWN = ("throughput", "pending", "retries")
 HOLDERS = (("#0072B2", "-"), ("#C25100", DASHES), ("#007A5A", DOTS), ("#8A3A6B", (0, (5, 1.5, 1.2, 1.5))))
 """How the consumers look in ``holdings``, in turn."""
+PARTS = (("#0072B2", ""), ("#E69F00", "//"), ("#007A5A", ".."), ("#999999", "xx"))
+"""How the parts of a bar look in ``stacks``, in turn."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,6 +129,31 @@ def holdings(samples: Sampler | Sequence[Sample], sentence: str) -> Picture:
         at = held[name].index(peak)  # where it is highest, no other line has the same number for long
         beside = {"xytext": (4, 4), "textcoords": "offset points"}
         ax.annotate(name, (seconds[at], peak), color=colour, fontweight="bold", **beside)
+    return Picture(sentence, png(figure))
+
+
+def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) -> Picture:
+    """
+    Draw a horizontal bar for each row, made of its parts.
+
+    Args:
+        rows: What stands beside a bar -> part -> how long the part is. All rows have the same parts.
+        counts: What the length counts, with its unit.
+        sentence: What the picture shows.
+    """
+    figure, [ax] = panels([Line("", "", counts, "#333333")])
+    parts = list(next(iter(rows.values())))
+    ends = [0.0] * len(rows)
+    for part, (colour, hatch) in zip(parts, cycle(PARTS), strict=False):
+        widths = [row[part] for row in rows.values()]
+        ax.barh(list(rows), widths, left=ends, height=0.6, color=colour, hatch=hatch, edgecolor="white", label=part)
+        ends = [end + width for end, width in zip(ends, widths, strict=True)]
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.12 * max(ends))
+    for at, end in enumerate(ends):
+        ax.text(end, at, f" {end:,.0f}" if end >= 100 else f" {end:.3g}", va="center", fontsize=9)
+    if len(parts) > 1:
+        ax.legend(frameon=False, fontsize=9, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 0.98))
     return Picture(sentence, png(figure))
 
 

@@ -98,6 +98,16 @@ def test_every_column_can_be_shown(column):
     assert charts.column(calm, LINES["memory"])[0] == 24
 
 
+def test_the_parts_of_a_bar_differ_without_colours():
+    """By their hatches; the same rows give the same bytes."""
+    rows = {"one by one": {"Redis": 2.0, "waiting": 60.0}, "by 100": {"Redis": 2.0, "waiting": 1.0}}
+    drawn = [charts.stacks(rows, "µs per order", "Waiting is most of it.") for _ in range(2)]
+    assert drawn[0].png == drawn[1].png
+    assert repr(drawn[0]) == "Waiting is most of it."
+    other = {name: {"Redis": parts["waiting"], "waiting": parts["Redis"]} for name, parts in rows.items()}
+    assert drawn[0].png != charts.stacks(other, "µs per order", "").png
+
+
 def test_a_column_that_does_not_exist_names_those_there_are():
     """A lesson's author mistypes."""
     with pytest.raises(ValueError, match="no picture of speed; there are throughput, pending"):

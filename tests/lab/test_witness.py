@@ -53,7 +53,9 @@ def test_commands_of_a_transaction_are_heard_with_their_replies(witness):
 
 def test_commands_of_a_pipeline_are_heard_one_by_one(witness):
     """As if they had been sent alone."""
+    before = witness.round_trips
     witness.client.pipeline(transaction=False).xlen("check").xack("check", GROUP, "1-0").execute()
+    assert witness.round_trips == before + 1
     assert witness.commands()[-2:] == ["XLEN", "XACK"]
 
 

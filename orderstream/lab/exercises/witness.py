@@ -44,6 +44,7 @@ class Witness:
 
     Attributes:
         client: Give it to the answer. Replies are text, and each command is sent once.
+        round_trips: How often something was sent, one command or many.
         calls: Every command so far with its reply, also those of a pipeline: ``(words, reply)``.
     """
 
@@ -53,6 +54,7 @@ class Witness:
         self._queued: list[tuple[str, ...]] = []  # in MULTI, until EXEC tells their replies
         self._deadly: str | None = None
         self._dead = False
+        self.round_trips = 0
         self.calls: list[tuple[tuple[str, ...], Any]] = []
         self.client = redis.Redis.from_url(
             os.environ["REDIS_URL"],
@@ -159,6 +161,10 @@ class _Link(redis.Connection):
         for words in commands:
             self._ask(words)
         return super().pack_commands(commands)
+
+    def send_packed_command(self, *args: Any, **options: Any) -> None:
+        self._witness.round_trips += bool(self._asked) and self._asked[-1][0] not in QUIET
+        super().send_packed_command(*args, **options)
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         words = self._asked.popleft() if self._asked else ("?",)
