@@ -187,7 +187,11 @@ class Panel:
 
 
 def draw(
-    title: str, moments: Sequence[Any], numbers: Callable[[Any], dict[str, int]], seconds: float | None = None
+    title: str,
+    moments: Sequence[Any],
+    numbers: Callable[[Any], dict[str, int]],
+    seconds: float | None = None,
+    drawstyle: str = "default",
 ) -> bytes:
     """
     Return a PNG with a labelled line for each of some numbers, over time.
@@ -197,6 +201,7 @@ def draw(
         moments: What was seen, oldest first, at least one.
         numbers: Of a moment: name -> number. The line of the first name is broad and lies below the others.
         seconds: Only these last seconds, counted back from now; None is everything, counted from the start.
+        drawstyle: As in matplotlib: ``steps-post`` for numbers that jump.
     """
     now = moments[-1].t_s
     since = now - seconds if seconds else 0.0
@@ -214,7 +219,7 @@ def draw(
     low, high = ax.get_ylim()
     above, label_at = len(lines), -1.0
     for name, (values, look) in sorted(lines.items(), key=lambda line: (line[1][0][-1], line[0] == first)):
-        ax.plot(t, values, zorder=1 if name == first else 2, **look)
+        ax.plot(t, values, zorder=1 if name == first else 2, drawstyle=drawstyle, **look)
         above -= 1  # each label stands beside its line, none on another, and all within the picture
         label_at = min(max((values[-1] - low) / (high - low), label_at + GAP), 1 - above * GAP)
         colour = "#595959" if name == first else look["color"]

@@ -2,7 +2,8 @@
 One group whose consumers share the work: the moving picture of lesson 02.
 
 A consumer is a thread that asks with ``XREADGROUP … COUNT n`` for orders nobody was given yet, handles one after the
-other, and acks each. The picture shows what each of them holds, and how many orders wait for somebody to ask.
+other, and acks each. The picture shows what each of them holds, and how many new orders
+there are: nobody was given them yet.
 """
 
 from __future__ import annotations
@@ -63,13 +64,13 @@ class Moment:
 
     Attributes:
         t_s: Seconds since the panel began.
-        waiting: Orders that were not delivered to anybody yet.
+        new: Orders that were not delivered to anybody yet.
         held: Consumer -> orders it was given and has not acked.
         handled: Consumer -> orders it has handled and acked.
     """
 
     t_s: float
-    waiting: int
+    new: int
     held: dict[str, int]
     handled: dict[str, int]
 
@@ -83,7 +84,7 @@ class Panel(pace.Panel):
         panel                                                 # the last line of a cell shows it
         panel.count.value = 100
         panel.rush()                                          # 100 orders at once
-        panel.until(lambda now: now.waiting == 0)             # in a later cell
+        panel.until(lambda now: now.new == 0)             # in a later cell
         panel.picture("What happened, in a sentence.")
 
     Args:
@@ -101,14 +102,14 @@ class Panel(pace.Panel):
         members = [Member(name, self._stream, work_ms, self._counting) for name, work_ms in consumers.items()]
         self.count = widgets.SelectionSlider(options=COUNTS, value=1, description="COUNT", **pace.SLIDER)
         self.count.observe(self._set_count, "value")
-        rush = widgets.Button(description="100 orders at once", icon="bolt")
+        rush = widgets.Button(description="100 orders at once", icon="bolt", layout={"width": "auto"})
         rush.on_click(lambda _: self.say_if_wrong(self.rush))
         super().__init__(producer, members, widgets.HBox([self.count, rush], layout={"flex_flow": "row wrap"}))
 
     def __repr__(self) -> str:
         names = " and ".join(self.readers)
         return (
-            f"Live panel: the orders that wait, and how many {names} hold; sliders for orders per second, COUNT and "
+            f"Live panel: new orders, and how many {names} hold; sliders for orders per second, COUNT and "
             "each consumer's time per order; buttons for 100 orders at once, and for a consumer to vanish. It moves "
             "when the notebook runs."
         )
@@ -154,6 +155,6 @@ class Panel(pace.Panel):
 
 
 def draw(moments: Sequence[Moment], seconds: float | None = None) -> bytes:
-    """Return a PNG of the orders that wait and of what each consumer holds, over time; see ``pace.draw``."""
-    title = "Orders that nobody was given yet, and orders that each consumer holds"
-    return pace.draw(title, moments, lambda moment: {"waiting": moment.waiting, **moment.held}, seconds)
+    """Return a PNG of the new orders and of what each consumer holds, over time; see ``pace.draw``."""
+    title = "New orders, and orders that each consumer holds"
+    return pace.draw(title, moments, lambda moment: {"new": moment.new, **moment.held}, seconds, "steps-post")

@@ -18,7 +18,7 @@ def panel(lesson):
 
 
 def all_done(now):
-    return now.waiting == 0 and not any(now.held.values())
+    return now.new == 0 and not any(now.held.values())
 
 
 def hurry(panel):
@@ -38,7 +38,7 @@ def test_each_order_is_handled_by_one_of_them(panel, lesson):
 def test_with_count_1_nobody_holds_more_than_one(panel):
     """The others wait in the stream, for whoever is free."""
     panel.rush()
-    panel.until(lambda now: set(now.held.values()) == {1} and now.waiting > 1)
+    panel.until(lambda now: set(now.held.values()) == {1} and now.new > 1)
     hurry(panel)
     panel.until(all_done)
     assert max(most for moment in panel.moments for most in moment.held.values()) == 1
@@ -49,7 +49,7 @@ def test_with_count_100_one_holds_them_all_and_the_other_none(panel):
     panel.count.value = 100
     panel.rush()
     hoard = panel.until(lambda now: any(now.held.values()))
-    assert (hoard.waiting, min(hoard.held.values())) == (0, 0)
+    assert (hoard.new, min(hoard.held.values())) == (0, 0)
     hurry(panel)
     assert sorted(panel.until(all_done).handled.values()) == [0, 100]
 
@@ -62,7 +62,7 @@ def test_what_waits_is_held_and_is_done_adds_up_at_any_moment(panel):
         panel.readers["bob"].work_ms = work_ms
         panel.rush(50)
         now = panel.until(lambda now: True)
-        assert now.waiting >= 0
+        assert now.new >= 0
     panel.rate.value = 0
     last = panel.until(all_done)
     assert sum(last.handled.values()) == server.current().client.xlen(STREAM)
@@ -82,7 +82,7 @@ def test_one_that_vanishes_keeps_its_orders(panel):
     assert left.held[name] == 20 - left.handled[name] > 0
     assert button.disabled
     panel.rush(5)
-    after = panel.until(lambda now: now.waiting == 0 and sum(now.held.values()) == left.held[name])
+    after = panel.until(lambda now: now.new == 0 and sum(now.held.values()) == left.held[name])
     assert after.held == left.held
 
 
@@ -133,5 +133,5 @@ def test_the_picture_is_drawn_from_what_was_seen_and_nothing_else():
 def test_the_picture_says_what_it_is_where_it_does_not_move(panel):
     """On GitHub there is only its text."""
     text = panel._repr_mimebundle_()["text/plain"]
-    assert text.startswith("Live panel: the orders that wait, and how many ann and bob hold")
+    assert text.startswith("Live panel: new orders, and how many ann and bob hold")
     assert repr(panel.picture("Ann holds all.")) == "Ann holds all."

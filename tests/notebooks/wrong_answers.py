@@ -105,7 +105,16 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def work_off(client, key, group, name, handle):\n"
             "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
             "        handle(reply[0][1][0][1]['order'])",
-            "hold one order at a time",
+            "a handled order is acked: 1-0 is still pending",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    done = []\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        done.append(reply[0][1][0][0])\n"
+            "    client.xack(key, group, *done)",
+            "hold one order at a time: now ann has 1-0, 2-0",
         ),
         (
             "def work_off(client, key, group, name, handle):\n"
