@@ -38,6 +38,108 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("def between(key, start_ms, end_ms): return r.xrange(key, start_ms, f'({end_ms}')", "in one report only"),
         ("def between(key, start_ms, end_ms): return r.xrange(key, '(2000-0', '(3000-0')", "2000-0 is missing"),
     ],
+    "02.1": [
+        ("def ensure_group(key, group): r.xgroup_create(key, group, id='0')", "before the first order"),
+        ("def ensure_group(key, group): r.xgroup_create(key, group, mkstream=True)", "ann was given nothing"),
+        ("def ensure_group(key, group): r.xgroup_create(key, group, id='0', mkstream=True)", "BUSYGROUP"),
+        (
+            "def ensure_group(key, group):\n"
+            "    r.xgroup_create(key, 'other', mkstream=True) if not r.exists(key) else None\n"
+            "    r.xgroup_destroy(key, group)\n"
+            "    r.xgroup_create(key, group, id='0')",
+            "ann held 1-0 and 2-0 before it, and 0 orders after it",
+        ),
+        (
+            "def ensure_group(key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError: r.xgroup_setid(key, group, '0')",
+            "3-0 alone was left to hand out",
+        ),
+        (
+            "def ensure_group(key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError: pass",
+            "kept quiet about it",
+        ),
+    ],
+    "02.2": [
+        ("def hoarders(reply): return [c['name'] for c in reply if c['pending'] > 1]", "everybody has work"),
+        ("def hoarders(reply): return [c['name'] for c in reply if c['pending']]", "everybody has work"),
+        (
+            "def hoarders(reply):\n"
+            "    idle = [c for c in reply if not c['pending']]\n"
+            "    return [c['name'] for c in reply if idle and c['pending']]",
+            "only the order she works on",
+        ),
+        ("def hoarders(reply): return 'ann'", "a list of names"),
+        (
+            "def hoarders(reply):\n"
+            "    most = max(reply, key=lambda c: c['pending'], default={'pending': 0})\n"
+            "    return [most['name']] if most['pending'] > 1 and min(c['pending'] for c in reply) == 0 else []",
+            "what ann and carl keep",
+        ),
+    ],
+    "02.3": [
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    for entry_id, fields in client.xreadgroup(group, name, {key: '>'})[0][1]:\n"
+            "        handle(fields['order'])\n"
+            "        client.xack(key, group, entry_id)",
+            "hold one order at a time: now ann has 1-0, 2-0",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        client.xack(key, group, reply[0][1][0][0])\n"
+            "        handle(reply[0][1][0][1]['order'])",
+            "1-0 was acked before the handler of o-1 had finished",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        try: handle(reply[0][1][0][1]['order'])\n"
+            "        finally: client.xack(key, group, reply[0][1][0][0])",
+            "handler      o-2 raised RuntimeError",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])",
+            "a handled order is acked: 1-0 is still pending",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    done = []\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        done.append(reply[0][1][0][0])\n"
+            "    client.xack(key, group, *done)",
+            "hold one order at a time: now ann has 1-0, 2-0",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    reply = client.xreadgroup(group, name, {key: '>'}, count=1)\n"
+            "    handle(reply[0][1][0][1]['order'])\n"
+            "    client.xack(key, group, reply[0][1][0][0])",
+            "o-2 was handled 0 times",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '0'}, count=1):\n"
+            "        for entry_id, fields in reply[0][1]:\n"
+            "            handle(fields['order'])\n"
+            "            client.xack(key, group, entry_id)",
+            "asked more than 60 times",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1, block=0):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        client.xack(key, group, reply[0][1][0][0])",
+            "TimeoutError",
+        ),
+        ("def work_off(client, key, group, name, handle): handle('o-1')", "it never asked Redis for anything"),
+    ],
     "06.1": [
         ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
         (
