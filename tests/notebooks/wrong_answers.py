@@ -226,4 +226,48 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
         ("def send_all(stream, orders): return Producer(stream, dedupe='s').send_many(orders[1:])", "x-1 is not in"),
     ],
+    "07.1": [
+        ("def consumers_needed(rate_per_s, work_ms): return round(rate_per_s * work_ms / 1000)", "must not grow"),
+        ("def consumers_needed(rate_per_s, work_ms): return max(1, -(-rate_per_s * work_ms // 1000))", "a fifth of"),
+        ("def consumers_needed(rate_per_s, work_ms): return int(rate_per_s * work_ms / 800) + 1", "no more than"),
+        ("def consumers_needed(rate_per_s, work_ms): return max(1, rate_per_s * work_ms / 800)", "are whole"),
+        ("def consumers_needed(rate_per_s, work_ms): return -(-rate_per_s * work_ms // 800)", "must not grow"),
+    ],
+    "07.2": [
+        ("def send_all(r, key, bodies, size): return [r.xadd(key, body) for body in bodies]", "you made 7"),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    pipe = r.pipeline(transaction=False)\n"
+            "    for body in bodies:\n"
+            "        pipe.xadd(key, body)\n"
+            "    return pipe.execute()",
+            "you made 1",
+        ),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    ids = []\n"
+            "    for batch in zip(*[iter(bodies)] * size):\n"
+            "        pipe = r.pipeline(transaction=False)\n"
+            "        for body in batch:\n"
+            "            pipe.xadd(key, body)\n"
+            "        ids += pipe.execute()\n"
+            "    return ids",
+            "o-7 of o-1 to o-7 is not in the stream",
+        ),
+    ],
+    "07.3": [
+        ("def all_done(r, key, group): return r.xpending(key, group)['pending'] == 0", "o-3 was not handed out"),
+        ("def all_done(r, key, group): return r.xlen(key) == 0", "something is left"),
+        ("def all_done(r, key, group): return True", "o-3 was not handed out"),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    return not r.xrange(key, '(' + here['last-delivered-id'], count=1)",
+            "o-2 was handed out and not acked",
+        ),
+        (
+            "def all_done(r, key, group): return r.xinfo_groups(key)[0]['pending'] == 0",
+            "you say that all is done",
+        ),
+    ],
 }
