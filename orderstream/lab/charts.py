@@ -151,7 +151,7 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12 * max(ends))
     for at, end in enumerate(ends):
-        ax.text(end, at, f" {end:,.4g}", va="center", fontsize=9)
+        ax.text(end, at, f" {end:,.0f}" if end >= 100 else f" {end:.3g}", va="center", fontsize=9)
     if len(parts) > 1:
         ax.legend(frameon=False, fontsize=9, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 0.98))
     return Picture(sentence, png(figure))

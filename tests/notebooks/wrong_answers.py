@@ -38,6 +38,108 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("def between(key, start_ms, end_ms): return r.xrange(key, start_ms, f'({end_ms}')", "in one report only"),
         ("def between(key, start_ms, end_ms): return r.xrange(key, '(2000-0', '(3000-0')", "2000-0 is missing"),
     ],
+    "02.1": [
+        ("def ensure_group(key, group): r.xgroup_create(key, group, id='0')", "before the first order"),
+        ("def ensure_group(key, group): r.xgroup_create(key, group, mkstream=True)", "ann was given nothing"),
+        ("def ensure_group(key, group): r.xgroup_create(key, group, id='0', mkstream=True)", "BUSYGROUP"),
+        (
+            "def ensure_group(key, group):\n"
+            "    r.xgroup_create(key, 'other', mkstream=True) if not r.exists(key) else None\n"
+            "    r.xgroup_destroy(key, group)\n"
+            "    r.xgroup_create(key, group, id='0')",
+            "ann held 1-0 and 2-0 before it, and 0 orders after it",
+        ),
+        (
+            "def ensure_group(key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError: r.xgroup_setid(key, group, '0')",
+            "3-0 alone was left to hand out",
+        ),
+        (
+            "def ensure_group(key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError: pass",
+            "kept quiet about it",
+        ),
+    ],
+    "02.2": [
+        ("def hoarders(reply): return [c['name'] for c in reply if c['pending'] > 1]", "everybody has work"),
+        ("def hoarders(reply): return [c['name'] for c in reply if c['pending']]", "everybody has work"),
+        (
+            "def hoarders(reply):\n"
+            "    idle = [c for c in reply if not c['pending']]\n"
+            "    return [c['name'] for c in reply if idle and c['pending']]",
+            "only the order she works on",
+        ),
+        ("def hoarders(reply): return 'ann'", "a list of names"),
+        (
+            "def hoarders(reply):\n"
+            "    most = max(reply, key=lambda c: c['pending'], default={'pending': 0})\n"
+            "    return [most['name']] if most['pending'] > 1 and min(c['pending'] for c in reply) == 0 else []",
+            "what ann and carl keep",
+        ),
+    ],
+    "02.3": [
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    for entry_id, fields in client.xreadgroup(group, name, {key: '>'})[0][1]:\n"
+            "        handle(fields['order'])\n"
+            "        client.xack(key, group, entry_id)",
+            "hold one order at a time: now ann has 1-0, 2-0",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        client.xack(key, group, reply[0][1][0][0])\n"
+            "        handle(reply[0][1][0][1]['order'])",
+            "1-0 was acked before the handler of o-1 had finished",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        try: handle(reply[0][1][0][1]['order'])\n"
+            "        finally: client.xack(key, group, reply[0][1][0][0])",
+            "handler      o-2 raised RuntimeError",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])",
+            "a handled order is acked: 1-0 is still pending",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    done = []\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        done.append(reply[0][1][0][0])\n"
+            "    client.xack(key, group, *done)",
+            "hold one order at a time: now ann has 1-0, 2-0",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    reply = client.xreadgroup(group, name, {key: '>'}, count=1)\n"
+            "    handle(reply[0][1][0][1]['order'])\n"
+            "    client.xack(key, group, reply[0][1][0][0])",
+            "o-2 was handled 0 times",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '0'}, count=1):\n"
+            "        for entry_id, fields in reply[0][1]:\n"
+            "            handle(fields['order'])\n"
+            "            client.xack(key, group, entry_id)",
+            "asked more than 60 times",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1, block=0):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        client.xack(key, group, reply[0][1][0][0])",
+            "TimeoutError",
+        ),
+        ("def work_off(client, key, group, name, handle): handle('o-1')", "it never asked Redis for anything"),
+    ],
     "04.1": [
         (
             "def overdue(r, key, group, min_idle_ms):\n"
@@ -153,6 +255,136 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    r.xgroup_delconsumer(key, group, dead)\n"
             "    return len(held)",
             "XACK 1-0 2-0 3-0 → 3",
+        ),
+    ],
+    "06.1": [
+        ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
+        (
+            "def sell(client, book, order):\n"
+            "    client.hincrby(book, 'stock', -order['amount'])\n"
+            "    client.hincrby(book, 'sold', order['amount'])",
+            "what left the stock was not all sold when the order came again",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    with client.pipeline() as tx:\n"
+            "        tx.hincrby(book, 'stock', -order['amount'])\n"
+            "        tx.hincrby(book, 'sold', order['amount'])\n"
+            "        tx.execute()",
+            "x-1 was sold again when the order came again after a crash",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if client.set(f\"sold:{order['id']}\", 1, nx=True):\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.execute()",
+            "x-1 was not sold when the order came again after a crash",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if not client.exists(f\"sold:{order['id']}\"):\n"
+            "        client.hincrby(book, 'stock', -order['amount'])\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set(f\"sold:{order['id']}\", 1)\n"
+            "            tx.execute()",
+            "HINCRBY stock -3 → 7\n    process      killed",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if not client.exists(f\"sold:{order['id']}\"):\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set(f\"sold:{order['id']}\", 1)\n"
+            "            tx.execute()",
+            "x-1 was sold again while two consumers had it at once",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    def step(tx):\n"
+            "        if not tx.exists('sold:tea'):\n"
+            "            tx.multi()\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set('sold:tea', 1)\n"
+            "    client.transaction(step, 'sold:tea')",
+            "x-2 is another order",
+        ),
+    ],
+    "06.2": [
+        ("def send_all(stream, orders): return Producer(stream).send_many(orders)", "no order stays unknown"),
+        (
+            "def send_all(stream, orders):\n"
+            "    try:\n"
+            "        return Producer(stream).send_many(orders)\n"
+            "    except SendUnknown as lost:\n"
+            "        return lost.sent + Producer(stream).send_many(lost.unknown)",
+            "x-1 is in 2 times\n    XADD x-1, x-2, x-3, x-4 → 0 replies, then the line broke",
+        ),
+        (
+            "def send_all(stream, orders):\n"
+            "    try:\n"
+            "        return Producer(stream).send_many(orders)\n"
+            "    except SendUnknown as lost:\n"
+            "        return lost.sent + Producer(stream, dedupe='shop-1').send_many(lost.unknown)",
+            "an order is one entry",
+        ),
+        (
+            "def send_all(stream, orders):\n"
+            "    for number in range(9):\n"
+            "        try:\n"
+            "            return stream.add_once(f'try-{number}', ((o.id, o.to_fields()) for o in orders))\n"
+            "        except redis.ConnectionError:\n"
+            "            pass",
+            "return the entry ids",
+        ),
+        ("def send_all(stream, orders): return Producer(stream, dedupe='s').send_many(orders[1:])", "x-1 is not in"),
+    ],
+    "07.1": [
+        ("def consumers_needed(rate_per_s, work_ms): return round(rate_per_s * work_ms / 1000)", "must not grow"),
+        ("def consumers_needed(rate_per_s, work_ms): return max(1, -(-rate_per_s * work_ms // 1000))", "a fifth of"),
+        ("def consumers_needed(rate_per_s, work_ms): return int(rate_per_s * work_ms / 800) + 1", "no more than"),
+        ("def consumers_needed(rate_per_s, work_ms): return max(1, rate_per_s * work_ms / 800)", "are whole"),
+        ("def consumers_needed(rate_per_s, work_ms): return -(-rate_per_s * work_ms // 800)", "must not grow"),
+    ],
+    "07.2": [
+        ("def send_all(r, key, bodies, size): return [r.xadd(key, body) for body in bodies]", "you made 7"),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    pipe = r.pipeline(transaction=False)\n"
+            "    for body in bodies:\n"
+            "        pipe.xadd(key, body)\n"
+            "    return pipe.execute()",
+            "you made 1",
+        ),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    ids = []\n"
+            "    for batch in zip(*[iter(bodies)] * size):\n"
+            "        pipe = r.pipeline(transaction=False)\n"
+            "        for body in batch:\n"
+            "            pipe.xadd(key, body)\n"
+            "        ids += pipe.execute()\n"
+            "    return ids",
+            "o-7 of o-1 to o-7 is not in the stream",
+        ),
+    ],
+    "07.3": [
+        ("def all_done(r, key, group): return r.xpending(key, group)['pending'] == 0", "o-3 was not handed out"),
+        ("def all_done(r, key, group): return r.xlen(key) == 0", "something is left"),
+        ("def all_done(r, key, group): return True", "o-3 was not handed out"),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    return not r.xrange(key, '(' + here['last-delivered-id'], count=1)",
+            "o-2 was handed out and not acked",
+        ),
+        (
+            "def all_done(r, key, group): return r.xinfo_groups(key)[0]['pending'] == 0",
+            "you say that all is done",
         ),
     ],
 }
