@@ -138,7 +138,10 @@ class Witness:
     def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
         self.calls.append((words, reply))
         shown = [word for word in words if word not in self._known and word.upper() not in HIDDEN]
-        self._lines.append(f"{where}{' '.join(shown)[:90]} → {_told(reply)}")
+        told = _told(reply)
+        if words[0] == "XAUTOCLAIM" and isinstance(reply, list):
+            told = f"{_told(reply[1])}; cursor {reply[0]}"  # it looks like an id, but nobody was given that entry
+        self._lines.append(f"{where}{' '.join(shown)[:90]} → {told}")
         if self._deadly and self._deadly in (word.upper() for word in words):
             self._dead = True
             self.note("process", "killed")
