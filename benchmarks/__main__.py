@@ -21,6 +21,7 @@ from benchmarks.measures import QUICK, Bench, Size, memory_with, rate_with
 from benchmarks.peers import PEERS
 from benchmarks.picture import draw
 from orderstream.lab.server import PrivateServer, ServerError, parse_version
+from orderstream.terminal import span
 
 FOLDER = Path(__file__).parent
 ASKED = "ORDERSTREAM_REDIS_SERVER"
@@ -85,7 +86,7 @@ def write(bench: Bench, redis_version: str, name: str, took_s: float) -> str:
         [
             "# How fast is it?" if name == "results" else "# How fast is it? A quick run",
             f"{date.today():%d %B %Y}. {machine()}, Redis {redis_version}, Python {platform.python_version()}. "
-            f"It took {took_s / 60:.0f} minutes.",
+            f"It took {span(1000 * took_s)}.",
             f"![{sentence}]({name}.png)",
             report.main_table(results),
             "produce: many at once. send: one by one, each confirmed. p50 and p99: from before an order is sent until "
