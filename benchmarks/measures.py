@@ -239,7 +239,7 @@ class Bench:
             if peer != "ours":
                 return {RECOVERY: recovery.bare(stream, self.size.abandoned)}
             rate, share = recovery.consumer(stream, self.size.abandoned)
-        return {RECOVERY: rate, Measure("abandoned orders recovered when the last new one was handled", "%"): 100 * share}
+        return {RECOVERY: rate, Measure("abandoned ones recovered when the last new one was handled", "%"): 100 * share}
 
     # What they share ---------------------------------------------------------------------------------------
 
