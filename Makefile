@@ -30,8 +30,8 @@ lint: .venv/dev-installed      ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/lab-installed      ## how fast a consumer recovers what a dead one left behind (two minutes)
-	$(BIN)/python benchmarks/recovery.py
+bench: .venv-bench/installed      ## how fast it is, beside other libraries (a quarter of an hour; QUICK=1: three minutes)
+	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick)
 
 refresh: .venv/lab-installed      ## run every notebook and store its output
 	$(BIN)/python -m orderstream.lab.refresh notebooks/*.ipynb
@@ -42,7 +42,7 @@ services:      ## a Redis 8 on localhost:6379, in Docker
 	@echo "Redis answers on localhost:6379. To use it in the lab: REDIS_ADDR=localhost:6379 make lab. To stop it: docker compose down"
 
 clean:      ## remove the environment and everything that was generated
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
@@ -56,6 +56,16 @@ clean:      ## remove the environment and everything that was generated
 
 .venv/dev-installed: .venv/lab-installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+# The libraries we compare with never enter .venv: they would choose versions for everybody.
+.venv-bench/installed: benchmarks/requirements.txt benchmarks/requirements-arq.txt pyproject.toml
+	@$(PREFLIGHT)
+	@echo "Installing the libraries to compare with into .venv-bench. This takes a minute, and only once."
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt $$($(PREFLIGHT) --extra)
+	@$(PYTHON) -m venv .venv-bench/arq
+	@.venv-bench/arq/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-arq.txt
 	@touch $@
 
 chromium:

@@ -1,27 +1,18 @@
 """
 How fast one consumer recovers what a dead one left behind, against a bare loop of the same script calls.
 
-    .venv/bin/python benchmarks/recovery.py [--orders 100000] [--rounds 5]
-
 Both take the suspects one at a time, with the ack of the one before in front of each claim. The bare loop does
-nothing else: no handler, no heartbeat, no retry policy, no new orders. Rounds are interleaved, because machines are
-noisy: what counts is the ratio of the medians. While the consumer recovers, new orders wait too; it is told how far
-the recovery was when the last of them was handled.
+nothing else: no handler, no heartbeat, no retry policy, no new orders. While the consumer recovers, new orders wait
+too; it is told how far the recovery was when the last of them was handled.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from dataclasses import replace
 from itertools import islice
-from statistics import median
 
-from rich.progress import track
-
-from orderstream import Consumer, Order, Producer, Settings, connect, random_orders
+from orderstream import Consumer, Order, Producer, random_orders
 from orderstream.consumer import SMALL_PAGE
-from orderstream.lab import server
 from orderstream.stream import OrderStream
 
 NEW = 1_000  # orders that come while the consumer is busy with the old ones
@@ -78,29 +69,3 @@ def consumer(stream: OrderStream, count: int) -> tuple[float, float]:
     rate = (count + NEW) / (time.perf_counter() - began)
     assert stream.backlog().done
     return rate, share
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--orders", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
-    server.start()
-    stream = connect(replace(Settings.from_env(), stream="recovery"))
-    bares, ours, shares = [], [], []
-    for _ in track(range(given.rounds), description="rounds"):
-        bares.append(bare(stream, given.orders))
-        rate, share = consumer(stream, given.orders)
-        ours.append(rate)
-        shares.append(share)
-    version = ".".join(map(str, stream.server.version))
-    stream.close()
-    print(f"Redis {version}, {given.orders:,} abandoned orders, medians of {given.rounds} interleaved rounds\n")
-    print("| | orders per second | ratio |\n|---|---|---|")
-    print(f"| bare loop of the same script calls | {median(bares):,.0f} | 1 |")
-    print(f"| `Consumer` | {median(ours):,.0f} | {median(ours) / median(bares):.2f} |\n")
-    print(f"The last of {NEW:,} new orders was handled when {median(shares):.1%} of the suspects were.")
-
-
-if __name__ == "__main__":
-    main()
