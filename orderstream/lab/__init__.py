@@ -24,7 +24,8 @@ from orderstream.lab.predict import predict, reveal
 from orderstream.lab.state import state
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_LATER = {"Sampler": "sampler"} | {name: name for name in ("charts", "faults", "live", "processes", "readers")}
+_MODULES = ("charts", "faults", "live", "processes", "readers", "sharing")
+_LATER = {"Sampler": "sampler"} | {name: name for name in _MODULES}
 
 __all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", *_LATER]
 

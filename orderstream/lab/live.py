@@ -200,7 +200,7 @@ class Panel:
         knobs = {"failure_rate": self.failure.value / 100, "work_ms": self.work.value}
         new = start_consumer(f"c{number}", **knobs, **self.consumers[0].settings)
         self.consumers.append(new)
-        self.sampler.watch(new)
+        self.sampler.watch(new, start=0)  # where much is waiting, it has handled some already
         self._kill_buttons.children = (*self._kill_buttons.children, self._kill_button(new))
         return new
 

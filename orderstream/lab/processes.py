@@ -31,7 +31,7 @@ import redis
 from orderstream import Consumer, Order, OrderStream, Producer, SendUnknown, Settings, connect, random_orders
 from orderstream.connection import Trouble, trouble
 from orderstream.errors import ConfigError, OrderStreamError
-from orderstream.lab import faults
+from orderstream.lab import faults, shop
 from orderstream.lab.lifeline import Child, lifeline
 from orderstream.stream import Entry
 
@@ -40,7 +40,7 @@ TICK_S = 0.05
 BLOCK_MS = 200  # shorter than the package's default: a worker stops faster
 
 KNOBS = {
-    "producer": {"rate_per_s": 10.0},
+    "producer": {"rate_per_s": 10.0, "resend": 0.0, "dedupe": 0.0},
     "consumer": {"failure_rate": 0.0, "work_ms": 5.0},
 }
 
@@ -56,7 +56,14 @@ _workers: dict[tuple[str, str], "Process"] = {}
 
 
 def producer(
-    name: str = "producer", *, rate_per_s: float = 10, seed: int | None = None, url: str | None = None, **settings: Any
+    name: str = "producer",
+    *,
+    rate_per_s: float = 10,
+    resend: float = 0,
+    dedupe: float = 0,
+    seed: int | None = None,
+    url: str | None = None,
+    **settings: Any,
 ) -> "Process":
     """
     Start a process that sends random orders.
@@ -64,6 +71,9 @@ def producer(
     Args:
         name: Starting another producer of this name stops this one.
         rate_per_s: Orders per second; 0 is a pause. ``set`` changes it.
+        resend: 1: an order whose reply was lost is sent again, as a client does that knows no better. ``set``
+            changes it.
+        dedupe: 1: Redis remembers what this producer has sent, see ``Producer``. ``set`` changes it.
         seed: The same seed makes the same orders; None makes new ones.
         url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
         settings: As in ``Settings``, such as ``stream="orders"``.
@@ -71,7 +81,8 @@ def producer(
     Raises:
         ProcessError: It ended at once; the message holds its last words.
     """
-    return Process("producer", name, {"rate_per_s": rate_per_s}, {"seed": seed}, settings, url)
+    knobs = {"rate_per_s": rate_per_s, "resend": resend, "dedupe": dedupe}
+    return Process("producer", name, knobs, {"seed": seed}, settings, url)
 
 
 def consumer(
@@ -82,6 +93,8 @@ def consumer(
     seed: int | None = None,
     die: Point | None = None,
     poison: str | None = None,
+    stock: str | None = None,
+    once: bool = False,
     url: str | None = None,
     **settings: Any,
 ) -> "Process":
@@ -98,6 +111,8 @@ def consumer(
             gave it an order; ``"before effect"``, once the handler began; ``"after effect"``, once an order was
             handled, which its events tell, and before the XACK.
         poison: An item: its handler kills the process with SIGKILL whenever such an order comes.
+        stock: A key: its handler takes the amount of the order from it. That is the effect, see ``lab.shop``.
+        once: It does so once for each order, however often the order comes.
         url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
         settings: As in ``Settings``, such as ``stream="orders"`` or ``claim_idle_ms=1_500``.
 
@@ -108,7 +123,8 @@ def consumer(
     if die not in (None, *get_args(Point)):
         raise ValueError(f"die must be one of {', '.join(map(repr, get_args(Point)))}, not {die!r}")
     knobs = {"failure_rate": failure_rate, "work_ms": work_ms}
-    return Process("consumer", name, knobs, {"seed": seed, "die": die, "poison": poison}, settings, url)
+    options = {"seed": seed, "die": die, "poison": poison, "stock": stock, "once": once or None}
+    return Process("consumer", name, knobs, options, settings, url)
 
 
 def stop_all() -> None:
@@ -167,7 +183,8 @@ class Process(Child):
         Change how it works, from its next order on.
 
         Args:
-            knobs: ``rate_per_s`` of a producer; ``failure_rate`` and ``work_ms`` of a consumer.
+            knobs: ``rate_per_s``, ``resend`` and ``dedupe`` of a producer; ``failure_rate`` and ``work_ms`` of a
+                consumer.
 
         Raises:
             ValueError: No such knob, or a value out of range.
@@ -212,7 +229,7 @@ def _checked(role: str, knobs: dict[str, float]) -> dict[str, float]:
     for knob, value in knobs.items():
         if knob not in KNOBS[role]:
             raise ValueError(f"a {role} has no knob {knob!r}; it has {', '.join(KNOBS[role])}")
-        highest = 1 if knob == "failure_rate" else float("inf")
+        highest = 1 if knob in ("failure_rate", "resend", "dedupe") else float("inf")
         if not 0 <= value <= highest:
             raise ValueError(f"{knob} must be 0 to {highest:g}, not {value!r}")
     return knobs
@@ -240,31 +257,40 @@ def _say(event: str, **details: Any) -> None:
 
 def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
     """Send orders at ``rate_per_s`` until the lifeline ends."""
-    sender = Producer(connect())
+    stream = connect()
+    plain, remembered = Producer(stream), Producer(stream, dedupe=f"producer-{os.getpid()}")
     orders = random_orders(int(seed) if seed else None)
     gone = threading.Event()
     lifeline(gone.set, lambda line: knobs.update(json.loads(line)))
     _say("ready")
     due, before = 0.0, time.monotonic()
-    while not gone.wait(TICK_S):
+    again: list[Order] = []  # what was not confirmed, and is not given up
+    while not gone.wait(TICK_S / 5 if again else TICK_S):
         now = time.monotonic()
         rate = knobs["rate_per_s"]
         due = min(due + rate * (now - before), max(1, rate))  # no flood after an outage: a second's orders at most
-        before, whole = now, int(due)
+        before, whole = now, 0 if again else int(due)
         due -= whole
-        if whole:
+        batch = again + list(islice(orders, whole))
+        rest, again = iter(batch), []
+        if batch:
             try:
-                _say("sent", count=len(sender.send_many(islice(orders, whole))))
+                _say("sent", count=len((remembered if knobs["dedupe"] else plain).send_many(rest)))
             except SendUnknown as lost:
                 _say("sent", count=len(lost.sent))
                 _say("unknown", count=len(lost.unknown))
+                again = [*lost.unknown, *rest] if knobs["resend"] else []
             except redis.RedisError as error:
                 if trouble(error) is Trouble.FATAL:
                     raise
                 _say("outage")
+                again = batch if knobs["resend"] else []
 
 
-def run_consumer(name: str, seed: str | None, die: str | None, poison: str | None, knobs: dict[str, float]) -> None:
+def run_consumer(
+    name: str, seed: str | None, die: str | None, poison: str | None, stock: str | None, once: str | None,
+    knobs: dict[str, float],
+) -> None:  # fmt: skip
     """Handle orders until the lifeline ends, each in ``work_ms``; some fail, as ``failure_rate`` has it."""
     chance = random.Random(seed or name)
 
@@ -279,6 +305,8 @@ def run_consumer(name: str, seed: str | None, die: str | None, poison: str | Non
             faults.die()
         time.sleep(knobs["work_ms"] / 1000)
         failed = chance.random() < knobs["failure_rate"]
+        if stock and not failed:
+            (shop.sell_once if once else shop.sell)(stream.client, stock, order)
         _say("failed" if failed else "handled", id=order.id, consumer=name)
         if failed:
             raise RuntimeError(f"made to fail: failure_rate={knobs['failure_rate']:g}")
@@ -310,6 +338,8 @@ def main() -> None:
         if role == "consumer":
             options.add_argument("--die")
             options.add_argument("--poison")
+            options.add_argument("--stock")
+            options.add_argument("--once")
         for knob, default in knobs.items():
             options.add_argument(f"--{knob}", type=float, default=default)
     given = vars(parser.parse_args())
@@ -317,7 +347,8 @@ def main() -> None:
     if given["role"] == "producer":
         run_producer(given["seed"], knobs)
     else:
-        run_consumer(given["name"], given["seed"], given["die"], given["poison"], knobs)
+        told = (given[option] for option in ("seed", "die", "poison", "stock", "once"))
+        run_consumer(given["name"], *told, knobs)
 
 
 if __name__ == "__main__":

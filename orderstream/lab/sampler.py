@@ -116,9 +116,9 @@ class Sampler:
         """The newest sample. The first is taken before the thread begins."""
         return self.samples[-1]
 
-    def watch(self, worker: Process) -> None:
-        """Count the handler runs of *worker*, too, from now on."""
-        self._workers.append((worker, len(worker.output())))
+    def watch(self, worker: Process, start: int | None = None) -> None:
+        """Count the handler runs of *worker*, too: from byte *start* of its output on, None is from now on."""
+        self._workers.append((worker, len(worker.output()) if start is None else start))
 
     def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> Sample:
         """

@@ -54,7 +54,7 @@ def test_a_producer_s_rate_can_be_set_while_it_runs(eventually):
     log = Log(worker)
     worker.set(rate_per_s=1000)
     eventually(lambda: log.count("sent") > 500)
-    assert worker.knobs == {"rate_per_s": 1000}
+    assert worker.knobs == {"rate_per_s": 1000, "resend": 0, "dedupe": 0}
 
 
 def test_a_producer_keeps_its_rate(eventually):
@@ -124,6 +124,50 @@ def test_a_worker_can_go_through_a_link(stream, lesson, eventually):
         eventually(lambda: log.count("handled") > seen + 5)
         eventually(lambda: link.connections >= before + 2)
         assert sender.alive
+
+
+def orders_and_entries(stream):
+    ids = [Order.from_fields(fields).id for _, fields in raw_entries(stream)]
+    return len(set(ids)), len(ids)
+
+
+def raw_entries(stream):
+    entries = stream.client.xrange(stream.settings.stream)
+    return [(entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in entries]
+
+
+def test_a_producer_that_sends_again_adds_entries_and_one_that_is_remembered_does_not(stream, lesson, eventually):
+    """What the panel of lesson 06 shows: every order arrives, with or without a double."""
+    with faults.LossyLink() as link:
+        sender = producer(rate_per_s=100, resend=1, url=link.url, batch=1)
+        link.lose_some(0.3)
+        eventually(lambda: link.lost > 10, timeout_s=10)
+        link.lose_some(0)
+        sender.stop()
+        orders, entries = orders_and_entries(stream)
+        assert entries > orders
+        stream.client.delete(stream.settings.stream)
+        sender = producer(rate_per_s=100, dedupe=1, url=link.url, batch=1)
+        lost = link.lost
+        link.lose_some(0.1)
+        eventually(lambda: link.lost > lost + 5, timeout_s=10)
+        link.lose_some(0)
+        sender.stop()
+        orders, entries = orders_and_entries(stream)
+        assert entries == orders > 0
+
+
+@pytest.mark.parametrize(("once", "left"), [(False, b"4"), (True, b"7")])
+def test_a_consumer_takes_from_the_stock_once_for_each_run_or_for_each_order(stream, eventually, once, left):
+    """Killed between the effect and the ack, it leaves a second run to the next one."""
+    stream.client.set("stock", 10)
+    first = consumer("c1", stock="stock", once=once, die="after effect", claim_idle_ms=300, backoff_ms=50)
+    Producer(stream).send(Order("o-1", "tea", 3))
+    assert first.wait() == -signal.SIGKILL
+    assert stream.client.get("stock") == b"7"
+    log = Log(consumer("c2", stock="stock", once=once, claim_idle_ms=300, backoff_ms=50))
+    eventually(lambda: log.count("handled") == 1 and stream.backlog().pending == 0)
+    assert stream.client.get("stock") == left
 
 
 def test_the_password_in_a_worker_s_url_is_not_on_its_command_line(guest_on):

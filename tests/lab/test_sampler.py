@@ -95,6 +95,10 @@ def test_a_worker_is_counted_from_the_moment_it_is_watched():
         send(3)
         after.until(lambda now: now.handled >= 3 and now.length == 13)
     assert after.latest.handled == 3
+    with Sampler() as whole:
+        whole.watch(worker, start=0)
+        whole.until(lambda now: now.handled >= 13)
+    assert whole.latest.handled == 13
 
 
 def test_it_looks_at_the_stream_it_was_told():

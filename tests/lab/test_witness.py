@@ -67,6 +67,22 @@ def test_others_go_on_while_a_process_is_frozen(witness):
     assert moments == ["XLEN"]
 
 
+def test_a_transaction_that_a_watch_stopped_leaves_nothing_behind(witness):
+    """The next one is heard with its own replies."""
+    with witness.client.pipeline() as both:
+        both.watch("text")
+        witness.client.set("text", "x")
+        both.multi()
+        with pytest.raises(redis.WatchError):
+            both.xack("check", GROUP, "1-0").execute()
+    witness.client.pipeline().xack("check", GROUP, "2-0").execute()
+    assert [line.strip() for line in witness.trace("EXEC", "XACK").splitlines()[1:]] == [
+        "EXEC → nothing",
+        "in MULTI: XACK 2-0 → 1",
+    ]
+    witness.client.delete("text")
+
+
 def test_commands_of_a_pipeline_are_heard_one_by_one(witness):
     """As if they had been sent alone."""
     before = witness.round_trips

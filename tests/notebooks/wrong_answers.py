@@ -38,6 +38,275 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("def between(key, start_ms, end_ms): return r.xrange(key, start_ms, f'({end_ms}')", "in one report only"),
         ("def between(key, start_ms, end_ms): return r.xrange(key, '(2000-0', '(3000-0')", "2000-0 is missing"),
     ],
+    "02.1": [
+        ("def ensure_group(key, group): r.xgroup_create(key, group, id='0')", "before the first order"),
+        ("def ensure_group(key, group): r.xgroup_create(key, group, mkstream=True)", "ann was given nothing"),
+        ("def ensure_group(key, group): r.xgroup_create(key, group, id='0', mkstream=True)", "BUSYGROUP"),
+        (
+            "def ensure_group(key, group):\n"
+            "    r.xgroup_create(key, 'other', mkstream=True) if not r.exists(key) else None\n"
+            "    r.xgroup_destroy(key, group)\n"
+            "    r.xgroup_create(key, group, id='0')",
+            "ann held 1-0 and 2-0 before it, and 0 orders after it",
+        ),
+        (
+            "def ensure_group(key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError: r.xgroup_setid(key, group, '0')",
+            "3-0 alone was left to hand out",
+        ),
+        (
+            "def ensure_group(key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError: pass",
+            "kept quiet about it",
+        ),
+    ],
+    "02.2": [
+        ("def hoarders(reply): return [c['name'] for c in reply if c['pending'] > 1]", "everybody has work"),
+        ("def hoarders(reply): return [c['name'] for c in reply if c['pending']]", "everybody has work"),
+        (
+            "def hoarders(reply):\n"
+            "    idle = [c for c in reply if not c['pending']]\n"
+            "    return [c['name'] for c in reply if idle and c['pending']]",
+            "only the order she works on",
+        ),
+        ("def hoarders(reply): return 'ann'", "a list of names"),
+        (
+            "def hoarders(reply):\n"
+            "    most = max(reply, key=lambda c: c['pending'], default={'pending': 0})\n"
+            "    return [most['name']] if most['pending'] > 1 and min(c['pending'] for c in reply) == 0 else []",
+            "what ann and carl keep",
+        ),
+    ],
+    "02.3": [
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    for entry_id, fields in client.xreadgroup(group, name, {key: '>'})[0][1]:\n"
+            "        handle(fields['order'])\n"
+            "        client.xack(key, group, entry_id)",
+            "hold one order at a time: now ann has 1-0, 2-0",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        client.xack(key, group, reply[0][1][0][0])\n"
+            "        handle(reply[0][1][0][1]['order'])",
+            "1-0 was acked before the handler of o-1 had finished",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        try: handle(reply[0][1][0][1]['order'])\n"
+            "        finally: client.xack(key, group, reply[0][1][0][0])",
+            "handler      o-2 raised RuntimeError",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])",
+            "a handled order is acked: 1-0 is still pending",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    done = []\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        done.append(reply[0][1][0][0])\n"
+            "    client.xack(key, group, *done)",
+            "hold one order at a time: now ann has 1-0, 2-0",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    reply = client.xreadgroup(group, name, {key: '>'}, count=1)\n"
+            "    handle(reply[0][1][0][1]['order'])\n"
+            "    client.xack(key, group, reply[0][1][0][0])",
+            "o-2 was handled 0 times",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '0'}, count=1):\n"
+            "        for entry_id, fields in reply[0][1]:\n"
+            "            handle(fields['order'])\n"
+            "            client.xack(key, group, entry_id)",
+            "asked more than 60 times",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1, block=0):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        client.xack(key, group, reply[0][1][0][0])",
+            "TimeoutError",
+        ),
+        ("def work_off(client, key, group, name, handle): handle('o-1')", "it never asked Redis for anything"),
+    ],
+    "03.1": [
+        ("def sort_out(reply): return reply[0][1], []", "1-0 is gone, and you hand it on"),
+        ("def sort_out(reply): return [e for e in reply[0][1] if e[1]], []", "a loss must not be silent: 1-0"),
+        ("def sort_out(reply): return [], [entry_id for entry_id, _ in reply[0][1]]", "4-0 is still there"),
+        ("def sort_out(reply): return [f['item'] for _, f in reply[0][1]], []", "KeyError: 'item'"),
+        ("def sort_out(reply): return [e for e in reply[0][1] if e[1]]", "return two lists"),
+    ],
+    "03.2": [
+        ("def keep_from(r, key): return '0-0'", "every group has acknowledged 1-0"),
+        ("def keep_from(r, key): return r.xinfo_groups(key)[0]['last-delivered-id']", "3-0 is pending in books"),
+        ("def keep_from(r, key): return r.xpending(key, 'books')['min'] or '99-0'", "5-0 was not read by books"),
+        (
+            "def keep_from(r, key):\n"
+            "    groups = r.xinfo_groups(key)\n"
+            "    return r.xpending(key, 'books')['min'] if groups[0]['pending'] else groups[0]['last-delivered-id']",
+            "every group has acknowledged 4-0",
+        ),
+        (
+            "def keep_from(r, key):\n"
+            "    needed = []\n"
+            "    for group in r.xinfo_groups(key):\n"
+            "        if group['pending']:\n"
+            "            needed.append(r.xpending(key, group['name'])['min'])\n"
+            "        needed.append(group['last-delivered-id'].replace('-0', '-1'))\n"
+            "    return min(needed, default='0-0')",
+            "9-0 is pending in kitchen",
+        ),
+        (
+            "def keep_from(r, key):\n"
+            "    ends = [place(group['last-delivered-id']) for group in r.xinfo_groups(key)]\n"
+            "    held = [place(p) for g in r.xinfo_groups(key) if (p := r.xpending(key, g['name'])['min'])]\n"
+            "    least = min([(ms, n + 1) for ms, n in ends] + held, default=(0, 0))\n"
+            "    return '9-0' if least == (6, 1) else '-'.join(map(str, least))",
+            "the next order may come as 6-1",
+        ),
+    ],
+    "03.3": [
+        ("def safe_trim(r, key): return r.xtrim(key, maxlen=3, approximate=False)", "3-0 is pending in books"),
+        ("def safe_trim(r, key): return r.xtrim(key, minid='5-0', approximate=False)", "XTRIM MINID"),
+        ("def safe_trim(r, key): return r.xtrim(key, minid=keep_from(r, key))", "1-0 is still there"),
+        ("def safe_trim(r, key): return r.xtrim(key, minid=keep_from(r, key), approximate=False) and 1", "return 1"),
+        (
+            "def safe_trim(r, key):\n"
+            "    groups = r.xinfo_groups(key)\n"
+            "    if groups and not any(g['pending'] or g['last-delivered-id'] < '6-0' for g in groups):\n"
+            "        return r.xtrim(key, maxlen=0, approximate=False)\n"
+            "    return r.xtrim(key, minid=keep_from(r, key), approximate=False)",
+            "7-0 came between your look and your cut",
+        ),
+    ],
+    "04.1": [
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return [entry_id for entry_id, _ in r.xautoclaim(key, group, 'ann', min_idle_ms)[1]]",
+            "the delivery count of 1-0 was 1, now it is 2\n    XAUTOCLAIM ann 60000 0-0 → 1-0, 2-0",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return [entry_id for entry_id, _ in r.xautoclaim(key, group, 'watch', min_idle_ms)[1]]",
+            "1-0 was ann's, now it is watch's",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return r.xautoclaim(key, group, 'ann', min_idle_ms, justid=True)",
+            "1-0 was idle for 90 s, now its clock is back at 0",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return [entry_id for entry_id, _ in r.xreadgroup(group, 'ann', {key: '0'})[0][1]]",
+            "the delivery count of 1-0",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 100)]",
+            "3-0 was given to carl a moment ago",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 10, idle=min_idle_ms)]",
+            "11-0 is missing, 10 of 20 found",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return r.xpending_range(key, group, '-', '+', 100, idle=min_idle_ms)",
+            "return ids such as '1-0'",
+        ),
+    ],
+    "04.2": [
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    return r.xautoclaim(key, group, me, min_idle_ms)[1][0]",
+            "1-0, 2-0, 3-0 would all go down with bob\n    XAUTOCLAIM bob 60000 0-0 → 1-0, 2-0, 3-0",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    entries = r.xautoclaim(key, group, me, min_idle_ms, count=1)[1]\n"
+            "    return entries[0] if entries else None",
+            "ann's 41-0 stands behind 40 that are in work, and you returned None",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    entries = r.xautoclaim(key, group, me, 0, count=1)[1]\n"
+            "    return entries[0] if entries else None",
+            "carl works on 1-0, now it is bob's",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    late = r.xpending_range(key, group, '-', '+', 1, idle=min_idle_ms)\n"
+            "    return r.xclaim(key, group, me, 0, [late[0]['message_id']])[0] if late else None",
+            "carl         claims 1-0 and begins\n    XCLAIM bob 0 1-0 → 1-0",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    late = r.xpending_range(key, group, '-', '+', 1, idle=min_idle_ms)\n"
+            "    return r.xrange(key, late[0]['message_id'], count=1)[0] if late else None",
+            "bob claimed none",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    late = r.xpending_range(key, group, '-', '+', 1, idle=min_idle_ms)\n"
+            "    r.xclaim(key, group, me, min_idle_ms, [late[0]['message_id']], justid=True)\n"
+            "    return r.xrange(key, late[0]['message_id'], count=1)[0]",
+            "1-0 came a second time, the count says 1",
+        ),
+    ],
+    "04.3": [
+        (
+            "def retire(r, key, group, dead, heir):\n    return r.xgroup_delconsumer(key, group, dead)",
+            "1-0 was ann's, now it is nobody's\n    XGROUP DELCONSUMER ann → 3",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    ids = [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 100, consumername=dead)]\n"
+            "    moved = len(r.xclaim(key, group, heir, 0, ids, justid=True))\n"
+            "    r.xgroup_delconsumer(key, group, dead)\n"
+            "    return moved",
+            "101-0 was ann's, now it is nobody's\n    XGROUP DELCONSUMER ann → 150",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    ids = [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 999, consumername=dead)]\n"
+            "    r.xgroup_delconsumer(key, group, dead)\n"
+            "    return len(r.xclaim(key, group, heir, 0, ids, force=True)) if ids else 0",
+            "1-0 was ann's, now it is nobody's",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    moved = len(r.xautoclaim(key, group, heir, 0, count=999)[1])\n"
+            "    r.xgroup_delconsumer(key, group, dead)\n"
+            "    return moved",
+            "4-0 was carl's, now it is bob's",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    ids = [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 999, consumername=dead)]\n"
+            "    return len(r.xclaim(key, group, heir, 0, ids)) if ids else 0",
+            "ann still stands in the group",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    held = r.xpending_range(key, group, '-', '+', 999, consumername=dead)\n"
+            "    r.xack(key, group, *[e['message_id'] for e in held])\n"
+            "    r.xgroup_delconsumer(key, group, dead)\n"
+            "    return len(held)",
+            "XACK 1-0 2-0 3-0 → 3",
+        ),
+    ],
     "05.1": [
         ("def move(client, key, dlq, consumer, entry_id, deliveries): return False", "it is not there"),
         (
@@ -123,6 +392,136 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    if isinstance(error, (Reject, ValueError)) or attempt >= 3: return 'dead letter', 0\n"
             "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
             "of 100 failed: expected a retry, not 'dead letter'",
+        ),
+    ],
+    "06.1": [
+        ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
+        (
+            "def sell(client, book, order):\n"
+            "    client.hincrby(book, 'stock', -order['amount'])\n"
+            "    client.hincrby(book, 'sold', order['amount'])",
+            "what left the stock was not all sold when the order came again",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    with client.pipeline() as tx:\n"
+            "        tx.hincrby(book, 'stock', -order['amount'])\n"
+            "        tx.hincrby(book, 'sold', order['amount'])\n"
+            "        tx.execute()",
+            "x-1 was sold again when the order came again after a crash",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if client.set(f\"sold:{order['id']}\", 1, nx=True):\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.execute()",
+            "x-1 was not sold when the order came again after a crash",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if not client.exists(f\"sold:{order['id']}\"):\n"
+            "        client.hincrby(book, 'stock', -order['amount'])\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set(f\"sold:{order['id']}\", 1)\n"
+            "            tx.execute()",
+            "HINCRBY stock -3 → 7\n    process      killed",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if not client.exists(f\"sold:{order['id']}\"):\n"
+            "        with client.pipeline() as tx:\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set(f\"sold:{order['id']}\", 1)\n"
+            "            tx.execute()",
+            "x-1 was sold again while two consumers had it at once",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    def step(tx):\n"
+            "        if not tx.exists('sold:tea'):\n"
+            "            tx.multi()\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set('sold:tea', 1)\n"
+            "    client.transaction(step, 'sold:tea')",
+            "x-2 is another order",
+        ),
+    ],
+    "06.2": [
+        ("def send_all(stream, orders): return Producer(stream).send_many(orders)", "no order stays unknown"),
+        (
+            "def send_all(stream, orders):\n"
+            "    try:\n"
+            "        return Producer(stream).send_many(orders)\n"
+            "    except SendUnknown as lost:\n"
+            "        return lost.sent + Producer(stream).send_many(lost.unknown)",
+            "x-1 is in 2 times\n    XADD x-1, x-2, x-3, x-4 → 0 replies, then the line broke",
+        ),
+        (
+            "def send_all(stream, orders):\n"
+            "    try:\n"
+            "        return Producer(stream).send_many(orders)\n"
+            "    except SendUnknown as lost:\n"
+            "        return lost.sent + Producer(stream, dedupe='shop-1').send_many(lost.unknown)",
+            "an order is one entry",
+        ),
+        (
+            "def send_all(stream, orders):\n"
+            "    for number in range(9):\n"
+            "        try:\n"
+            "            return stream.add_once(f'try-{number}', ((o.id, o.to_fields()) for o in orders))\n"
+            "        except redis.ConnectionError:\n"
+            "            pass",
+            "return the entry ids",
+        ),
+        ("def send_all(stream, orders): return Producer(stream, dedupe='s').send_many(orders[1:])", "x-1 is not in"),
+    ],
+    "07.1": [
+        ("def consumers_needed(rate_per_s, work_ms): return round(rate_per_s * work_ms / 1000)", "must not grow"),
+        ("def consumers_needed(rate_per_s, work_ms): return max(1, -(-rate_per_s * work_ms // 1000))", "a fifth of"),
+        ("def consumers_needed(rate_per_s, work_ms): return int(rate_per_s * work_ms / 800) + 1", "no more than"),
+        ("def consumers_needed(rate_per_s, work_ms): return max(1, rate_per_s * work_ms / 800)", "are whole"),
+        ("def consumers_needed(rate_per_s, work_ms): return -(-rate_per_s * work_ms // 800)", "must not grow"),
+    ],
+    "07.2": [
+        ("def send_all(r, key, bodies, size): return [r.xadd(key, body) for body in bodies]", "you made 7"),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    pipe = r.pipeline(transaction=False)\n"
+            "    for body in bodies:\n"
+            "        pipe.xadd(key, body)\n"
+            "    return pipe.execute()",
+            "you made 1",
+        ),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    ids = []\n"
+            "    for batch in zip(*[iter(bodies)] * size):\n"
+            "        pipe = r.pipeline(transaction=False)\n"
+            "        for body in batch:\n"
+            "            pipe.xadd(key, body)\n"
+            "        ids += pipe.execute()\n"
+            "    return ids",
+            "o-7 of o-1 to o-7 is not in the stream",
+        ),
+    ],
+    "07.3": [
+        ("def all_done(r, key, group): return r.xpending(key, group)['pending'] == 0", "o-3 was not handed out"),
+        ("def all_done(r, key, group): return r.xlen(key) == 0", "something is left"),
+        ("def all_done(r, key, group): return True", "o-3 was not handed out"),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    return not r.xrange(key, '(' + here['last-delivered-id'], count=1)",
+            "o-2 was handed out and not acked",
+        ),
+        (
+            "def all_done(r, key, group): return r.xinfo_groups(key)[0]['pending'] == 0",
+            "you say that all is done",
         ),
     ],
 }

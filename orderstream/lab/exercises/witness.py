@@ -24,7 +24,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT"}  # what a connection says of its own accord
+QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT", "UNWATCH"}  # what a connection says of its own accord
 HIDDEN = {"ORDER_GROUP", "GROUP", "STREAMS"}
 LINES = 12
 """The most lines of a trace: the first and the last of them tell enough."""
@@ -136,9 +136,9 @@ class Witness:
         if words[0] == "EXEC" and isinstance(reply, list):
             for asked, told in zip(self._queued, reply, strict=True):
                 self._record(asked, told, "in MULTI: ")
-            self._queued = []
         elif words[0] != "MULTI":
             self._record(words, reply)
+        self._queued = []  # run, refused because of a WATCH, or discarded
 
     def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
         self.calls.append((words, reply))
