@@ -265,7 +265,7 @@ def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
     _say("ready")
     due, before = 0.0, time.monotonic()
     again: list[Order] = []  # what was not confirmed, and is not given up
-    while not gone.wait(TICK_S / 5 if again else TICK_S):
+    while not gone.wait(TICK_S / 20 if again else TICK_S):
         now = time.monotonic()
         rate = knobs["rate_per_s"]
         due = min(due + rate * (now - before), max(1, rate))  # no flood after an outage: a second's orders at most

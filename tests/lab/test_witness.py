@@ -37,6 +37,16 @@ def test_the_trace_of_an_order_has_its_lines_and_no_others(witness):
     assert "XACK 1-0 → 1" in witness.trace()
 
 
+def test_the_cursor_of_a_claim_is_told_apart_from_what_was_claimed(witness):
+    """It looks like an entry, and a learner must not take it for one that was given to somebody."""
+    witness.client.xautoclaim("check", GROUP, "bob", 0, count=1)
+    witness.client.xautoclaim("check", GROUP, "bob", 60_000, start_id="2-0")
+    assert [line.strip() for line in witness.trace("XAUTOCLAIM").splitlines()[1:]] == [
+        "XAUTOCLAIM bob 0 0-0 COUNT 1 → 1-0; cursor 2-0",
+        "XAUTOCLAIM bob 60000 2-0 → nothing; cursor 0-0",
+    ]
+
+
 def test_commands_of_a_transaction_are_heard_with_their_replies(witness):
     """An error is a reply as well."""
     witness.client.set("text", "x")

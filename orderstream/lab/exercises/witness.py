@@ -145,7 +145,10 @@ class Witness:
         shown = [word for word in words if word not in self._known and word.upper() not in HIDDEN]
         if words[0] == "EVAL":
             shown[1] = "(script)"  # a line of the trace is one line
-        self._lines.append(f"{where}{' '.join(shown)[:90]} → {_told(reply)}")
+        told = _told(reply)
+        if words[0] == "XAUTOCLAIM" and isinstance(reply, list):
+            told = f"{_told(reply[1])}; cursor {reply[0]}"  # it looks like an id, but nobody was given that entry
+        self._lines.append(f"{where}{' '.join(shown)[:90]} → {told}")
         said = [word.upper() for word in words]
         if self._deadly and self._deadly in said:
             self._dead = True
