@@ -61,6 +61,22 @@ def test_commands_of_a_transaction_are_heard_with_their_replies(witness):
     witness.client.delete("text")
 
 
+def test_a_script_is_one_line(witness):
+    """Its text would be many, and the learner has just written it."""
+    witness.client.eval("local id = ARGV[1]\nreturn redis.call('XACK', KEYS[1], 'order_group', id)", 1, "check", "1-0")
+    assert witness.trace("1-0").splitlines()[-1] == "    EVAL (script) 1 1-0 → 1"
+
+
+def test_others_go_on_while_a_process_is_frozen(witness):
+    """Between two of its commands, once."""
+    r, moments = witness.client, []
+    witness.freeze_after("XLEN", lambda: moments.append(witness.commands()[-1]))
+    r.xlen("check")
+    r.xrange("check")
+    r.xlen("check")
+    assert moments == ["XLEN"]
+
+
 def test_a_transaction_that_a_watch_stopped_leaves_nothing_behind(witness):
     """The next one is heard with its own replies."""
     with witness.client.pipeline() as both:

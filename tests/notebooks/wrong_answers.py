@@ -307,6 +307,93 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "XACK 1-0 2-0 3-0 → 3",
         ),
     ],
+    "05.1": [
+        ("def move(client, key, dlq, consumer, entry_id, deliveries): return False", "it is not there"),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    client.xack(key, 'order_group', entry_id)\n"
+            "    client.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1])\n"
+            "    return True",
+            "killed after XACK, 1-0 is neither pending nor a dead letter\n",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    client.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1])\n"
+            "    return client.xack(key, 'order_group', entry_id) == 1",
+            "killed after XADD, then bob took over, and there are 2\n    XRANGE 1-0 1-0 → 1-0\n",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    both = client.pipeline()\n"
+            "    both.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1]).xack(key, 'order_group', entry_id)\n"
+            "    return both.execute()[1] == 1",
+            "1-0 was acked all the same\n    XRANGE 1-0 1-0 → 1-0\n    in MULTI: XADD check-dlq",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    return client.eval(MOVE, 2, key, dlq, entry_id) == 1",
+            "bob has claimed it since, and ann put it aside\n    XCLAIM bob 0 1-0 → 1-0\n    EVAL (script)",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    held = client.xpending_range(key, 'order_group', entry_id, entry_id, 1, consumer)\n"
+            "    return bool(held) and client.eval(MOVE, 2, key, dlq, entry_id) == 1",
+            "is at its second delivery, and ann put it aside\n    XCLAIM ann 0 1-0",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    held = client.xpending_range(key, 'order_group', entry_id, entry_id, 1, consumer)\n"
+            "    if held and held[0]['times_delivered'] == deliveries:\n"
+            "        return client.eval(MOVE, 2, key, dlq, entry_id) == 1\n"
+            "    return False",
+            "look and move in one step: ann was frozen after XPENDING, bob claimed",
+        ),
+    ],
+    "05.2": [
+        ("def decide(error, attempt, max_attempts=3): return 'retry', 59_000", "at attempt 1: the order is done"),
+        ("def decide(error, attempt, max_attempts=3): return error is None", "a verdict and a number"),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return ('retry', 60_000 - 1_000 * 2 ** (attempt - 1)) if error else ('ack', 0)",
+            "returned at attempt 3: the order is done",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
+            "Reject at attempt 1: a further try cannot help",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if isinstance(error, (Reject, ValueError)) or attempt > max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
+            "at most 3 handler runs: attempt 3 failed, and the order goes on\n    handler      o-1 began\n",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if isinstance(error, (Reject, ValueError)) or attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 1_000 * 2 ** (attempt - 1)",
+            "with IDLE 1000 the order is due after 59000 ms\n",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if isinstance(error, (Reject, ValueError)) or attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
+            "never negative: after attempt 7",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if isinstance(error, (Reject, ValueError)) or attempt >= 3: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
+            "of 100 failed: expected a retry, not 'dead letter'",
+        ),
+    ],
     "06.1": [
         ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
         (

@@ -54,6 +54,7 @@ class Witness:
         self._queued: list[tuple[str, ...]] = []  # in MULTI, until EXEC tells their replies
         self._deadly: str | None = None
         self._dead = False
+        self._meanwhile: tuple[str, Callable[[], object]] | None = None
         self.round_trips = 0
         self.calls: list[tuple[tuple[str, ...], Any]] = []
         self.client = redis.Redis.from_url(
@@ -104,6 +105,10 @@ class Witness:
         """
         self._deadly, self._dead = word and word.upper(), False
 
+    def freeze_after(self, word: str, meanwhile: Callable[[], object]) -> None:
+        """Call *meanwhile* once, when a command with *word* in it was answered: the process is slow, others are not."""
+        self._meanwhile = word.upper(), meanwhile
+
     def commands(self) -> list[str]:
         """Return the names of the commands so far, in order."""
         return [words[0] for words, _ in self.calls]
@@ -138,13 +143,19 @@ class Witness:
     def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
         self.calls.append((words, reply))
         shown = [word for word in words if word not in self._known and word.upper() not in HIDDEN]
+        if words[0] == "EVAL":
+            shown[1] = "(script)"  # a line of the trace is one line
         told = _told(reply)
         if words[0] == "XAUTOCLAIM" and isinstance(reply, list):
             told = f"{_told(reply[1])}; cursor {reply[0]}"  # it looks like an id, but nobody was given that entry
         self._lines.append(f"{where}{' '.join(shown)[:90]} → {told}")
-        if self._deadly and self._deadly in (word.upper() for word in words):
+        said = [word.upper() for word in words]
+        if self._deadly and self._deadly in said:
             self._dead = True
             self.note("process", "killed")
+        if self._meanwhile and self._meanwhile[0] in said:
+            (_, meanwhile), self._meanwhile = self._meanwhile, None
+            meanwhile()
 
 
 class _Link(redis.Connection):
