@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
+import msgspec
 import redis
 from click.decorators import FC
 
@@ -428,7 +429,7 @@ def status(watch: bool, as_json: bool) -> None:
 def _look(stream: OrderStream, as_json: bool, draw: Callable[..., None]) -> None:
     names, now = stream.settings, stream.backlog()
     if as_json:
-        _print_json({"stream": names.stream, "group": names.group, "dlq": names.dlq} | asdict(now))
+        _print_json({"stream": names.stream, "group": names.group, "dlq": names.dlq} | msgspec.to_builtins(now))
         return
     draw(
         [
@@ -521,7 +522,7 @@ def _about(letter: DeadLetter) -> dict[str, Any]:
     except DecodeError:
         order_id = None
     text = [[part.decode(errors="backslashreplace") for part in field] for field in letter.fields.items()]
-    return {"id": letter.id, "order_id": order_id} | asdict(letter) | {"fields": dict(text)}
+    return {"id": letter.id, "order_id": order_id} | msgspec.structs.asdict(letter) | {"fields": dict(text)}
 
 
 def _ago(at_ms: int) -> str:
@@ -592,7 +593,7 @@ def trim(as_json: bool) -> None:
     stream = _connect()
     key, done = stream.settings.stream, stream.trim()
     if as_json:
-        _print_json({"stream": key} | asdict(done))
+        _print_json({"stream": key} | msgspec.to_builtins(done))
         return
     click.echo(f"Removed {_entries(done.removed)} from {printable(key)}, {done.left:,} left.")
     if done.holder:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+import hiredis
+import msgspec
 import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
@@ -30,10 +31,14 @@ from redis.retry import Retry
 from orderstream.config import Settings
 from orderstream.errors import ConfigError
 
-Command = tuple[str | bytes | int, ...]
+Words = tuple[str | bytes | int, ...]
+Command = Words | bytes  # bytes: packed already
 
 REPLY_MARGIN_S = 5.0
+PIECE = 65_536  # a slow link may take the timeout for each, not for the whole batch
 OLDEST = (6, 2, 0)
+
+_pack: Callable[[Words], bytes] = hiredis.pack_command  # type: ignore[assignment]  # redis-py's way takes 1 µs more
 
 # What redis-py raises for an error reply. To it the last two are kinds of ConnectionError; the link is fine.
 _REFUSED = (redis.ResponseError, redis.AuthenticationError, exceptions.BusyLoadingError)
@@ -52,8 +57,7 @@ class ReplyLost(redis.ConnectionError):
         super().__init__(f"the reply was lost: {error}")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(msgspec.Struct, frozen=True):
     """
     What answers.
 
@@ -125,11 +129,11 @@ def check_client(client: redis.Redis | RedisCluster, settings: Settings) -> None
 
 def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
     """
-    Send *commands* in one write and read every reply: one round trip, whatever their number.
+    Send *commands* together and read every reply: one round trip, whatever their number.
 
     Args:
         pool: The ``connection_pool`` of a client.
-        commands: Words in turn, for each.
+        commands: For each its words, or what ``packer`` made of them.
 
     Returns:
         One raw reply for each command, in order. A command that Redis refused has its
@@ -139,11 +143,13 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
         ReplyLost: The commands went out, and the link broke before the last reply.
         redis.ConnectionError: No connection; nothing was sent.
     """
+    packed = memoryview(b"".join([command if isinstance(command, bytes) else _pack(command) for command in commands]))
+    pieces = [packed[start : start + PIECE] for start in range(0, len(packed), PIECE)]
     connection: Any = pool.get_connection()
     replies: list[Any] = []
     try:
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
+            connection.send_packed_command(pieces)
             for _ in commands:
                 try:
                     replies.append(connection.read_response(disconnect_on_error=False))
@@ -157,6 +163,24 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
     finally:
         pool.release(connection)
     return replies
+
+
+def packer(*head: str | bytes) -> Callable[[Sequence[bytes]], bytes]:
+    """
+    Return what packs commands that all begin with *head*: for each it takes the other words.
+
+    With two of them, such as a field's name and value, it needs 0.1 µs. hiredis needs 0.4, and redis-py 1.5 µs, which
+    is more than Redis itself needs for an XADD.
+    """
+    start = b"*%d\r\n%b$" % (len(head) + 2, _pack(head).partition(b"\r\n")[2])
+
+    def pack(words: Sequence[bytes]) -> bytes:
+        if len(words) != 2:
+            return _pack((*head, *words))
+        name, value = words
+        return b"%b%d\r\n%b\r\n$%d\r\n%b\r\n" % (start, len(name), name, len(value), value)
+
+    return pack
 
 
 def server_of(reply: Any) -> Server:

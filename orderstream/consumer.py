@@ -159,10 +159,13 @@ class Consumer:
                 log.info("removed from the group, idle and with nothing pending: %s", ", ".join(map(repr, gone)))
         suspect = self._next_suspect()
         if suspect:
-            self._handle(suspect)
+            if self.policy.exhausted(suspect.attempt):
+                reason = f"max-attempts: {suspect.attempt - 1} deliveries, none settled: their consumers died"
+                self._dead_letter(suspect, reason)
+            else:
+                self._work([suspect])
             if self._turns % READ_EVERY:
                 return
-        self._flush_acks()
         self._read_batch(wait=not suspect and self._cursor == "-")
 
     def _next_suspect(self) -> Entry | None:
@@ -170,17 +173,14 @@ class Consumer:
         now = time.monotonic()
         if now < self._next_walk:
             return None
-        acks = self._acks
-        found = self.stream.claim(self.name, self._cursor, self._page, ack=[entry.id for entry in acks])
-        self._confirm(acks)
+        found = self.stream.claim(self.name, self._cursor, self._page, ack=[entry.id for entry in self._acks])
+        self._take([found.entry] if found.entry and not self.policy.exhausted(found.entry.attempt) else [])
         if found.lost:
             log.warning("deleted from the stream before they were handled: %s", ", ".join(found.lost))
         self._cursor = found.cursor
         self._due_in(found.soonest_ms)
         if found.entry:
             self._page = SMALL_PAGE
-            if not self.policy.exhausted(found.entry.attempt):
-                self._hand.take([found.entry])
         elif found.cursor == "-":
             settings = self.stream.settings
             rest_s = min(settings.block_ms, settings.claim_idle_ms / 4) / 1000 * _random.uniform(0.75, 1)
@@ -201,24 +201,52 @@ class Consumer:
             return
         rest_ms = max(1, math.ceil((self._next_walk - time.monotonic()) * 1000))
         block_ms = min(self.stream.settings.block_ms, rest_ms) if wait else None
-        batch = self.stream.read_new(self.name, self._wanted, block_ms)
-        self._hand.take(batch)
-        began, done = time.monotonic(), 0
-        self._flushed_at = began
-        try:
-            for entry in batch:
-                if self._stopping or time.monotonic() - began > HOARD_S:
-                    break
-                done += 1  # from here on it counts, whatever happens
-                self._handle(entry)
-                if time.monotonic() - self._flushed_at > ACK_FLUSH_S:
-                    self._flush_acks()
-        finally:
-            self._give_back(batch[done:])
-        if done:
+        batch = self.stream.read_new(self.name, self._wanted, block_ms, ack=[entry.id for entry in self._acks])
+        self._take(batch)
+        began = time.monotonic()
+        if done := self._work(batch):
             pace = done / max(time.monotonic() - began, 1e-6)
             self._wanted = max(1, min(int(pace * BATCH_S), self.stream.settings.batch))
-        self._flush_acks()
+
+    def _work(self, entries: Sequence[Entry]) -> int:
+        """
+        Hand *entries* to the handler in turn. Give the rest back when the consumer stops, or when it takes long.
+
+        All that is done for an order whose handler returns is here, and takes 0.5 µs, half of it to decode. A lock, a
+        decision or a second look at the clock would cost 0.05 to 0.3 each: the batch and what fails have them.
+
+        Returns:
+            How many were begun.
+        """
+        hand, decode, handler, acks = self._hand, Order.from_fields, self.handler, self._acks
+        failure, done = None, 0
+        began = now = time.monotonic()
+        try:
+            for entry in entries:
+                if self._stopping or now - began > HOARD_S:
+                    break
+                done += 1  # from here on it counts, whatever happens
+                if not hand.begin(entry, now):
+                    self._give_back([entry])  # if it is still ours
+                    continue
+                try:
+                    handler(decode(entry.fields))
+                    acks.append(entry)
+                except Exception as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
+                    failure = error
+                except BaseException:  # Ctrl-C: nobody works on this entry any more, so no heartbeat may say so
+                    hand.drop([entry, *acks])
+                    raise
+                if failure is not None:
+                    self._settle(entry, failure)
+                    failure = None
+                now = time.monotonic()
+                if now - self._flushed_at > ACK_FLUSH_S:
+                    self._flush_acks()
+                    now = self._flushed_at
+        finally:
+            self._give_back(entries[done:])
+        return done
 
     def _give_back(self, unstarted: Sequence[Entry]) -> None:
         if not unstarted:
@@ -230,31 +258,8 @@ class Consumer:
 
     # One entry ----------------------------------------------------------------------------------------
 
-    def _handle(self, entry: Entry) -> None:
-        if self.policy.exhausted(entry.attempt):
-            self._dead_letter(
-                entry, f"max-attempts: {entry.attempt - 1} deliveries, none settled: their consumers died"
-            )
-        elif self._hand.begin(entry):  # else a heartbeat learned that somebody else has it by now
-            self._settle(entry, self._attempt(entry))
-
-    def _attempt(self, entry: Entry) -> Exception | None:
-        """Run the handler. An exception is a value here: the policy decides what it means."""
-        try:
-            self.handler(Order.from_fields(entry.fields))
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises
-            return error
-        except BaseException:  # Ctrl-C: nobody works on this entry any more, so no heartbeat may say so
-            self._hand.drop([entry, *self._acks])
-            raise
-        return None
-
-    def _settle(self, entry: Entry, error: Exception | None) -> None:
+    def _settle(self, entry: Entry, error: Exception) -> None:
         decision = self.policy.decide(error, entry.attempt, age_ms=entry.age_ms, key=entry.id)
-        if decision.outcome is Outcome.ACK:
-            self._settled += 1
-            self._acks.append(entry)
-            return
         self._hand.drop([entry])  # first: a heartbeat now would undo the delay
         if decision.outcome is Outcome.DEAD_LETTER:
             self._dead_letter(entry, decision.reason)
@@ -274,13 +279,18 @@ class Consumer:
 
     def _flush_acks(self) -> None:
         if self._acks:
-            acks = self._acks
-            self.stream.ack([entry.id for entry in acks])  # if this fails they stay, and go with the next flush
-            self._confirm(acks)
+            self.stream.ack([entry.id for entry in self._acks])  # if this fails they stay, and go with the next flush
+            self._hand.drop(self._acks)
+        self._acked()
 
-    def _confirm(self, acks: list[Entry]) -> None:
-        self._hand.drop(acks)
-        self._acks = []
+    def _take(self, entries: Sequence[Entry]) -> None:
+        """The acks went ahead of what brought *entries*: nothing else is in hand any more."""
+        self._hand.take(entries)
+        self._acked()
+
+    def _acked(self) -> None:
+        self._settled += len(self._acks)
+        self._acks.clear()
         self._flushed_at = time.monotonic()
 
     # Trouble ------------------------------------------------------------------------------------------
@@ -331,19 +341,23 @@ class _Hand:
         self._began = 0.0
 
     def take(self, entries: Sequence[Entry]) -> None:
-        if entries:
-            self._began = time.monotonic()
-            with self._lock:
-                self._entries |= {entry.id: entry for entry in entries}
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._beat, name=f"heartbeat {self._consumer}", daemon=True)
-                    self._thread.start()
-
-    def begin(self, entry: Entry) -> bool:
-        """A handler begins now. False if *entry* is not in hand any more, and must not be handled."""
+        """In hand are *entries* now, and no others."""
+        self._began = time.monotonic()
         with self._lock:
-            self._begun, self._began = entry, time.monotonic()
-            return self._entries.get(entry.id) is entry
+            self._entries = {entry.id: entry for entry in entries}
+            if entries and self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name=f"heartbeat {self._consumer}", daemon=True)
+                self._thread.start()
+
+    def begin(self, entry: Entry, now: float) -> bool:
+        """
+        A handler begins now. False if *entry* is not in hand any more, and must not be handled.
+
+        No lock, that saves 0.1 µs for each order. This says which entry begins, and then looks for it; ``_give_back``
+        takes all away, and then looks which has begun. So one of them sees the other, and no entry is in two hands.
+        """
+        self._begun, self._began = entry, now
+        return self._entries.get(entry.id) is entry
 
     def drop(self, entries: Iterable[Entry]) -> None:
         with self._lock:
@@ -378,11 +392,14 @@ class _Hand:
             time.sleep(min(until_next_s, BATCH_S))
 
     def _give_back(self) -> None:
-        """Others begin with these entries at attempt 1. Under the lock, so that ours begins with none of them."""
+        """Others begin with these entries at attempt 1, and ours begins with none of them: see ``begin``."""
         with self._lock:
-            waiting = list(dropwhile(lambda entry: entry is not self._begun, self._entries.values()))[1:]
+            entries, self._entries = self._entries, {}
+            begun = self._begun
+            waiting = list(dropwhile(lambda entry: entry is not begun, entries.values()))[1:]
             for entry in waiting:
-                del self._entries[entry.id]
+                del entries[entry.id]
+            self._entries = entries
         if waiting:
             with suppress(redis.RedisError):  # they stay pending, and others claim them
                 self._stream.release(self._consumer, waiting)

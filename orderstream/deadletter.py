@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
@@ -20,8 +19,7 @@ from orderstream.stream import METADATA, OrderStream
 PAGE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(msgspec.Struct, frozen=True):
     """
     An order that failed for good.
 

@@ -25,7 +25,7 @@ _MAX_AMOUNT = 2**63 - 1  # what programs in other languages can hold
 _ITEMS = ("tea", "coffee", "cocoa", "honey", "bread", "olives", "rice", "figs")
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True, gc=False):
     """
     Somebody wants *amount* pieces of *item*.
 
@@ -39,6 +39,10 @@ class Order(msgspec.Struct, frozen=True):
     amount: int
 
     def __post_init__(self) -> None:
+        if type(self.id) is str is type(self.item) and type(self.amount) is int and 0 < self.amount <= _MAX_AMOUNT:
+            text = self.id + self.item
+            if self.id and self.item and len(text) <= _MAX_CHARS and text.isascii():
+                return  # as nearly all do, in half the time of what follows: 0.1 µs
         for name in ("id", "item"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
@@ -68,15 +72,17 @@ class Order(msgspec.Struct, frozen=True):
         Raises:
             DecodeError: No field ``data``, not JSON, or not an order. The only way to fail.
         """
-        for name, value in zip(fields[::2], fields[1::2], strict=True):
-            if name == b"data":
-                if len(value) > MAX_BYTES:  # not even looked at: decoding it could take all memory
-                    raise DecodeError(f"{len(value):,} bytes, {MAX_BYTES:,} is the most")
-                try:
-                    return _decode(value)
-                except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-                    raise DecodeError(str(error)) from error
-        raise DecodeError("no field named 'data'")
+        try:
+            at = 0 if fields[0] == b"data" else 2 * fields[::2].index(b"data")
+            value = fields[at + 1]
+        except (ValueError, IndexError):
+            raise DecodeError("no field named 'data'") from None
+        if len(value) > MAX_BYTES:  # not even looked at: decoding it could take all memory
+            raise DecodeError(f"{len(value):,} bytes, {MAX_BYTES:,} is the most")
+        try:
+            return _decode(value)
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+            raise DecodeError(str(error)) from error
 
 
 def _is_utf8(text: str) -> bool:

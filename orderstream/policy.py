@@ -1,5 +1,5 @@
 """
-Decide what becomes of an entry once its handler has run.
+Decide what becomes of an entry whose handler raised. (One whose handler returned is acked: nothing to decide.)
 
 Whatever concerns retrying is decided here, and only here. This file knows no Redis and no clock: the
 same question always gets the same answer, so you can predict every outcome by reading it.
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from zlib import crc32
 
+import msgspec
+
 from orderstream.errors import DecodeError, Defer, Reject
 
 REASON_LENGTH = 200
@@ -18,16 +20,14 @@ _DOUBLINGS = 30  # 2^30 times any backoff is far above any claim_idle_ms, which 
 
 
 class Outcome(Enum):
-    """How a delivery ends."""
+    """How a failed delivery ends."""
 
-    ACK = "ack"
     RETRY = "retry"
     DEFER = "defer"
     DEAD_LETTER = "dead_letter"
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """
     An outcome and what it needs.
 
@@ -59,19 +59,17 @@ class RetryPolicy:
     backoff_ms: int = 1_000
     max_age_ms: int = 24 * 3_600_000
 
-    def decide(self, error: Exception | None, attempt: int, *, age_ms: float = 0, key: str = "") -> Decision:
+    def decide(self, error: Exception, attempt: int, *, age_ms: float = 0, key: str = "") -> Decision:
         """
-        Turn the end of a handler run into an outcome.
+        Turn the failure of a handler run into an outcome.
 
         Args:
-            error: What the handler raised; None if it returned.
+            error: What the handler raised.
             attempt: Number of this delivery, 1 for the first.
             age_ms: Milliseconds since the order was added to the stream.
             key: Spreads the retries of orders that failed together; the entry id does.
         """
         match error:
-            case None:
-                return Decision(Outcome.ACK)
             case Defer() if age_ms < self.max_age_ms:
                 return Decision(Outcome.DEFER, error.delay_ms)
             case Reject() | DecodeError():

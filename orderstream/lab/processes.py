@@ -312,8 +312,8 @@ def run_consumer(
             raise RuntimeError(f"made to fail: failure_rate={knobs['failure_rate']:g}")
         reach("after effect")
 
-    def read_new(consumer: str, count: int, block_ms: int | None) -> list[Entry]:
-        entries = OrderStream.read_new(stream, consumer, count, block_ms)
+    def read_new(*args: Any, **kwargs: Any) -> list[Entry]:
+        entries = OrderStream.read_new(stream, *args, **kwargs)
         if entries:
             reach("after read")
         return entries

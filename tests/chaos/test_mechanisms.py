@@ -57,7 +57,7 @@ DEFAULT_CLIENT = """\
             return [default.xadd(self.settings.stream, {fields[0]: fields[1]}) for fields in batch]
 """
 ADD, CLAIM, DEAD = (
-    "        return self._exchange([(\"XADD\", self.settings.stream, ",
+    "        return self._exchange(list(map(packer(",
     "        look = _CLAIM.call(",
     "        id = self._run(_DEAD",
 )

@@ -550,7 +550,7 @@ on_one_redis = Settings(claim_idle_ms=300, backoff_ms=20, block_ms=100)
 
 
 def live_through(settings):
-    """Send, handle, retry, dead-letter, redrive."""
+    """Send, handle, retry, dead-letter, redrive; then orders by the hundred, some longer than goes out in one piece."""
     with contextlib.closing(connect(settings)) as stream:
         Producer(stream).send_many(ORDERS[:5])
         handled = []
@@ -564,6 +564,14 @@ def live_through(settings):
         assert DeadLetterQueue(stream).redrive_all() == 1
         Consumer(stream, handled.append).drain()
         assert sorted(handled, key=ORDERS.index) == ORDERS[:5]
+        many = list(islice(random_orders(2), 1200))
+        many[100] = Order("long", "x" * 100_000, 1)
+        ids, handled[:] = Producer(stream).send_many(many), []
+        assert len({*ids}) == 1200
+        consumer = Consumer(stream, lambda order: handled.append(order) or (len(handled) == 1200 and consumer.stop()))
+        consumer.run()
+        assert handled == many
+        assert stream.backlog().done
 
 
 def test_an_order_lives_its_whole_life_behind_tls(authority, front):

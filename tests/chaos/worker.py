@@ -50,8 +50,8 @@ class Worker(OrderStream):
         with suppress(DecodeError):  # the consumer finds that out by itself
             self._entries[Order.from_fields(entry.fields).id] = entry
 
-    def read_new(self, *args):
-        entries = super().read_new(*args)
+    def read_new(self, *args, **kwargs):
+        entries = super().read_new(*args, **kwargs)
         for entry in entries:
             self._got(entry)
         return entries

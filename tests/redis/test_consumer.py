@@ -28,6 +28,7 @@ from orderstream import (
     random_orders,
 )
 from orderstream.connection import open_client
+from orderstream.consumer import _Hand
 
 ORDERS = list(islice(random_orders(1), 40))
 LUA = Path(orderstream.__file__).with_name("lua")
@@ -493,7 +494,79 @@ def test_the_ack_of_a_slow_handler_does_not_wait_for_the_next_one(stream, send, 
     assert seen == [4, 3, 2, 1]
 
 
+def test_the_acks_of_a_batch_go_in_front_of_the_next_read(settings, send):
+    """In one write: it saves a round trip for each batch."""
+    send(*ORDERS)
+    stream = connect(replace(settings, claim_idle_ms=30_000, block_ms=2_000))
+    exchange, writes = stream._exchange, []
+    stream._exchange = lambda commands: writes.append([command[0] for command in commands]) or exchange(commands)
+    handler = Record(lambda order: consumer.stop() if len(handler.runs) == 40 else None)
+    consumer = Consumer(stream, handler)
+    consumer.run()
+    assert ["XACK", "XREADGROUP"] in writes
+    assert stream.backlog().done
+    stream.close()
+
+
+def test_an_order_that_somebody_else_took_while_it_waited_is_not_handled(
+    stream, send, client, settings, pending, eventually
+):
+    """A heartbeat found out, behind the back of the handler before it."""
+
+    def lose_the_second(order):
+        if order == ORDERS[0]:
+            client.xclaim(settings.stream, settings.group, "other", 0, [ids[1]])
+            eventually(lambda: ids[1] not in consumer._hand._entries)
+
+    handler = Record(lose_the_second)
+    consumer = Consumer(stream, handler, name="me")
+    warm(consumer)
+    ids = send(*ORDERS[:3])
+    consumer.step()
+    assert handler.runs == [ORDERS[0].id, ORDERS[2].id]
+    assert {id: row[::2] for id, row in pending().items()} == {ids[1]: ("other", 2)}
+
+
 # The end
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_order_is_begun_or_given_back_and_never_both(patient, send, pending, when):
+    """Two threads and no lock: one begins with it just before, or after, the other looks which one has begun."""
+
+    class Watched(_Hand):
+        def look(self):
+            begun = self.first
+            if waiting := self.__dict__.pop("next", None):
+                answer.append(self.begin(waiting, 0.0))
+            return begun if when == "after" else self.first
+
+        _begun = property(look, lambda self, entry: setattr(self, "first", entry))
+
+    answer = []
+    ids = send(*ORDERS[:3])
+    patient.create_group()
+    entries = patient.read_new("me", 3, None)
+    hand = Watched(patient, "me")
+    hand.take(entries)
+    assert hand.begin(entries[0], 0.0)
+    hand.next = entries[1]
+    hand._give_back()
+    assert [pending()[id][2] for id in ids] == [1, 1 if when == "before" else 0, 0]
+    assert answer == [False]
+    hand.take([])
+    hand.stopping = True
+
+
+def test_an_order_that_may_not_begin_any_more_is_given_back(patient, send, pending, monkeypatch):
+    """The consumer was told to stop at this very moment."""
+    consumer = Consumer(patient, Record(), name="me")
+    warm(consumer)
+    ids = send(*ORDERS[:3])
+    begin = consumer._hand.begin
+    monkeypatch.setattr(consumer._hand, "begin", lambda entry, now: entry.id != ids[1] and begin(entry, now))
+    consumer.step()
+    assert {id: row[::2] for id, row in pending().items()} == {ids[1]: ("me", 0)}
 
 
 def test_stop_finishes_the_order_in_hand_gives_the_rest_back_and_leaves(stream, send, pending):

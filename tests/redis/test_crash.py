@@ -31,7 +31,8 @@ def handler(order):
 
 stream = connect()
 if "die-before-ack" in sys.argv:
-    stream.ack = lambda ids: die()
+    exchange = stream._exchange
+    stream._exchange = lambda commands: die() if commands[0][0] == "XACK" else exchange(commands)
 Consumer(stream, handler).run()
 """
 

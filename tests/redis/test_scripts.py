@@ -1,9 +1,8 @@
 """The Lua scripts: fenced by owner and attempt, unharmed by a second call, and loaded again when Redis forgot them."""
 
-from dataclasses import replace
-
 import pytest
 import redis
+from msgspec.structs import replace
 
 from orderstream.connection import Trouble, trouble
 from orderstream.stream import Entry

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import Backlog, Order, OrderStream, Settings, connect
-from orderstream.connection import ReplyLost, open_client
+from orderstream.connection import PIECE, ReplyLost, open_client
 from orderstream.stream import LAST_ID, METADATA, ConsumerState, Entry
 
 SLACK_MS = 5_000
@@ -82,6 +82,53 @@ def test_a_lost_reply_is_said_with_the_replies_that_came(linked_stream, link, cl
     assert caught.value.replies == [client.xrange(settings.stream)[0][0]]
 
 
+def test_add_sends_more_than_fits_into_one_piece(stream, client, settings):
+    bodies = [[b"data", b"x" * PIECE * 3], [b"n", b"1"], [b"data", b"y" * PIECE]]
+    stream.add(bodies)
+    assert [[*fields.popitem()] for _, fields in client.xrange(settings.stream)] == bodies
+
+
+def test_a_refused_entry_in_the_middle_leaves_the_connection_as_it_was(stream):
+    """All replies are read before anybody looks at them: the next command gets its own."""
+    connection = stream.client.client_id()
+    good, bad, also_good = stream.add([[b"n", b"1"], [b"a name without a value"], [b"n", b"2"]])
+    assert (type(good), type(bad), type(also_good)) == (bytes, redis.ResponseError, bytes)
+    assert stream.client.client_id() == connection
+
+
+def test_an_error_in_front_is_raised_when_the_replies_behind_it_are_read(guest, stream):
+    """An ack that is refused, and a read that is not."""
+    (id,) = stream.add([[b"n", b"1"]])
+    stream.create_group()
+    user = guest("+@all", "-xack")
+    connection = user.client.client_id()
+    with pytest.raises(redis.exceptions.NoPermissionError, match="xack"):
+        user.read_new("a", 1, None, ack=[id.decode()])
+    assert user.client.client_id() == connection
+    assert user.backlog().pending == 1
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, redis.exceptions.InvalidResponse, OSError])
+def test_any_other_failure_in_the_middle_closes_the_connection(stream, client, settings, monkeypatch, failure):
+    """Replies are on the way, and nobody may take them for those to the next command."""
+    connection = stream.client.client_id()
+    read, calls = redis.Connection.read_response, []
+
+    def fail_at_the_second(self, **options):
+        calls.append(self)
+        if len(calls) == 2:
+            raise failure
+        return read(self, **options)
+
+    monkeypatch.setattr(redis.Connection, "read_response", fail_at_the_second)
+    with pytest.raises((failure, ReplyLost)):
+        stream.add([[b"n", b"1"], [b"n", b"2"], [b"n", b"3"]])
+    monkeypatch.undo()
+    assert len(calls) == 2
+    assert stream.client.client_id() != connection
+    assert stream.add([[b"n", b"4"]]) == [client.xrevrange(settings.stream, count=1)[0][0]]
+
+
 def test_a_reply_that_comes_too_late_is_never_taken_for_the_next_one(settings):
     """A read that timed out leaves its reply on the way; the connection must not be used again."""
     hasty = redis.Redis.from_url(settings.redis_url, socket_timeout=0.15, retry=Retry(NoBackoff(), 0))
@@ -144,6 +191,15 @@ def test_read_new_waits_as_long_as_asked_and_no_longer(stream):
     began = time.monotonic()
     assert stream.read_new("a", 1, 100) == []
     assert at_once < 0.1 <= time.monotonic() - began < 2
+
+
+def test_read_new_acks_on_the_way(stream, pending):
+    ids = [id.decode() for id in stream.add([[b"n", b"1"], [b"n", b"2"], [b"n", b"3"]])]
+    stream.create_group()
+    stream.read_new("a", 2, None)
+    (entry,) = stream.read_new("a", 1, None, ack=[ids[0]])
+    assert entry.id == ids[2]
+    assert list(pending()) == ids[1:]
 
 
 def test_read_new_says_nogroup(stream):

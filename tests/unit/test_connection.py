@@ -8,7 +8,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import OrderStream, Settings
-from orderstream.connection import OLDEST, ReplyLost, Server, Trouble, open_client, server_of, trouble
+from orderstream.connection import OLDEST, ReplyLost, Server, Trouble, open_client, packer, server_of, trouble
 from orderstream.errors import ConfigError
 
 FATAL, OUTAGE, NO_GROUP = Trouble.FATAL, Trouble.OUTAGE, Trouble.NO_GROUP
@@ -148,6 +148,19 @@ def test_a_password_is_in_no_repr_of_the_stream():
     settings = Settings(redis_url="redis://:s3cret@localhost")
     with open_client(settings) as client:
         assert "s3cret" not in repr(OrderStream(client, settings))
+
+
+# What is sent
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), (b"name",), (b"name", b"value"), (b"", b""), (b"\r\n", b"\xff\x00"), (b"a", b"1", b"b", b"x" * 100_000)],
+    ids=["none", "one", "two", "empty", "bytes", "four"],
+)
+def test_what_is_packed_in_advance_is_what_redis_py_would_send(words):
+    expected = redis.Connection().pack_command("XADD", "örders", "*", *words)
+    assert packer("XADD", "örders", "*")(words) == b"".join(expected)
 
 
 # What HELLO says

@@ -6,16 +6,13 @@ from orderstream import Defer, Reject, RetryPolicy
 from orderstream.errors import DecodeError
 from orderstream.policy import Decision, Outcome, describe
 
-ACK, RETRY, DEFER, DEAD_LETTER = Outcome.ACK, Outcome.RETRY, Outcome.DEFER, Outcome.DEAD_LETTER
+RETRY, DEFER, DEAD_LETTER = Outcome.RETRY, Outcome.DEFER, Outcome.DEAD_LETTER
 POLICY = RetryPolicy(max_attempts=3, backoff_ms=1000)
 
 
 @pytest.mark.parametrize(
     ("error", "attempt", "outcome"),
     [
-        (None, 1, ACK),
-        (None, 3, ACK),
-        (None, 9, ACK),
         (ValueError("x"), 1, RETRY),
         (ValueError("x"), 2, RETRY),
         (ValueError("x"), 3, DEAD_LETTER),
@@ -42,10 +39,6 @@ def test_a_delivery_beyond_the_last_attempt_does_not_run(attempt, exhausted):
 
 def test_one_attempt_means_no_retry():
     assert RetryPolicy(max_attempts=1).decide(ValueError(), 1).outcome is DEAD_LETTER
-
-
-def test_an_ack_needs_no_reason_and_no_delay():
-    assert POLICY.decide(None, 1) == Decision(ACK)
 
 
 def test_a_deferred_order_waits_as_long_as_it_asked():
