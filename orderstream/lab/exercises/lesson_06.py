@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import hiredis
 import redis
 
 from orderstream import Order, OrderStream, SendUnknown, Settings, connect
@@ -192,13 +193,14 @@ def _watched(stream: OrderStream) -> list[str]:
     exchange = stream._exchange
 
     def tell(commands: Any) -> Any:
-        asked = f"{commands[-1][0]} {', '.join(_orders_in([word for words in commands for word in words]))}"
+        words = [word for command in commands for word in _words(command)]
+        asked = f"{_words(commands[-1])[0]} {', '.join(_orders_in(words))}"
         try:
             replies = exchange(commands)
         except ReplyLost as lost:
             lines.append(f"{asked} → {len(lost.replies)} replies, then the line broke")
             raise
-        if _orders_in([word for words in commands for word in words]):
+        if _orders_in(words):
             lines.append(f"{asked} → {len(replies)} replies")
         return replies
 
@@ -206,9 +208,17 @@ def _watched(stream: OrderStream) -> list[str]:
     return lines
 
 
-def _orders_in(words: list[Any]) -> list[str]:
-    texts = (word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in words)
-    return [found[1] for found in (re.search(r'"id": ?"(x-\d)"', text) for text in texts) if found]
+def _words(command: Any) -> Sequence[str]:
+    """Return the words of a command as text, also of one that is packed for the wire already."""
+    if isinstance(command, bytes):
+        wire = hiredis.Reader()
+        wire.feed(command)
+        command = wire.gets()
+    return [word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in command]
+
+
+def _orders_in(words: Sequence[str]) -> list[str]:
+    return [found[1] for found in (re.search(r'"id": ?"(x-\d)"', word) for word in words) if found]
 
 
 def _trace(lines: list[str]) -> str:
