@@ -218,15 +218,15 @@ class Consumer:
         Returns:
             How many were begun.
         """
-        hand, decode, handler, acks = self._hand, Order.from_fields, self.handler, self._acks
+        begin, decode, handler, acks = self._hand.begin, Order.from_fields, self.handler, self._acks
         failure, done = None, 0
         began = now = time.monotonic()
         try:
             for entry in entries:
-                if self._stopping or now - began > HOARD_S:
+                if self._stopping:
                     break
                 done += 1  # from here on it counts, whatever happens
-                if not hand.begin(entry, now):
+                if not begin(entry, now):
                     self._give_back([entry])  # if it is still ours
                     continue
                 try:
@@ -235,7 +235,7 @@ class Consumer:
                 except Exception as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
                     failure = error
                 except BaseException:  # Ctrl-C: nobody works on this entry any more, so no heartbeat may say so
-                    hand.drop([entry, *acks])
+                    self._hand.drop([entry, *acks])
                     raise
                 if failure is not None:
                     self._settle(entry, failure)
@@ -244,6 +244,8 @@ class Consumer:
                 if now - self._flushed_at > ACK_FLUSH_S:
                     self._flush_acks()
                     now = self._flushed_at
+                    if now - began > HOARD_S:
+                        break
         finally:
             self._give_back(entries[done:])
         return done
@@ -357,7 +359,7 @@ class _Hand:
         takes all away, and then looks which has begun. So one of them sees the other, and no entry is in two hands.
         """
         self._begun, self._began = entry, now
-        return self._entries.get(entry.id) is entry
+        return entry.id in self._entries
 
     def drop(self, entries: Iterable[Entry]) -> None:
         with self._lock:

@@ -73,8 +73,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
             DecodeError: No field ``data``, not JSON, or not an order. The only way to fail.
         """
         try:
-            at = 0 if fields[0] == b"data" else 2 * fields[::2].index(b"data")
-            value = fields[at + 1]
+            value = fields[1] if fields[0] == b"data" else fields[2 * fields[::2].index(b"data") + 1]
         except (ValueError, IndexError):
             raise DecodeError("no field named 'data'") from None
         if len(value) > MAX_BYTES:  # not even looked at: decoding it could take all memory
