@@ -499,6 +499,11 @@ class TlsFront:
                 for end in self._ends:
                     end.transport.abort()
                 await asyncio.gather(*serving, return_exceptions=True)
+                ended = asyncio.ensure_future(server.wait_closed())  # also who has just refused our certificate
+                await asyncio.sleep(0)  # Python 3.11 waits only if it is asked before close()
+                server.close()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended, 2)
 
         asyncio.run(main())
 
