@@ -1,7 +1,7 @@
 """
 FastStream, 500 messages at a time: its handler gets them as one list, and they are acked together.
 
-https://faststream.ag2.ai/latest/redis/streams/batch/
+https://faststream.ag2.ai/latest/redis/streams/
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@ taskiq-redis: its stream broker, the one that acknowledges, reading 500 at a tim
 sent by many calls at once, because it has no other way.
 
 https://github.com/taskiq-python/taskiq-redis
-https://taskiq-python.github.io/guide/message-delivery.html
+https://taskiq-python.github.io/guide/cli.html
 """
 
 import asyncio
