@@ -16,12 +16,13 @@ current owner at its current delivery count may do so.
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import redis
@@ -41,6 +42,9 @@ from orderstream.connection import (
     tls_problem,
 )
 from orderstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from orderstream.tracing import Telemetry
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many sent orders Redis remembers of one sender, and for how long: what 8.6 and newer do unless told otherwise."""
@@ -219,6 +223,15 @@ class OrderStream:
                 "use orderstream.connect() or a redis.cluster.RedisCluster"
             )
         return server
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What tells OpenTelemetry; None, and nothing is even imported, until the application has set up an SDK."""
+        if "opentelemetry.sdk" not in sys.modules:
+            return None
+        from orderstream import tracing
+
+        return tracing.telemetry(self.settings)
 
     # Adding -----------------------------------------------------------------------------------------
 
