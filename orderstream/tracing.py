@@ -8,7 +8,8 @@ What happens to an order, told to OpenTelemetry as spans and metrics.
 
 All that happens to one order is one trace. An order whose sender was not sampled costs nothing here.
 
-Nobody imports this file until the application has set up an OpenTelemetry SDK, see ``OrderStream.telemetry``.
+Nobody imports this file unless there is an OpenTelemetry SDK, and nothing happens until the application has set it up:
+see ``OrderStream.telemetry``.
 No span holds a payload, a password or an error message; an order is named by its id, a failure by its type.
 The names are OpenTelemetry's: https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 """
