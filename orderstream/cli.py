@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -37,6 +37,7 @@ from orderstream.consumer import Handler
 from orderstream.deadletter import DeadLetter
 from orderstream.doctor import Level, examine
 from orderstream.errors import DecodeError, Defer, OrderStreamError, SendUnknown
+from orderstream.export import ENDPOINT, exporting
 from orderstream.order import Order
 from orderstream.policy import describe
 from orderstream.stream import Holder
@@ -102,6 +103,7 @@ def _which_stream(command: FC) -> FC:
     return command
 
 
+_otlp = _setting("--otlp", ENDPOINT, "URL", "Send traces and metrics to this OpenTelemetry collector.", "nowhere")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -140,6 +142,10 @@ def _wait_out(error: redis.RedisError, pause_s: float) -> float:
     if not pause_s:
         click.echo(f"Redis does not answer ({describe(error)}); waiting for it.", err=True)
     return min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
+
+
+def _exporting(command: str) -> AbstractContextManager[None]:
+    return exporting(command, _environ().get(ENDPOINT))
 
 
 def _print_json(value: Any) -> None:
@@ -183,6 +189,7 @@ def cli() -> None:
 )
 @_setting("--batch", "ORDERSTREAM_BATCH", "N", "The most orders in one round trip.", Settings.batch, type=AT_LEAST_1)
 @click.option("--seed", type=int, metavar="S", help="The same S sends the same orders.  [default: always new ones]")
+@_otlp
 @_which_stream
 def produce(count: int | None, rate: float | None, seed: int | None) -> None:
     """
@@ -201,7 +208,7 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
     leave_when_told(stop.set, stream.settings.grace_s)
     rate = rate or (DEFAULT_RATE if count is None else None)
     began, sent, unknown = time.monotonic(), 0, 0
-    with progress(count) if count else nullcontext() as advance:
+    with _exporting("produce"), progress(count) if count else nullcontext() as advance:
         for size in _sizes(count, rate, stream.settings.batch, stop):
             batch = list(islice(orders, size))
             try:
@@ -279,6 +286,7 @@ def _handler(place: str | None) -> Handler:
 @click.option(
     "--until-idle", type=SECONDS, metavar="S", help="End when nothing was left for S seconds.  [default: no end]"
 )
+@_otlp
 @click.option("--lifeline", type=int, hidden=True)  # makes it a supervisor's child
 @_which_stream
 def consume(
@@ -333,9 +341,10 @@ def consume(
     if lifeline is None:
         click.echo(f"{consumer.name} handles {stream.settings.stream} for {stream.settings.group}.", err=True)
     began = time.monotonic()
-    if until_idle is not None:
-        _step_until_idle(consumer, until_idle, told)
-    consumer.run()
+    with _exporting("consume"):
+        if until_idle is not None:
+            _step_until_idle(consumer, until_idle, told)
+        consumer.run()
     click.echo(f"{who}Handled {_pace(handled, began)}.", err=True)
 
 
@@ -540,7 +549,8 @@ def redrive(ids: tuple[str, ...], all_: bool) -> None:
     Each becomes a new entry with the same order id and a new set of attempts. Doing it twice is harmless.
     """
     queue = _queue(ids, all_)
-    _each(queue, ids, queue.redrive, "Redriven")
+    with _exporting("redrive"):
+        _each(queue, ids, queue.redrive, "Redriven")
 
 
 @dlq.command()
