@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -37,7 +37,7 @@ from orderstream.consumer import Handler
 from orderstream.deadletter import DeadLetter
 from orderstream.doctor import Level, examine
 from orderstream.errors import DecodeError, Defer, OrderStreamError, SendUnknown
-from orderstream.export import ENDPOINT, exporting
+from orderstream.export import ENDPOINT, LAST_WORDS_S, exporting
 from orderstream.order import Order
 from orderstream.policy import describe
 from orderstream.stream import Holder
@@ -48,7 +48,7 @@ DEFAULT_RATE = 10.0  # orders per second, without --count
 CATCH_UP_S = 1.0  # the most a producer that fell behind its rate makes up for
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # between two tries to reach a Redis that went away
 WATCH_S = 1.0
-KILL_MARGIN_S = 2.0  # children leave by themselves after the grace time; a supervisor waits so much longer
+KILL_MARGIN_S = 2.0 + LAST_WORDS_S  # children leave by themselves after the grace time; a supervisor waits longer
 AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
 MARKS = {Level.OK: "✓", Level.ADVICE: "!", Level.LOSS: "✗", Level.UNKNOWN: "?"}
 COLOURS = {Level.OK: "green", Level.ADVICE: "yellow", Level.LOSS: "red", Level.UNKNOWN: "cyan"}
@@ -103,7 +103,7 @@ def _which_stream(command: FC) -> FC:
     return command
 
 
-_otlp = _setting("--otlp", ENDPOINT, "URL", "Send traces and metrics to this OpenTelemetry collector.", "nowhere")
+_otlp = _setting("--otlp", ENDPOINT, "ENDPOINT", "Send traces and metrics to this OpenTelemetry collector.", "nowhere")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -129,6 +129,15 @@ def _connect() -> OrderStream:
     raise click.ClickException(problem)
 
 
+def _export(settings: Settings) -> None:
+    """Send spans and metrics until the command ends, if an option or a variable says where to."""
+    context = click.get_current_context()
+    commands = settings.trace_errors == "message"
+    context.with_resource(
+        exporting(f"orderstream-{context.command.name}", _environ().get(ENDPOINT), commands=commands)
+    )
+
+
 def _where(settings: Settings) -> str:
     """Say where Redis is, without user and password."""
     url = urlsplit(settings.redis_url)
@@ -142,10 +151,6 @@ def _wait_out(error: redis.RedisError, pause_s: float) -> float:
     if not pause_s:
         click.echo(f"Redis does not answer ({describe(error)}); waiting for it.", err=True)
     return min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
-
-
-def _exporting(command: str) -> AbstractContextManager[None]:
-    return exporting(command, _environ().get(ENDPOINT))
 
 
 def _print_json(value: Any) -> None:
@@ -205,10 +210,11 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
       orderstream produce --rate 200 --seed 1
     """
     stream, stop, orders = _connect(), threading.Event(), random_orders(seed)
-    leave_when_told(stop.set, stream.settings.grace_s)
+    _export(stream.settings)
+    done = leave_when_told(stop.set, stream.settings.grace_s)
     rate = rate or (DEFAULT_RATE if count is None else None)
     began, sent, unknown = time.monotonic(), 0, 0
-    with _exporting("produce"), progress(count) if count else nullcontext() as advance:
+    with progress(count) if count else nullcontext() as advance:
         for size in _sizes(count, rate, stream.settings.batch, stop):
             batch = list(islice(orders, size))
             try:
@@ -223,6 +229,7 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
             else:
                 for id, order in zip(ids, batch, strict=False):
                     click.echo(f"{id}  {_line(order)}")
+    done()
     click.echo(f"Sent {_pace(sent, began)}.", err=True)
     if unknown and not stop.is_set():
         more = f"{unknown:,} more orders are" if unknown > 1 else "1 more order is"
@@ -316,6 +323,7 @@ def consume(
         _supervise(processes, name, {"--handler": place, "--work-ms": work_ms, "--until-idle": until_idle})
         return
     stream, told, handled = _connect() if lifeline is None else _connect_again(lifeline), threading.Event(), 0
+    _export(stream.settings)
 
     def stop() -> None:
         told.set()
@@ -337,14 +345,14 @@ def consume(
         handled += 1
 
     consumer = Consumer(stream, work, name)
-    leave_when_told(stop, stream.settings.grace_s, lifeline=lifeline)
+    done = leave_when_told(stop, stream.settings.grace_s, lifeline=lifeline)
     if lifeline is None:
         click.echo(f"{consumer.name} handles {stream.settings.stream} for {stream.settings.group}.", err=True)
     began = time.monotonic()
-    with _exporting("consume"):
-        if until_idle is not None:
-            _step_until_idle(consumer, until_idle, told)
-        consumer.run()
+    if until_idle is not None:
+        _step_until_idle(consumer, until_idle, told)
+    consumer.run()
+    done()
     click.echo(f"{who}Handled {_pace(handled, began)}.", err=True)
 
 
@@ -352,6 +360,7 @@ def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> N
     """Run this command in *count* processes, and end when they have ended."""
     stream = _connect()  # one process finds out for all of them
     stream.close()
+    _export(stream.settings)
     settings, name = stream.settings, Consumer(stream, print, name).name
     names = [f"{name}-{n}" for n in range(1, count + 1)]
     # -P: unless the package itself lies in this folder, no file there, random.py say, may be taken for another.
@@ -541,6 +550,7 @@ def _ago(at_ms: int) -> str:
 @dlq.command()
 @_ids
 @_all
+@_otlp
 @_which_stream
 def redrive(ids: tuple[str, ...], all_: bool) -> None:
     """
@@ -549,8 +559,8 @@ def redrive(ids: tuple[str, ...], all_: bool) -> None:
     Each becomes a new entry with the same order id and a new set of attempts. Doing it twice is harmless.
     """
     queue = _queue(ids, all_)
-    with _exporting("redrive"):
-        _each(queue, ids, queue.redrive, "Redriven")
+    _export(queue.stream.settings)
+    _each(queue, ids, queue.redrive, "Redriven")
 
 
 @dlq.command()

@@ -34,7 +34,7 @@ UNKNOWN = {
     "producer": {"orderstream.consumer"},
     "consumer": {"orderstream.deadletter"},
     "supervisor": {"redis", "orderstream"},
-    "export": {"redis", "orderstream.stream"},
+    "export": {"redis", "orderstream.stream", "orderstream.tracing"},
     "deadletter": {"orderstream.consumer"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
 }

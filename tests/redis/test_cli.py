@@ -28,7 +28,7 @@ COMMANDS = {
     "dlq": "",
     "dlq list": "--count --after --json",
     "dlq show": "--json",
-    "dlq redrive": "--all",
+    "dlq redrive": "--all --otlp",
     "dlq purge": "--all --yes",
     "trim": "--json",
     "doctor": "--json",

@@ -1,11 +1,14 @@
-"""What comes out of the commands: a real collector's receiver, several real processes."""
+"""What the commands send to a collector: a real OTLP receiver, and several real processes for one order."""
 
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 
 import grpc
 import pytest
@@ -14,9 +17,9 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metric
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from orderstream import Order, Producer
+from orderstream import Producer, random_orders
 
-TEA = Order("4711", "a-secret-item", 2)
+(WANTED,) = islice(random_orders(7), 1)  # what `produce --seed 7` sends first
 SHOP = """
 import os
 
@@ -24,21 +27,39 @@ def handle(order):
     if not os.path.exists("mended"):
         raise ValueError(f"no {order.item}")
 """
-# An application with spans of its own. It knows nothing of orderstream.export.
+# Two ways out of one application: both must tell the same.
 APPLICATION = """
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from orderstream import Order, Producer, connect
 
-provider = TracerProvider()
+provider, kept = TracerProvider(), InMemorySpanExporter()
 provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+provider.add_span_processor(SimpleSpanProcessor(kept))
 trace.set_tracer_provider(provider)
 with trace.get_tracer("shop").start_as_current_span("checkout"):
-    Producer(connect()).send(Order("4711", "a-secret-item", 2))
+    Producer(connect()).send(Order("4711", "tea", 2))
 provider.shutdown()
+for span in kept.get_finished_spans():
+    print(span.name.split()[0], f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}")
 """
+# A handler with redis commands of its own, and an error whose message repeats what it was given.
+CASHIER = """
+import os, redis
+till = redis.Redis.from_url(os.environ["REDIS_URL"])
+
+def handle(order):
+    till.incr(os.environ["ORDERSTREAM_STREAM"] + "-till")
+    try:
+        till.execute_command("NOSUCH", order.item)
+    except redis.ResponseError:
+        pass
+    till.close()
+"""
+CONSUME = ("consume", "--until-idle", "0.2", "--handler", "shop:handle")
 
 
 class Receiver:
@@ -47,55 +68,83 @@ class Receiver:
     def __init__(self):
         self.requests = []
         self._server = grpc.server(ThreadPoolExecutor(4))
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
-        self.url = f"http://127.0.0.1:{self.port}"
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self._traces(), self._server)
-        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(self._metrics(), self._server)
+        self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        traces = trace_service_pb2_grpc.TraceServiceServicer()
+        metrics = metrics_service_pb2_grpc.MetricsServiceServicer()
+        traces.Export = self._take(trace_service_pb2.ExportTraceServiceResponse)
+        metrics.Export = self._take(metrics_service_pb2.ExportMetricsServiceResponse)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(traces, self._server)
+        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(metrics, self._server)
         self._server.start()
 
-    def _traces(self):
+    def _take(self, response):
         def export(request, context):
             self.requests.append(request)
-            return trace_service_pb2.ExportTraceServiceResponse()
+            return response()
 
-        servicer = trace_service_pb2_grpc.TraceServiceServicer()
-        servicer.Export = export
-        return servicer
-
-    def _metrics(self):
-        def export(request, context):
-            self.requests.append(request)
-            return metrics_service_pb2.ExportMetricsServiceResponse()
-
-        servicer = metrics_service_pb2_grpc.MetricsServiceServicer()
-        servicer.Export = export
-        return servicer
+        return export
 
     def close(self):
         self._server.stop(None).wait()
 
-    def spans(self):
-        """All spans, oldest first, each with its service's name."""
-        found = []
+    def arrived(self, kind):
+        """(about its process, it) for all that arrived: ``spans`` or ``metrics``."""
+        of = {"spans": "resource_spans", "metrics": "resource_metrics"}[kind]
         for request in self.requests:
-            for resource in getattr(request, "resource_spans", ()):
-                service = values(resource.resource.attributes)["service.name"]
-                found += [(span, service) for scope in resource.scope_spans for span in scope.spans]
-        return sorted(found, key=lambda pair: pair[0].start_time_unix_nano)
+            for resource in getattr(request, of, ()):
+                about = values(resource.resource)
+                for scope in getattr(resource, f"scope_{kind}"):
+                    yield from ((about, one) for one in getattr(scope, kind))
+
+    def spans(self, operation=""):
+        """Oldest first."""
+        found = [span for _, span in self.arrived("spans") if span.name.startswith(operation)]
+        return sorted(found, key=lambda span: span.start_time_unix_nano)
+
+    def services(self):
+        return {about["service.name"] for kind in ("spans", "metrics") for about, _ in self.arrived(kind)}
 
     def metrics(self):
-        """(service, name) of all that was measured."""
-        return {
-            (values(resource.resource.attributes)["service.name"], metric.name)
-            for request in self.requests
-            for resource in getattr(request, "resource_metrics", ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
+        return {(about["service.name"], metric.name) for about, metric in self.arrived("metrics")}
+
+    def text(self):
+        return "".join(map(MessageToJson, self.requests))
 
 
-def values(attributes):
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in attributes}
+class HttpReceiver(Receiver):
+    """The same, by HTTP."""
+
+    def __init__(self):
+        self.requests = requests = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                kinds = {"/v1/traces": trace_service_pb2.ExportTraceServiceRequest}
+                kind = kinds.get(self.path, metrics_service_pb2.ExportMetricsServiceRequest)
+                requests.append(kind.FromString(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *about):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def close(self):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def values(what):
+    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in what.attributes}
+
+
+def kind(span):
+    return Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_")
 
 
 @pytest.fixture
@@ -106,142 +155,238 @@ def receiver():
 
 
 @pytest.fixture
-def environ(environ, receiver, settings):
-    clean = {name: value for name, value in environ.items() if not name.startswith("OTEL_")}
+def environ(environ, settings):
+    """Passwords wherever one may stand, and nothing sent before the end."""
+    clean = {name: value for name, value in environ.items() if not name.startswith(("OTEL_", "GRPC_"))}
     url = settings.redis_url.replace("redis://", "redis://default:hush-hush@")
-    return {**clean, "REDIS_URL": url, "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hush-hush"}
+    return {
+        **clean,
+        "REDIS_URL": url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "api-key=hush-hush",
+        "OTEL_BSP_SCHEDULE_DELAY": "3600000",
+    }
 
 
 @pytest.fixture
-def shop(tmp_path):
-    """A handler that fails; ``shop()`` mends it."""
+def mend(tmp_path):
+    """Until it is called, the handler ``shop:handle`` fails."""
     (tmp_path / "shop.py").write_text(SHOP)
     return (tmp_path / "mended").touch
 
 
-CONSUME = ("consume", "--until-idle", "0.2", "--handler", "shop:handle")
+@pytest.fixture
+def taken_port():
+    """A port where nobody listens, and nobody will meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+# One order -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("errors", ["type", "message"])
-def test_one_order_is_one_trace_across_all_processes(run, environ, receiver, shop, settings, errors):
-    """Sent inside an application's span, failed three times, dead-lettered, redriven and handled."""
+def test_one_order_is_one_trace_across_all_processes(run, environ, receiver, mend, settings, errors):
+    """Sent, failed three times, dead-lettered, redriven and handled, by four processes."""
     environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "ORDERSTREAM_TRACE_ERRORS": errors}
-    of_shop = {**environ, "OTEL_SERVICE_NAME": "shop"}
-    done = subprocess.run([sys.executable, "-c", APPLICATION], env=of_shop, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    said = [run(*CONSUME, "--name", "ann")]
-    said.append(run("dlq", "redrive", "--all"))
-    shop()
+    said = [run("produce", "--count", 1, "--seed", 7), run(*CONSUME, "--name", "ann"), run("dlq", "redrive", "--all")]
+    mend()
     said.append(run(*CONSUME, "--name", "bob"))
-    assert [code for code, _, _ in said] == [0, 0, 0], said
+    assert [code for code, _, _ in said] == [0] * 4, said
 
-    spans = receiver.spans()
-    name = settings.stream
-    assert [(service, span.name, Span.SpanKind.Name(span.kind)) for span, service in spans] == [
-        ("shop", "checkout", "SPAN_KIND_INTERNAL"),
-        ("shop", f"send {name}", "SPAN_KIND_PRODUCER"),
-        *[
-            ("orderstream-consume", f"process {name}", "SPAN_KIND_CONSUMER"),
-            ("orderstream-consume", f"retry {name}", "SPAN_KIND_CLIENT"),
-        ]
-        * 2,
-        ("orderstream-consume", f"process {name}", "SPAN_KIND_CONSUMER"),
-        ("orderstream-consume", f"dead_letter {name}", "SPAN_KIND_CLIENT"),
-        ("orderstream-redrive", f"send {name}", "SPAN_KIND_PRODUCER"),
-        ("orderstream-consume", f"process {name}", "SPAN_KIND_CONSUMER"),
-        ("orderstream-consume", f"ack {name}", "SPAN_KIND_CLIENT"),
+    spans, failed_once = receiver.spans(), [("CONSUMER", "process"), ("CLIENT", "retry")]
+    told = [(kind(span), span.name.removesuffix(f" {settings.stream}")) for span in spans]
+    assert told == [
+        ("PRODUCER", "send"),
+        *failed_once,
+        *failed_once,
+        ("CONSUMER", "process"),
+        ("CLIENT", "dead_letter"),
+        ("PRODUCER", "send"),
+        ("CONSUMER", "process"),
+        ("CLIENT", "ack"),
     ]
-    assert len({span.trace_id for span, _ in spans}) == 1
-    checkout, sent = spans[0][0], spans[1][0]
-    assert sent.parent_span_id == checkout.span_id
-    runs = [span for span, _ in spans if span.name.startswith("process")]
-    assert {run.parent_span_id for run in runs} == {sent.span_id}
-    assert [[link.span_id for link in run.links] for run in runs] == [[sent.span_id]] * 4
-    about = [values(run.attributes) for run in runs]
-    assert [(a["messaging.client.id"], a["orderstream.delivery.attempt"]) for a in about] == [
-        ("ann", 1), ("ann", 2), ("ann", 3), ("bob", 1)
+    assert len({span.trace_id for span in spans}) == 1
+
+    sent, redriven = receiver.spans("send")
+    runs = receiver.spans("process")
+    assert [span.parent_span_id for span in (sent, redriven, *runs)] == [b"", *[sent.span_id] * 5]
+    assert [[link.span_id for link in span.links] for span in runs] == [[sent.span_id]] * 4
+    settled = [span.parent_span_id for span in spans if kind(span) == "CLIENT"]
+    assert settled == [run.span_id for run in runs]
+
+    about = [values(run) for run in runs]
+    assert [(a["messaging.client.id"], a["orderstream.delivery.attempt"], a["orderstream.outcome"]) for a in about] == [
+        ("ann", 1, "retry"), ("ann", 2, "retry"), ("ann", 3, "dead_letter"), ("bob", 1, "ack")
     ]  # fmt: skip
-    assert {a["messaging.message.conversation_id"] for a in about} == {"4711"}
+    assert {a["messaging.message.conversation_id"] for a in about} == {WANTED.id}
+    assert [a.get("error.type") for a in about] == ["ValueError"] * 3 + [None]
     assert [run.status.code for run in runs] == [Status.STATUS_CODE_ERROR] * 3 + [Status.STATUS_CODE_UNSET]
+
+    consume, redrive = "orderstream-consume", "orderstream-redrive"
+    assert receiver.services() == {"orderstream-produce", consume, redrive}
     assert {
-        ("orderstream-consume", "messaging.process.duration"),
-        ("orderstream-consume", "orderstream.messages.dead_lettered"),
-        ("orderstream-consume", "orderstream.dlq.length"),
-        ("orderstream-redrive", "messaging.client.sent.messages"),
+        ("orderstream-produce", "messaging.client.sent.messages"),
+        (consume, "messaging.client.consumed.messages"),
+        (consume, "messaging.process.duration"),
+        (consume, "messaging.client.operation.duration"),
+        (consume, "orderstream.messages.retried"),
+        (consume, "orderstream.messages.dead_lettered"),
+        (consume, "orderstream.pending"),
+        (consume, "orderstream.dlq.length"),
+        (redrive, "messaging.client.sent.messages"),
     } <= receiver.metrics()
 
-    arrived = "".join(map(MessageToJson, receiver.requests)) + repr(said)
-    assert "hush-hush" not in arrived
-    assert '"item"' not in arrived
-    told = "".join(map(MessageToJson, receiver.requests))
-    assert ("no a-secret-item" in told) is (errors == "message")
+    assert "hush-hush" not in receiver.text() + repr(said)
+    assert '"item"' not in receiver.text().replace("\\", "")
+    assert (f"no {WANTED.item}" in receiver.text()) is (errors == "message")
+    assert (WANTED.item in receiver.text()) is (errors == "message")
 
 
-def test_the_option_names_the_collector(run, receiver, shop, stream):
-    shop()
-    assert run("produce", "--count", "3", "--otlp", receiver.url)[0] == 0
+def test_an_order_belongs_to_the_trace_of_the_application_that_sent_it(run, environ, receiver, mend):
+    environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+    application = {**environ, "OTEL_SERVICE_NAME": "shop"}
+    out = subprocess.check_output([sys.executable, "-c", APPLICATION], env=application, text=True)
+    (_, of_send, send), (name, trace_id, checkout) = (line.split() for line in out.splitlines())
+    assert (name, of_send) == ("checkout", trace_id)
+    for command in (CONSUME, ("dlq", "redrive", "--all"), CONSUME):
+        code, _, err = run(*command)
+        assert code == 0, err
+        mend()
+    assert Counter(span.name.split()[0] for span in receiver.spans()) == {
+        "checkout": 1, "send": 2, "process": 4, "retry": 2, "dead_letter": 1, "ack": 1
+    }  # fmt: skip
+    assert {span.trace_id.hex() for span in receiver.spans()} == {trace_id}
+    assert receiver.spans("send")[0].parent_span_id.hex() == checkout
+    assert {run.parent_span_id.hex() for run in receiver.spans("process")} == {send}
+    assert receiver.services() == {"shop", "orderstream-consume", "orderstream-redrive"}
+
+
+# Where to ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("protocol", "kind"), [("grpc", Receiver), ("http/protobuf", HttpReceiver)])
+def test_the_option_names_the_collector_and_a_variable_the_protocol(run, environ, mend, stream, protocol, kind):
+    mend()
+    receiver = kind()
+    environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
+    code, _, err = run("produce", "--count", 3, "--otlp", receiver.url)
+    assert (code, err.count("\n")) == (0, 1), err
     assert run(*CONSUME, "--otlp", receiver.url)[0] == 0
-    names = Counter(span.name.partition(" ")[0] for span, _ in receiver.spans())
-    assert names == {"send": 1, "process": 3, "ack": 3}
-    (service,) = {service for span, service in receiver.spans() if span.kind == Span.SPAN_KIND_PRODUCER}
-    assert service == "orderstream-produce"
+    receiver.close()
+    assert Counter(span.name.split()[0] for span in receiver.spans()) == {"send": 1, "process": 3, "ack": 3}
+    assert receiver.services() == {"orderstream-produce", "orderstream-consume"}
+    assert {"messaging.process.duration", "orderstream.pending"} <= {name for _, name in receiver.metrics()}
 
 
-def test_a_service_may_have_a_name_of_its_own(run, environ, receiver):
-    environ["OTEL_SERVICE_NAME"] = "till"
-    assert run("produce", "--count", "1", "--otlp", receiver.url)[0] == 0
-    assert {service for _, service in receiver.spans()} == {"till"}
+@pytest.mark.parametrize(
+    "variables", [{"OTEL_SERVICE_NAME": "till"}, {"OTEL_RESOURCE_ATTRIBUTES": "service.name=till,host.name=cellar"}]
+)
+def test_a_service_may_have_a_name_of_its_own(run, environ, receiver, variables):
+    environ |= variables
+    assert run("produce", "--count", 1, "--otlp", receiver.url)[0] == 0
+    assert receiver.services() == {"till"}
 
 
-def test_each_of_several_processes_sends_what_it_did(run, receiver, shop, stream):
-    shop()
-    Producer(stream).send_many(Order(f"o-{n}", "tea", 1) for n in range(20))
-    assert run(*CONSUME, "--processes", "2", "--name", "till", "--otlp", receiver.url)[0] == 0
-    instances = {
-        values(resource.resource.attributes)["service.instance.id"]
-        for request in receiver.requests
-        for resource in getattr(request, "resource_metrics", ())
-    }
-    assert len(instances) == 2
+def test_an_endpoint_of_one_signal_asks_for_that_signal_only(run, environ, receiver):
+    environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = receiver.url
+    code, _, err = run("produce", "--count", 1)
+    assert (code, err.count("\n")) == (0, 1), err
+    assert (len(receiver.spans()), receiver.metrics()) == (1, set())
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_what_is_in_memory_is_sent_at_the_end(start, receiver, shop, stream, eventually, ending):
-    shop()
-    process = start("consume", "--handler", "shop:handle", "--otlp", receiver.url)
-    Producer(stream).send(TEA)
-    eventually(lambda: stream.backlog().length and stream.backlog().done)
-    process.send_signal(ending)
-    assert process.wait(timeout=20) == 0
+def test_the_sampler_is_the_one_that_the_variable_names(run, environ, receiver):
+    environ["OTEL_TRACES_SAMPLER"] = "always_off"
+    assert run("produce", "--count", 1, "--otlp", receiver.url)[0] == 0
+    assert receiver.spans() == []
     assert receiver.metrics()
 
 
-def test_a_collector_that_is_away_costs_one_line(run, shop, stream):
-    shop()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    Producer(stream).send_many([TEA] * 50)
-    code, _, err = run(*CONSUME, "--name", "ann", "--otlp", f"http://ann:hush-hush@127.0.0.1:{port}")
-    assert code == 0
-    assert err.count("OpenTelemetry") == 1
+def test_each_of_several_processes_sends_what_it_did(run, receiver, mend, send):
+    mend()
+    send(*islice(random_orders(), 40))
+    code, _, err = run(*CONSUME, "--processes", 2, "--name", "till", "--otlp", receiver.url)
+    assert code == 0, err
+    assert len({about["service.instance.id"] for about, _ in receiver.arrived("metrics")}) == 2
+    assert {values(span)["messaging.client.id"] for span in receiver.spans("process")} <= {"till-1", "till-2"}
+    assert len(receiver.spans("process")) == 40
+
+
+def test_whoever_set_up_an_sdk_before_keeps_it(run, environ, receiver, tmp_path, send):
+    """The module of a handler, say."""
+    send(WANTED)
+    code = APPLICATION.partition("with trace")[0].replace("from orderstream", "# ")
+    (tmp_path / "shop.py").write_text(f"{code}\nhandle = print")
+    environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_SERVICE_NAME": "shop"}
+    code, _, err = run(*CONSUME)
+    assert (code, err.count("\n")) == (0, 2), err
+    assert len(receiver.spans("process")) == 1
+
+
+# The end -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_what_is_left_is_sent_when_a_command_is_told_to_end(start, receiver, mend, stream, send, eventually, ending):
+    mend()
+    process = start("consume", "--handler", "shop:handle", "--otlp", receiver.url)
+    send(WANTED)
+    eventually(lambda: stream.backlog().done, timeout_s=10)
+    process.send_signal(ending)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, len(receiver.spans("process"))) == (0, 1), err
+    assert receiver.metrics()
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_collector_that_is_away_costs_one_line(run, environ, mend, stream, send, taken_port, silent, protocol):
+    """Nobody listens there; or somebody does, and never answers. The SDK alone would try for 30 seconds."""
+    mend()
+    send(*islice(random_orders(), 50))
+    environ |= {"OTEL_EXPORTER_OTLP_TIMEOUT": "60", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1] if silent else taken_port
+        code, _, err = run(*CONSUME, "--name", "ann", "--otlp", f"http://ann:hush-hush@127.0.0.1:{port}")
+    assert (code, err.count("\n"), err.count("the collector does not take")) == (0, 3, 1), err
     assert "hush-hush" not in err
-    assert "Traceback" not in err
     assert stream.backlog().done
 
 
-def test_without_a_collector_no_sdk_is_set_up(run, environ, stream, client):
-    assert run("produce", "--count", "1")[0] == 0
-    environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"}
-    assert run("produce", "--count", "1")[0] == 0
-    assert [set(fields) for _, fields in client.xrange(stream.settings.stream)] == [{b"data"}] * 2
+@pytest.mark.parametrize("command", ["produce", "consume"])
+def test_waiting_for_a_collector_is_no_part_of_the_grace_time(start, environ, stream, eventually, taken_port, command):
+    environ |= {"ORDERSTREAM_GRACE_S": "0.5", "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+    process = start(command, "--otlp", f"http://127.0.0.1:{taken_port}")
+    Producer(stream).send(WANTED)
+    eventually(lambda: stream.backlog().length > 1 if command == "produce" else stream.backlog().done, timeout_s=10)
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, "Left at once" in err) == (0, False), err
 
 
-@pytest.mark.parametrize("kind", ["console", "none"])
-def test_the_kind_of_exporter_can_be_chosen(run, environ, kind):
-    environ |= {"OTEL_TRACES_EXPORTER": kind, "OTEL_METRICS_EXPORTER": "none"}
-    code, out, _ = run("produce", "--count", "1")
-    assert code == 0
-    assert ('"messaging.operation.name": "send"' in out) is (kind == "console")
+# Nothing to send, or no way to ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"}]
+)
+def test_unasked_nothing_is_set_up_or_imported(environ, client, settings, variables):
+    """But for the metrics of the SDK: where they are installed, redis-py imports them."""
+    code = "import atexit, sys\natexit.register(lambda: print(*sys.modules))\nfrom orderstream.cli import main\nmain()"
+    command = [sys.executable, "-c", code, "produce", "--count", "1"]
+    loaded = subprocess.check_output(command, env=environ | variables, text=True).split()
+    assert "orderstream.export" in loaded
+    ours = ("grpc", "opentelemetry.exporter", "opentelemetry.sdk.trace.export", "opentelemetry.sdk._configuration")
+    assert [name for name in loaded if name.startswith(ours)] == []
+    assert [set(fields) for _, fields in client.xrange(settings.stream)] == [{b"data"}]
+
+
+@pytest.mark.parametrize(("exporter", "printed"), [("console", True), ("none", False)])
+def test_the_variables_choose_the_exporter(run, environ, exporter, printed):
+    environ["OTEL_TRACES_EXPORTER"] = exporter
+    code, out, err = run("produce", "--count", 1)
+    assert (code, err.count("\n")) == (0, 1), err
+    assert ('"messaging.operation.name": "send"' in out) is printed
 
 
 @pytest.mark.parametrize(
@@ -249,58 +394,60 @@ def test_the_kind_of_exporter_can_be_chosen(run, environ, kind):
     [
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "hush-hush:4317"}, "must be a URL such as http://localhost:4317"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:hush-hush"}, "must be a URL such as http://localhost:4317"),
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER must be otlp, console or none"),
-        (
-            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
-            "OTEL_EXPORTER_OTLP_PROTOCOL must be grpc or http/protobuf",
-        ),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://[hush-hush"}, "OTEL_… is wrong (ValueError)"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "'zipkin' not found"),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, "'http/json'"),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, "OTEL_… is wrong (ValueError)"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_variable_is_one_line(run, environ, variables, reason):
     environ |= variables
-    code, _, err = run("produce", "--count", "1")
-    assert (code, err.count("\n")) == (1, 1)
+    code, out, err = run("produce", "--count", 1)
+    assert (code, out, err.count("\n")) == (1, "", 1), err
     assert reason in err
     assert "hush-hush" not in err
 
 
-def test_a_missing_package_is_one_line(run, tmp_path):
-    package = tmp_path / "opentelemetry"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    code, _, err = run("produce", "--count", "1", "--otlp", "http://localhost:4317")
-    assert (code, err.count("\n")) == (1, 1)
-    assert 'pip install "orderstream[otel]"' in err
+def test_what_the_sdk_says_of_a_variable_is_told_without_its_value(run, environ, receiver):
+    environ["OTEL_EXPORTER_OTLP_HEADERS"] = "hush-hush"
+    code, _, err = run("produce", "--count", 1, "--otlp", receiver.url)
+    assert (code, err.count("Header format invalid")) == (0, 1), err
+    assert "hush-hush" not in err
 
 
-INSTRUMENTED = """
-import os, sys
-from opentelemetry import trace
-from opentelemetry.instrumentation.redis import RedisInstrumentor
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from orderstream import Consumer, Order, Producer, connect
-
-kept, provider = InMemorySpanExporter(), TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(kept))
-trace.set_tracer_provider(provider)
-RedisInstrumentor().instrument()
-stream = connect()
-stock = connect().client
-kept.clear()
-Producer(stream).send(Order("4711", "tea", 2))
-consumer = Consumer(stream, lambda order: stock.decr("stock-of-" + stream.settings.stream))
-for _ in range(3):
-    consumer.step()
-spans = {span.context.span_id: span for span in kept.get_finished_spans()}
-for span in spans.values():
-    print(span.name.split()[0], spans[span.parent.span_id].name.split()[0] if span.parent else "-")
-"""
+@pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc.trace_exporter"])
+def test_a_missing_package_is_one_line_that_says_what_to_install(start, missing):
+    code = f"import sys\nsys.modules[{missing!r}] = None\nfrom orderstream.cli import main\nmain()"
+    process = start("produce", "--count", 1, "--otlp", "http://localhost:4317", through=("-c", code))
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err.count("\n")) == (1, "", 1), err
+    assert err.endswith('pip install "orderstream[otel]"\n')
 
 
-def test_with_redis_commands_traced_too_only_the_handlers_own_are_seen(environ):
-    """Polls, claims and heartbeats would be most of all spans."""
-    done = subprocess.run([sys.executable, "-c", INSTRUMENTED], env=environ, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["send -", "DECRBY process", "process send", "ack process"]
+def test_a_supervisor_says_it_once_for_all_its_processes(run):
+    code, _, err = run("consume", "--processes", 3, "--otlp", "localhost:4317")
+    assert (code, err.count("\n")) == (1, 1), err
+
+
+# Redis commands --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("errors", ["type", "message"])
+def test_the_redis_commands_of_a_handler_are_seen_only_where_messages_may_be(
+    run, environ, receiver, tmp_path, send, client, settings, errors
+):
+    """The library that makes their spans records every message. Polls, claims and heartbeats have none either way."""
+    (tmp_path / "shop.py").write_text(CASHIER)
+    environ["ORDERSTREAM_TRACE_ERRORS"] = errors
+    client.script_flush()  # the first use of a script fails with NOSCRIPT: no span may say so
+    send(WANTED)
+    environ["ORDERSTREAM_CLAIM_IDLE_MS"] = "50"
+    assert run(*CONSUME, "--work-ms", 100, "--otlp", receiver.url)[0] == 0
+    ours = {f"process {settings.stream}", f"ack {settings.stream}"}
+    commands = [span for span in receiver.spans() if span.name not in ours]
+    (handled,) = receiver.spans("process")
+    assert [span.name for span in commands] == ([] if errors == "type" else ["INCRBY", "NOSUCH"])
+    assert {span.parent_span_id for span in commands} <= {handled.span_id}
+    assert (WANTED.item in receiver.text()) is (errors == "message")
+    assert "hush-hush" not in receiver.text()
+    client.delete(f"{settings.stream}-till")
