@@ -30,6 +30,7 @@ AWAY = (
     "the collector does not take what it is sent, and the work goes on without it. Is it there? Port 4317 is for grpc, "
     "4318 for OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 )
+NO_METRICS = "the collector takes traces only; OTEL_METRICS_EXPORTER=none sends it no metrics"
 LAST_WORDS_S = 3.0  # the longest a command waits at its end; at a collector that is away the SDK would for 30
 
 
@@ -142,7 +143,13 @@ class _OneLine(logging.Handler):
         self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        what = AWAY if self.configured else str(record.msg).replace("%s", "…")
+        about = [getattr(one, "name", one) for one in record.args or ()]
+        if not self.configured:
+            what = str(record.msg).replace("%s", "…")
+        elif "metrics" in about and ("UNIMPLEMENTED" in about or 404 in about):  # by gRPC, by HTTP
+            what = NO_METRICS
+        else:
+            what = AWAY
         if what not in self._said:
             self._said.add(what)
             log.warning("OpenTelemetry: %s", what)

@@ -65,16 +65,17 @@ CONSUME = ("consume", "--until-idle", "0.2", "--handler", "shop:handle")
 class Receiver:
     """Takes spans and metrics, as a collector does."""
 
-    def __init__(self):
+    def __init__(self, *, metrics=True):
         self.requests = []
         self._server = grpc.server(ThreadPoolExecutor(4))
         self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        traces = trace_service_pb2_grpc.TraceServiceServicer()
-        metrics = metrics_service_pb2_grpc.MetricsServiceServicer()
-        traces.Export = self._take(trace_service_pb2.ExportTraceServiceResponse)
-        metrics.Export = self._take(metrics_service_pb2.ExportMetricsServiceResponse)
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(traces, self._server)
-        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(metrics, self._server)
+        of_traces = trace_service_pb2_grpc.TraceServiceServicer()
+        of_traces.Export = self._take(trace_service_pb2.ExportTraceServiceResponse)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(of_traces, self._server)
+        if metrics:
+            of_metrics = metrics_service_pb2_grpc.MetricsServiceServicer()
+            of_metrics.Export = self._take(metrics_service_pb2.ExportMetricsServiceResponse)
+            metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(of_metrics, self._server)
         self._server.start()
 
     def _take(self, response):
@@ -114,15 +115,18 @@ class Receiver:
 class HttpReceiver(Receiver):
     """The same, by HTTP."""
 
-    def __init__(self):
+    def __init__(self, *, metrics=True):
         self.requests = requests = []
+        kinds = {"/v1/traces": trace_service_pb2.ExportTraceServiceRequest}
+        if metrics:
+            kinds["/v1/metrics"] = metrics_service_pb2.ExportMetricsServiceRequest
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                kinds = {"/v1/traces": trace_service_pb2.ExportTraceServiceRequest}
-                kind = kinds.get(self.path, metrics_service_pb2.ExportMetricsServiceRequest)
-                requests.append(kind.FromString(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(200)
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path in kinds:
+                    requests.append(kinds[self.path].FromString(body))
+                self.send_response(200 if self.path in kinds else 404)
                 self.end_headers()
 
             def log_message(self, *about):
@@ -265,7 +269,10 @@ def test_an_order_belongs_to_the_trace_of_the_application_that_sent_it(run, envi
 # Where to ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("protocol", "kind"), [("grpc", Receiver), ("http/protobuf", HttpReceiver)])
+BOTH_PROTOCOLS = pytest.mark.parametrize(("protocol", "kind"), [("grpc", Receiver), ("http/protobuf", HttpReceiver)])
+
+
+@BOTH_PROTOCOLS
 def test_the_option_names_the_collector_and_a_variable_the_protocol(run, environ, mend, stream, protocol, kind):
     mend()
     receiver = kind()
@@ -277,6 +284,17 @@ def test_the_option_names_the_collector_and_a_variable_the_protocol(run, environ
     assert Counter(span.name.split()[0] for span in receiver.spans()) == {"send": 1, "process": 3, "ack": 3}
     assert receiver.services() == {"orderstream-produce", "orderstream-consume"}
     assert {"messaging.process.duration", "orderstream.pending"} <= {name for _, name in receiver.metrics()}
+
+
+@BOTH_PROTOCOLS
+def test_a_viewer_that_takes_traces_only_is_told_of(run, environ, protocol, kind):
+    """As Jaeger does."""
+    receiver = kind(metrics=False)
+    environ["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
+    code, _, err = run("produce", "--count", 1, "--otlp", receiver.url)
+    receiver.close()
+    assert (code, err.count("\n"), "OTEL_METRICS_EXPORTER=none" in err) == (0, 2, True), err
+    assert len(receiver.spans()) == 1
 
 
 @pytest.mark.parametrize(
