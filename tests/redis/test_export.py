@@ -12,6 +12,7 @@ from itertools import islice
 
 import grpc
 import pytest
+import redis
 from google.protobuf.json_format import MessageToJson
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
@@ -58,6 +59,34 @@ def handle(order):
     except redis.ResponseError:
         pass
     till.close()
+"""
+# Whoever watches redis commands in their own application. It prints each span and its parent.
+INSTRUMENTED = """
+from opentelemetry import trace
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from orderstream import Consumer, Order, Producer, connect
+
+provider, kept = TracerProvider(), InMemorySpanExporter()
+provider.add_span_processor(SimpleSpanProcessor(kept))
+trace.set_tracer_provider(provider)
+RedisInstrumentor().instrument()
+stream = connect()
+kept.clear()
+Producer(stream).send(Order("4711", "tea", 2))
+attempts = iter([ValueError, None])
+
+def handle(order):
+    stream.client.incr(stream.settings.stream + "-till")
+    if error := next(attempts):
+        raise error
+
+Consumer(stream, handle).drain()
+spans = {span.context.span_id: span.name.split()[0] for span in kept.get_finished_spans()}
+for span in kept.get_finished_spans():
+    print(span.name.split()[0], spans[span.parent.span_id] if span.parent else "")
 """
 CONSUME = ("consume", "--until-idle", "0.2", "--handler", "shop:handle")
 
@@ -371,6 +400,12 @@ def test_a_collector_that_is_away_costs_one_line(run, environ, mend, stream, sen
     assert stream.backlog().done
 
 
+def test_a_collector_that_speaks_no_tls_costs_one_line(run, receiver):
+    """The C code of gRPC would write its own about each handshake."""
+    code, _, err = run("produce", "--count", 1, "--otlp", receiver.url.replace("http:", "https:"))
+    assert (code, err.count("\n"), err.count("the collector does not take")) == (0, 2, 1), err
+
+
 @pytest.mark.parametrize("command", ["produce", "consume"])
 def test_waiting_for_a_collector_is_no_part_of_the_grace_time(start, environ, stream, eventually, taken_port, command):
     environ |= {"ORDERSTREAM_GRACE_S": "0.5", "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
@@ -469,3 +504,18 @@ def test_the_redis_commands_of_a_handler_are_seen_only_where_messages_may_be(
     assert (WANTED.item in receiver.text()) is (errors == "message")
     assert "hush-hush" not in receiver.text()
     client.delete(f"{settings.stream}-till")
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_whoever_watches_redis_commands_sees_none_of_our_own(environ, own_server, eventually, cluster):
+    if cluster:
+        own_server.kill()
+        own_server.start("--cluster-enabled", "yes")
+        with redis.Redis(port=own_server.port) as node:
+            node.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+            eventually(lambda: b"cluster_state:ok" in node.execute_command("CLUSTER", "INFO"))
+    name = "{" + environ["ORDERSTREAM_STREAM"] + "}"
+    environ |= {"REDIS_URL": own_server.url, "ORDERSTREAM_STREAM": name, "ORDERSTREAM_DLQ": f"{name}-dlq"}
+    told = subprocess.check_output([sys.executable, "-c", INSTRUMENTED], env=environ, text=True).splitlines()
+    again = ["INCRBY process", "process send"]
+    assert told == ["send ", *again, "retry process", *again, "ack process"]
