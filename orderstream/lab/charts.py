@@ -142,6 +142,7 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
         sentence: What the picture shows.
     """
     figure, [ax] = panels([Line("", "", counts, "#333333")])
+    figure.set_size_inches(WIDTH, max(HEIGHT, 0.9 + 0.3 * len(rows)))  # many bars are not thinner than a few
     parts = list(next(iter(rows.values())))
     ends = [0.0] * len(rows)
     for part, (colour, hatch) in zip(parts, cycle(PARTS), strict=False):
