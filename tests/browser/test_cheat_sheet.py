@@ -8,8 +8,9 @@ import mistune
 SHEET = Path(__file__).parents[2] / "notebooks" / "cheat_sheet.md"
 STYLE = """
 body { font: 16px/1.5 sans-serif } code { font: 85% monospace; white-space: nowrap }
-table { border-collapse: collapse; margin: 0 0 16px } th, td { border: 1px solid #ccc; padding: 6px 13px; text-align: left }
-"""  # as wide as GitHub shows it
+table { border-collapse: collapse; margin: 0 0 16px }
+th, td { border: 1px solid #ccc; padding: 6px 13px; text-align: left }
+"""  # as large as GitHub shows it
 
 
 def test_the_cheat_sheet_prints_on_one_page(page, tmp_path):
