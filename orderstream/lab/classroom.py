@@ -103,8 +103,7 @@ class Classroom:
 
         found = self.beliefs()
         rows = {
-            f"{belief.text} ({' '.join(belief.asked)})": {"held it": belief.held, "had it right": belief.right}
-            for belief in found[:BARS]
+            label(belief): {"held it": belief.held, "had it right": belief.right} for belief in found[:BARS]
         }
         sentence = f"{self.summary()}: {counted(len(found), 'wrong belief')}."
         if len(found) > BARS:
@@ -124,6 +123,11 @@ class Classroom:
         print(self)
         if self.beliefs():
             self.picture()._ipython_display_()
+
+
+def label(belief: Belief) -> str:
+    """Return what stands beside a bar. What stands between two dollars would be a formula."""
+    return f"{belief.text} ({' '.join(belief.asked)})".replace("$", r"\$")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -170,7 +170,8 @@ class Scoreboard:
             return "\n".join([f"<p>{EMPTY}</p>", *lines])
         picture = self.picture()
         png, alt = base64.b64encode(picture.png).decode(), html.escape(picture.sentence)
-        return "\n".join([self.table()._repr_html_(), f'<img alt="{alt}" src="data:image/png;base64,{png}">', *lines])
+        shown = f'<img alt="{alt}" style="max-width: 100%" src="data:image/png;base64,{png}">'
+        return "\n".join([self.table()._repr_html_(), shown, *lines])
 
 
 def counted(number: int, what: str) -> str:

@@ -191,6 +191,15 @@ def test_a_bad_or_foreign_file_costs_a_line_and_is_left_out(tmp_path, content):
     assert repr(room).splitlines()[-2:] == room.left_out
 
 
+def test_a_belief_is_drawn_as_it_is_written(tmp_path):
+    """`$` is a word of Redis, and a file may hold anything."""
+    path = hand_in(tmp_path, "ann", q01a=0)
+    path.write_text(path.read_text().replace(QUEUE, "$\\\\frac$ and > <b>"))
+    room = classroom.merge(path)
+    assert "$\\frac$ and > <b>  01a" in repr(room)
+    assert room.picture().png
+
+
 def test_a_class_in_which_nobody_was_wrong_has_no_picture(tmp_path, capsys):
     path = hand_in(tmp_path, "ann", q01a=3)
     assert classroom.main([str(path), "--out", str(tmp_path / "class.png")]) == 0
