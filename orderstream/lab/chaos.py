@@ -35,6 +35,7 @@ PASSED_MS = 90_000  # between two lives; a consumer claims what was idle for 60 
 NAMES = ("ann", "bob", "carl", "dora", "emil")
 MOST_LIVES, MOST_EVENTS, STUCK_S = 20, 500, 10.0
 FORGIVEN = ("ConnectionError", "TimeoutError", f"RuntimeError: {MADE_TO_FAIL}")  # a process may end so: others go on
+NOBODY = " " * 9  # where a story names who did it
 LINES = 24  # of a story: its first and its last lines tell enough
 
 
@@ -157,23 +158,28 @@ class Run:
                     return Verdict(invariant, order, found)
         return None
 
-    def story(self, order: str) -> str:
-        """Return what happened to *order*, line by line."""
-        lines, holder = [], ""
+    def way(self, order: str) -> Iterator[Event]:
+        """Yield what happened to *order*, how the processes ended that had it in hand, and when time passed."""
+        holder = ""
         for event in self.events:
-            if order in event.orders and event.text:
+            if order in event.orders:
                 holder = "" if event.what in ("acked", "dead") else event.who
-                lines.append(f"{event.who:<8} {event.text}")
-            elif event.what in ("killed", "raised") and event.who == holder:
-                lines.append(f"{event.who:<8} {event.text}")
-            elif event.what == "time" and lines and not lines[-1].startswith(" "):
-                lines.append(f"{'':8} {event.text}")
-        if lines and lines[-1].startswith(" "):
+                yield event
+            elif event.what == "time" or (event.what in ("killed", "raised") and event.who == holder):
+                yield event
+
+    def story(self, order: str) -> str:
+        """Tell what happened to *order*, line by line."""
+        lines: list[str] = []
+        for event in filter(lambda event: event.text, self.way(order)):
+            if event.who or (lines and lines[-1] != NOBODY + event.text):  # time that passes is told between two events
+                lines.append(f"{event.who:<9}{event.text}")
+        if lines and lines[-1].startswith(NOBODY):
             lines.pop()
         if len(lines) > LINES:
             lines = [*lines[: LINES // 2], f"… {len(lines) - LINES} more", *lines[-LINES // 2 :]]
         title = f"{order} is {' and '.join(self.entries[order])}, item {self.items[order]}"
-        return "\n".join(f"    {line}" for line in [title, *lines, f"{'at last':<8} {self.ending(order)}"])
+        return "\n".join(f"    {line}" for line in [title, *lines, f"{'at last':<9}{self.ending(order)}"])
 
     def ending(self, order: str) -> str:
         """Say in a few words what became of *order*."""
@@ -186,20 +192,15 @@ class Run:
         return ", ".join(ends) or ("handled and acked" if charged else "acked, and never handled")
 
     def marks(self, order: str) -> list[Mark]:
-        """Return the deliveries of *order* and their ends, for the swim lanes."""
+        """Return the deliveries of *order* and how each ended, for the swim lanes."""
         from orderstream.lab.lanes import Mark
 
-        kinds = {"new": "new", "claimed": "claimed", "failed": "failed", "acked": "acked", "dead": "dead"}
-        began, holder, found = self.events[0].t, "", []
-        for event in self.events:
-            if order in event.orders and event.what in kinds:
-                holder = "" if event.what in ("failed", "acked", "dead") else event.who
-                lane = "dead letters" if event.what == "dead" else event.who
-                found.append(Mark(event.t - began, lane, order, kinds[event.what]))
-            elif event.what == "killed" and event.who == holder:
-                found.append(Mark(event.t - began, holder, order, "killed"))
-                holder = ""
-        return found
+        began, kinds = self.events[0].t, ("new", "claimed", "failed", "acked", "dead", "killed")
+        return [
+            Mark(event.t - began, "dead letters" if event.what == "dead" else event.who, order, event.what)
+            for event in self.way(order)
+            if event.what in kinds
+        ]
 
     def picture(self, order: str) -> Picture:
         """Draw the swim lanes of *order*."""
@@ -437,12 +438,12 @@ class _Game:
         return run.pending, run.undelivered, run.dead
 
     def _settled(self, order: str, what: str) -> None:
-        """The last command that named it settled it, whatever that was: a script, a pipeline, an XACK."""
+        """Note which event settled *order*: the last command that named it, if no XACK says so, such as a script."""
         events = self.run.events
         last = max(n for n, event in enumerate(events) if order in event.orders)
-        if events[last].what == "asked":
+        if events[last].what in ("asked", "acked"):
             events[last] = replace(events[last], what=what)
-        else:  # the package's consumer has a client of its own, and we do not hear what it asks
+        elif not self.run.of(order, what):  # the package's consumer has a client of its own, which nobody listens to
             events.append(replace(events[last], what=what, text=""))
 
 

@@ -14,22 +14,17 @@ entry's ``data``; with a *key* that was charged before, it charges nobody. It ma
 
 import argparse
 import ast
-import importlib.util
 import json
 import linecache
 import os
 import random
 import re
-import shutil
 import symtable
 import sys
-import tempfile
 import threading
 import time
 import traceback
-import weakref
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -44,10 +39,12 @@ from orderstream.lab.lifeline import Child, lifeline
 
 RETRIES = 10  # redis-py's own number
 GROUP = "order_group"
+KINDS = {"XREADGROUP": "new", "XCLAIM": "claimed", "XAUTOCLAIM": "claimed", "XACK": "acked"}
 KNOBS = {"failure_rate": 0.0, "work_ms": 5.0}
 PAUSE_S = 0.02  # of an endless worker that has nothing to do
 
 MADE_TO_FAIL = "made to fail"
+SOURCE, FILE = "ORDERSTREAM_CLASS", "<your class>"
 
 
 class Packaged:
@@ -167,12 +164,9 @@ class Worker(processes.Process):
     ) -> None:
         self.role, self.name, self.knobs, self.settings = "consumer", name, dict(KNOBS), {"stream": stream}
         self._read_up_to = 0
-        folder = tempfile.mkdtemp(prefix="orderstream-learner-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        module = Path(folder, "my_consumer.py")
-        module.write_text(source, "utf-8")
-        told = [str(module), name, stream, f"--fates={json.dumps(fates or {})}", *["--endless"] * endless]
-        Child.__init__(self, __name__, *told, environ={"REDIS_URL": url or os.environ["REDIS_URL"]})
+        told = [name, stream, f"--fates={json.dumps(fates or {})}", *["--endless"] * endless]
+        environ = {"REDIS_URL": url or os.environ["REDIS_URL"], SOURCE: source}
+        Child.__init__(self, __name__, *told, environ=environ)
 
     def go_on(self) -> None:
         """Let the handler of the busy order go on."""
@@ -193,7 +187,7 @@ def consumer(answer: type, name: str, stream: str = "orders") -> Worker:
     return worker
 
 
-# In the worker process: `python -m orderstream.lab.learner MODULE NAME STREAM …` ------------------------------
+# In the worker process: `python -m orderstream.lab.learner NAME STREAM …` ------------------------------
 
 
 def _say(event: str, **details: Any) -> None:
@@ -213,14 +207,24 @@ class _Reporter(Witness):
         super()._record(words, reply, where)
         line = re.sub(r"\b\d{13}-\d+\b", "(an id)", self._lines.pop())  # which one depends on the clock
         got = [] if isinstance(reply, Exception) else ids_in(reply[1] if words[0] == "XAUTOCLAIM" else reply)
-        kind = {"XREADGROUP": "new", "XCLAIM": "claimed", "XAUTOCLAIM": "claimed"}.get(words[0]) if got else None
+        acked = words[0] == "XACK" and reply not in (0, "0") and not isinstance(reply, Exception)
+        kind = KINDS.get(words[0], "asked") if got or acked else "asked"
         if words[0] == "XPENDING" and len(got) == 1:
             line += f", delivery {reply[0][3]}"
-        named = re.findall(r'"id": "([^"]+)"', " ".join(words))
-        _say(kind or "asked", text=line, ids=[*got, *ids_in(words), *named])
+        asked = [*ids_in(words), *re.findall(r'"id": "([^"]+)"', " ".join(words))]
+        _say(kind, text=line, ids=got if kind in ("new", "claimed") else [*got, *asked])
 
 
-def work(module: str, name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
+def _class_of(source: str) -> type:
+    """Run *source* as a module, and return its class. A traceback finds its lines."""
+    linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
+    module = ModuleType("my_consumer")
+    sys.modules[module.__name__] = module
+    exec(compile(source, FILE, "exec"), vars(module))
+    return module.ANSWER
+
+
+def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
     """Step until there is nothing to do; an endless one until its lifeline ends."""
     knobs, going_on, gone = dict(KNOBS), threading.Event(), threading.Event()
     chance = random.Random(name)
@@ -254,12 +258,9 @@ def work(module: str, name: str, stream: str, fates: dict[str, str], endless: bo
         _say("handled", id=order_id, consumer=name, key=str(key), text=f"handler charges {order_id}, key {key}")
         reach("after effect", order_id)
 
-    lifeline(gone.set, on_line)
-    found = importlib.util.spec_from_file_location("my_consumer", module)
-    mine = importlib.util.module_from_spec(found)
+    lifeline(gone.set if endless else lambda: os._exit(1), on_line)  # of a life that nobody watches, nothing matters
     try:
-        found.loader.exec_module(mine)
-        consumer = mine.ANSWER(_Reporter(stream, name).client, stream, GROUP, name, handler)
+        consumer = _class_of(os.environ.pop(SOURCE))(_Reporter(stream, name).client, stream, GROUP, name, handler)
         _say("ready")
         while not gone.is_set():
             if not consumer.step():
@@ -267,7 +268,7 @@ def work(module: str, name: str, stream: str, fates: dict[str, str], endless: bo
                     break
                 gone.wait(PAUSE_S)
     except Exception as error:  # noqa: BLE001 - the learner's code may raise anything, and wants to hear of it
-        lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module]
+        lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE]
         said = f"{type(error).__name__}: {error}"
         _say("raised", text=f"ends with {said}", error=said, line=(lines or ["its definition"])[-1])
         sys.exit(1)
@@ -277,12 +278,12 @@ def work(module: str, name: str, stream: str, fates: dict[str, str], endless: bo
 def main() -> None:
     """Run one worker."""
     parser = argparse.ArgumentParser(prog="python -m orderstream.lab.learner", description=main.__doc__)
-    for word in ("module", "name", "stream"):
+    for word in ("name", "stream"):
         parser.add_argument(word)
     parser.add_argument("--fates", type=json.loads)
     parser.add_argument("--endless", action="store_true")
     given = parser.parse_args()
-    work(given.module, given.name, given.stream, given.fates, given.endless)
+    work(given.name, given.stream, given.fates, given.endless)
 
 
 if __name__ == "__main__":
