@@ -20,13 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from orderstream.lab import server
+from orderstream.lab import lanes, server
 from orderstream.lab.faults import LossyLink
 from orderstream.lab.learner import GROUP, MADE_TO_FAIL, Worker, source_of
 
 if TYPE_CHECKING:
     from orderstream.lab.charts import Picture
-    from orderstream.lab.lanes import Mark
 
 KEY, DLQ = "chaos", "chaos-dlq"
 MAX_ATTEMPTS = 3
@@ -191,22 +190,27 @@ class Run:
             ends.append(f"{entry} is {owner}'s, delivery {count}" if owner else f"{entry} is undelivered")
         return ", ".join(ends) or ("handled and acked" if charged else "acked, and never handled")
 
-    def marks(self, order: str) -> list[Mark]:
-        """Return the deliveries of *order* and how each ended, for the swim lanes."""
-        from orderstream.lab.lanes import Mark
-
-        began, kinds = self.events[0].t, ("new", "claimed", "failed", "acked", "dead", "killed")
-        return [
-            Mark(event.t - began, "dead letters" if event.what == "dead" else event.who, order, event.what)
-            for event in self.way(order)
-            if event.what in kinds
-        ]
+    def marks(self, order: str) -> list[lanes.Mark]:
+        """Return the deliveries of *order* and how each ended, for the swim lanes. 90 seconds pass there, too."""
+        found = [lanes.Mark(0, lanes.STREAM, order, "sent")]
+        passed_s, delivery, in_hand = 0.0, 0, False
+        for event in self.way(order):
+            lane, t_s = lanes.DEAD if event.what == "dead" else event.who, event.t - self.events[0].t + passed_s
+            if event.what == "time":
+                passed_s += PASSED_MS / 1000
+            elif event.what in ("new", "claimed"):
+                delivery, in_hand = 1 if event.what == "new" else delivery + 1, True
+                found.append(lanes.Mark(t_s, lane, order, event.what, delivery))
+            elif event.what == "dead" or (in_hand and event.what in ("failed", "acked", "killed")):
+                in_hand = False
+                found.append(lanes.Mark(t_s, lane, order, event.what))
+        return found
 
     def picture(self, order: str) -> Picture:
         """Draw the swim lanes of *order*."""
         from orderstream.lab import charts
 
-        sentence = f"Level {self.level.number}, the way of {order}: {self.ending(order)}."
+        sentence = f"Level {self.level.number}, the way of {order}. At last: {self.ending(order)}."
         return charts.swim_lanes(self.marks(order), sentence)
 
 
@@ -349,7 +353,8 @@ class _Game:
             if self.run.level.held:
                 self.client.xreadgroup(GROUP, "zoe", {KEY: ">"}, count=self.run.level.held)
                 held = frozenset([*self.run.items][: self.run.level.held])
-                self._note("zoe", "new", held, "reads it, and is killed")
+                self._note("zoe", "new", held, f"XREADGROUP COUNT {self.run.level.held} >")
+                self._note("zoe", "killed", frozenset(), "is killed")
             yield
         finally:
             server.current().fresh(KEY, DLQ)
@@ -360,7 +365,8 @@ class _Game:
                 self.link.lose_reply(word)
             before = self._look()
             for _ in range(MOST_LIVES):
-                self._ninety_seconds_pass()
+                if self.run.pending:
+                    self._ninety_seconds_pass()
                 idle = self._live() and self._look() == before
                 before = self._look()
                 if idle or not (self.run.pending or self.run.undelivered):
@@ -438,12 +444,14 @@ class _Game:
         return run.pending, run.undelivered, run.dead
 
     def _settled(self, order: str, what: str) -> None:
-        """Note which event settled *order*: the last command that named it, if no XACK says so, such as a script."""
+        """Note which event settled *order*. If no XACK said so, it was the last command that named it."""
+        if self.run.of(order, what):
+            return
         events = self.run.events
         last = max(n for n, event in enumerate(events) if order in event.orders)
         if events[last].what in ("asked", "acked"):
             events[last] = replace(events[last], what=what)
-        elif not self.run.of(order, what):  # the package's consumer has a client of its own, which nobody listens to
+        else:  # the package's consumer has a client of its own, which nobody listens to
             events.append(replace(events[last], what=what, text=""))
 
 

@@ -9,7 +9,7 @@ import pytest
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orderstream.lab import chaos, learner
+from orderstream.lab import chaos, lanes, learner
 
 CLAIM_IDLE_MS = 60_000
 MOVE = """
@@ -307,14 +307,16 @@ def test_the_marks_follow_an_order_from_hand_to_hand(lesson):
     run = chaos.play(Right, level=4)
     [poison] = [order for order, item in run.items.items() if item == "poison"]
     marks = run.marks(poison)
-    assert [(mark.lane, mark.kind) for mark in marks] == [
-        ("zoe", "new"),
-        ("ann", "claimed"),
-        ("ann", "killed"),
-        ("bob", "claimed"),
-        ("bob", "killed"),
-        ("carl", "claimed"),
-        ("dead letters", "dead"),
+    assert [(mark.lane, mark.kind, mark.delivery) for mark in marks] == [
+        (lanes.STREAM, "sent", None),
+        ("zoe", "new", 1),
+        ("zoe", "killed", None),
+        ("ann", "claimed", 2),
+        ("ann", "killed", None),
+        ("bob", "claimed", 3),
+        ("bob", "killed", None),
+        ("carl", "claimed", 4),
+        (lanes.DEAD, "dead", None),
     ]
     assert [mark.t_s for mark in marks] == sorted(mark.t_s for mark in marks)
     assert poison in repr(run.picture(poison))
