@@ -141,8 +141,12 @@ class Run:
         return [event for event in self.events if order in event.orders and (not what or event.what in what)]
 
     def charged(self, order: str) -> set[str]:
-        """Return the keys under which this order's customer was charged."""
-        return {event.key for event in self.of(order, "handled")}
+        """Return the keys under which this order's customer was charged. A key that was there before charges nobody."""
+        first: dict[str, frozenset[str]] = {}
+        for event in self.events:
+            if event.what == "handled":
+                first.setdefault(event.key, event.orders)
+        return {key for key, orders in first.items() if order in orders}
 
     def open(self, order: str) -> list[str]:
         """Return the entries of this order that are pending or undelivered."""
@@ -182,13 +186,13 @@ class Run:
 
     def ending(self, order: str) -> str:
         """Say in a few words what became of *order*."""
-        charged, copies = len(self.charged(order)), self.dead.count(order)
-        ends = [f"charged {charged} times"] * (charged > 1)
+        charged, copies, handled = len(self.charged(order)), self.dead.count(order), bool(self.of(order, "handled"))
+        ends = [f"charged {charged} times"] * (charged > 1) + ["not charged"] * (handled and not charged)
         ends += ["a dead letter" if copies == 1 else f"{copies} dead letters"] * (copies > 0)
         for entry in self.open(order):
             owner, count = self.pending.get(entry, ("", 0))
             ends.append(f"{entry} is {owner}'s, delivery {count}" if owner else f"{entry} is undelivered")
-        return ", ".join(ends) or ("handled and acked" if charged else "acked, and never handled")
+        return ", ".join(ends) or ("handled and acked" if handled else "acked, and never handled")
 
     def marks(self, order: str) -> list[lanes.Mark]:
         """Return the deliveries of *order* and how each ended, for the swim lanes. 90 seconds pass there, too."""
@@ -222,11 +226,13 @@ def _lost(run: Run, order: str) -> str:
 
 
 def _vanished(run: Run, order: str) -> bool:
-    return not (run.charged(order) or run.dead.count(order) or run.open(order))
+    return not (run.of(order, "handled") or run.dead.count(order) or run.open(order))
 
 
-def _charged_again(run: Run, order: str) -> str:
-    keys = sorted(run.charged(order))
+def _not_once(run: Run, order: str) -> str:
+    keys, handled = sorted(run.charged(order)), run.of(order, "handled")
+    if handled and not keys:
+        return f"{order} was not charged: its key {handled[0].key} had been another order's"
     return f"{order} was charged {len(keys)} times, under the keys {', '.join(keys)}" if len(keys) > 1 else ""
 
 
@@ -274,7 +280,7 @@ def _left(run: Run, order: str) -> str:
 
 _FINDINGS: dict[str, Callable[[Run, str], str]] = {
     "no loss": _lost,
-    "one effect": _charged_again,
+    "one effect": _not_once,
     "in work": _stolen,
     "attempts": _too_often,
     "poison alone": _innocent,

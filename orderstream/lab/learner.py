@@ -271,7 +271,7 @@ def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
         lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE]
         said = f"{type(error).__name__}: {error}"
         _say("raised", text=f"ends with {said}", error=said, line=(lines or ["its definition"])[-1])
-        sys.exit(1)
+        sys.exit(said)  # once more in plain words: the last ones of a worker that does not start
     _say("ended", text="ends: nothing to do")
 
 

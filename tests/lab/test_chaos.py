@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream.lab import chaos, lanes, learner
+from orderstream.lab.processes import ProcessError
 
 CLAIM_IDLE_MS = 60_000
 MOVE = """
@@ -135,6 +136,12 @@ class KeysByEntry(Right):
         return True
 
 
+class KeysByConsumer(Right):
+    def handled(self, entry_id, order):
+        self.handler(order, self.name)
+        return True
+
+
 class NeverGivesUp(Right):
     def work(self, entry_id, fields, attempt):
         super().work(entry_id, fields, 1)
@@ -191,6 +198,7 @@ class WorksTwice(Right):
 
 WRONG = [
     (WorksTwice, 1, "no detour", "was handed to a handler 2 times"),
+    (KeysByConsumer, 1, "one effect", "o-2 was not charged: its key ann had been another order's"),
     (AcksFirst, 2, "no loss", "was acked, and nobody handled it"),
     (NeverClaims, 2, "nothing left", "delivery 1, and nobody asks for it any more"),
     (TakesWhatIsInWork, 2, "in work", "alive, was working on it"),
@@ -353,6 +361,46 @@ from tests.lab.test_chaos import Right
 chaos.Worker.go_on = lambda self: (print("busy", flush=True), sys.stdin.read())
 chaos.play(Right, level=2)
 """
+
+
+# Beside the other workers, in a panel ----------------------------------------------------------------------------
+
+
+def test_a_class_can_work_beside_the_package_s_consumers(lesson, eventually):
+    """It goes on when there is nothing to do, can be turned and killed, and another of its name replaces it."""
+    lesson.xgroup_create("orders", learner.GROUP, id="0", mkstream=True)
+    worker, events = learner.consumer(Right, "mine"), []
+
+    def count(what):
+        events.extend(worker.events())
+        return sum(event["event"] == what for event in events)
+
+    def send(order):
+        lesson.xadd("orders", {"data": json.dumps({"id": order, "item": "tea", "amount": 1})})
+
+    send("o-1")
+    eventually(lambda: count("handled") == 1)
+    worker.set(failure_rate=1, work_ms=0)
+    eventually(lambda: send("o-2") or count("failed"))
+    assert worker.kill() < 0
+    again = learner.consumer(Right, "mine")
+    assert learner.consumer(Right, "mine").alive
+    assert not again.alive
+
+
+def test_a_class_that_cannot_be_made_says_why(lesson):
+    class Broken(Right):
+        pass
+
+    with pytest.raises(AssertionError, match="left edge"):
+        learner.consumer(Broken, "mine")
+    with pytest.raises(ProcessError, match="consumer mine did not start: TypeError: NeedsMore"):
+        learner.consumer(NeedsMore, "mine")
+
+
+class NeedsMore(Right):
+    def __init__(self, client, stream, group, name, handler, more):
+        super().__init__(client, stream, group, name, handler)
 
 
 # From the notebook into a module ---------------------------------------------------------------------------------
