@@ -9,7 +9,8 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.predict("01.1", …), lab.reveal("01.1", …)
     lab.state("orders")
     lab.check("01.1", …), lab.hint("01.1")
-    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live: loaded when first used
+    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes:
+                                                 # loaded when first used
 """
 
 import importlib
@@ -24,8 +25,8 @@ from orderstream.lab.predict import predict, reveal
 from orderstream.lab.state import state
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_MODULES = ("charts", "faults", "live", "processes", "readers", "sharing")
-_LATER = {"ControlRoom": "control_room", "Sampler": "sampler"} | {name: name for name in _MODULES}
+_MODULES = ("charts", "faults", "lanes", "live", "processes", "readers", "sharing")
+_LATER = {"ControlRoom": "control_room", "Recorder": "spans", "Sampler": "sampler"} | {name: name for name in _MODULES}
 
 __all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", *_LATER]
 
