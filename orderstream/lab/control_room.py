@@ -5,6 +5,7 @@ The control room: producers, consumers and their stream in one panel, with every
     room                                                # the last line of a cell shows it
     room.until(lambda now: now.handled >= 100)          # in a later cell: wait for something to happen
     room.picture("What happened, in a sentence.")       # the same as a still picture
+    room.swim_lanes()                                   # what became of a few orders in the last seconds
 
 Whatever a button does, a cell can do: ``room.add_consumer()``, ``room.kill("c1")``, ``room.poison()``. Numbers are
 attributes, too: ``room.work.value = 100``.
@@ -15,19 +16,23 @@ from __future__ import annotations
 import html
 import json
 import os
+import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import ipywidgets as widgets
+import msgspec
 
 from orderstream import DeadLetter, DeadLetterQueue, Order, Producer, Settings, connect, random_orders
-from orderstream.lab import charts, faults, processes, server
+from orderstream.lab import charts, faults, lanes, processes, server
 from orderstream.lab.live import ROW, LiveChart, alert
 from orderstream.lab.missions import POISON, Look, Mission, missions
 from orderstream.lab.processes import Process, ProcessError
 from orderstream.lab.sampler import Sample, Sampler
+from orderstream.lab.spans import EVENT, Span
 
 SHOWN = ("throughput", "pending", "lag", "retries", "dead_lettered", "waiting_s")
 TIMERS = {"claim_idle_ms": 1_000, "backoff_ms": 200}  # short: a learner waits for them
@@ -36,6 +41,9 @@ BURST = 100
 MOST = 8  # of each kind: they share the cores of a small machine
 LINES = 8  # of the log
 LETTERS = 100
+LANES_S = 10  # the swim lanes are of so many last seconds
+SETTLED_S = 2.5  # by then somebody else has what a dead consumer held
+IN_LANES = 3  # orders
 TIGHT = "line-height: 1.4; overflow: hidden"
 REMEMBERED = 10_000  # orders, to see whether one is handled again
 STATES, FAILED = {None: "● running", 0: "○ stopped", -9: "✝ killed"}, "✗ failed"
@@ -71,7 +79,7 @@ class ControlRoom:
         self._link = faults.LossyLink() if server.current().url.startswith("redis:") else None
         self.missions: list[Mission] = missions()
         self._team: list[_Member] = []
-        self._handled: dict[str, None] = {}
+        self._handled: dict[str, None] = {}  # the orders, in the order in which they were handled
         self._twice = self._poisons = 0
         self._letters: dict[str, DeadLetter] = {}
         self._log: deque[str] = deque(maxlen=LINES)
@@ -86,6 +94,8 @@ class ControlRoom:
         self._table, self._counts, self._problem, self._outage = widgets.VBox(), _Text(), _Text(), _Text()
         self._select = widgets.Select(description="Oldest first", rows=5, layout={"width": "auto"})
         self._shown, self._said, self._tasks = _Text(), _Text(), _Text()
+        self._lanes = widgets.Image(format="png", layout={"width": "100%", "max_width": "1080px", "display": "none"})
+        self._lanes_text, self._draw_lanes_at = _Text(), float("inf")
         self._controls = self._layout()
         self.sampler = Sampler(stream, on_sample=self._show)
         ControlRoom._open = self
@@ -99,7 +109,8 @@ class ControlRoom:
             "Live panel: the control room. Moving pictures of throughput, pending, lag, retries, dead letters and "
             "waiting; a table of producers and consumers, each with buttons to stop and to kill it; numbers for rate, "
             "handler time, failing runs and lost replies; buttons for a burst, poison and a pause of Redis; the dead "
-            f"letters, to show and to redrive; a log; {len(self.missions)} missions. It moves when the notebook runs."
+            f"letters, to show and to redrive; a log; {len(self.missions)} missions; swim lanes. "
+            "It moves when the notebook runs."
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -123,6 +134,15 @@ class ControlRoom:
     def picture(self, sentence: str) -> charts.Picture:
         """Return what the room saw so far as a still picture above *sentence*."""
         return charts.timeline(self.sampler, sentence, SHOWN)
+
+    def swim_lanes(self, sentence: str | None = None) -> charts.Picture:
+        """
+        Return the paths of a few orders through the last ten seconds: those with trouble, else the newest.
+
+        The room draws them by itself, too, shortly after a consumer was killed.
+        """
+        found = few(lanes.marks(span for member in list(self._team) for span in member.spans()))
+        return charts.swim_lanes(found, sentence if found else f"Nothing was handled in the last {LANES_S} s.")
 
     # What the buttons do --------------------------------------------------------------------------------
 
@@ -211,10 +231,10 @@ class ControlRoom:
         if role == "producer":
             careful = {"resend": float(self.resend.value), "dedupe": float(self.remember.value)}
             url = self._link and self._link.url
-            worker = processes.producer(name, rate_per_s=self.rate.value, **careful, url=url, **settings)
+            worker = processes.producer(name, rate_per_s=self.rate.value, **careful, url=url, trace=True, **settings)
         else:
             knobs = {"work_ms": self.work.value, "failure_rate": self.failure.value / 100}
-            worker = processes.consumer(name, **knobs, poison=POISON, **settings)
+            worker = processes.consumer(name, **knobs, poison=POISON, trace=True, **settings)
         self.sampler.watch(worker, start=0)
         self._say(f"{name} runs.")
         return worker
@@ -240,6 +260,10 @@ class ControlRoom:
                 self._note(event)
             if said := member.news():
                 self._say(said)
+                if member.worker.exit_code == -9:
+                    self._draw_lanes_at = sample.t_s + SETTLED_S
+        if sample.t_s >= self._draw_lanes_at:
+            self._draw_lanes()
         self._read_letters(sample)
         now = self._look(sample)
         self._counts.say(f"Replies lost: {now.lost}. Handled once more: {now.twice}.")
@@ -249,6 +273,12 @@ class ControlRoom:
             if mission.done and not done:
                 self._say(f"Mission fulfilled: {mission.title}.")
         self._tasks.say(f'<div style="columns: 24em 2; {TIGHT}">{"".join(map(_as_html, self.missions))}</div>')
+
+    def _draw_lanes(self) -> None:
+        self._draw_lanes_at = float("inf")
+        picture = self.swim_lanes()
+        self._lanes.value, self._lanes.layout.display = picture.png, None
+        self._lanes_text.say(f'<div style="{TIGHT}">{html.escape(picture.sentence)}</div>')
 
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "handled":
@@ -326,7 +356,9 @@ class ControlRoom:
         ]
         problems = [self._problem.widget, self._outage.widget]
         middle = widgets.HBox(columns, layout={**ROW, "grid_gap": "0 16px"})
-        return widgets.VBox([self.chart, *problems, middle, _titled("Missions", self._tasks.widget)])
+        draw = button(f"Draw the last {LANES_S} s", self._draw_lanes, icon="pencil")
+        paths = _titled("Swim lanes: the paths of a few orders", draw, self._lanes, self._lanes_text.widget)
+        return widgets.VBox([self.chart, *problems, middle, _titled("Missions", self._tasks.widget), paths])
 
     def button(self, label: str, function: Callable[[], object], **look: Any) -> widgets.Button:
         """Return a button that calls *function*; what goes wrong is said in the room."""
@@ -409,6 +441,7 @@ class _Member:
         self._kill = room.button(f"kill -9 {name}", lambda: room.kill(name), icon="bolt", button_style="danger")
         self.row = widgets.HBox([self._text.widget, self._switch, self._kill])
         self._did: Counter[str] = Counter()
+        self._spans: dict[str, Span] = {}
         self.work(worker)
 
     def work(self, worker: Process) -> None:
@@ -419,15 +452,20 @@ class _Member:
         """Read what it did since the last look, and show it. Returns the events."""
         events = self.worker.events()
         for event in events:
+            if event["event"] == EVENT:
+                span = msgspec.convert(event["span"], Span)
+                self._spans[span.id] = msgspec.structs.replace(span, process=self.worker.name)
+                continue
             self._did[event["event"]] += event.get("count", 1)
             self._hand = event["id"] if event["event"] == "began" else ""
+        self._forget(time.time() - LANES_S)
         code = self.worker.exit_code
         self._switch.description = f"{'Stop' if code is None else 'Start'} {self.worker.name}"
         self._kill.disabled = code is not None
         if self.worker.role == "producer":
             doing = f"sent {self._did['sent']:,}"
         else:
-            hand = f" ({self._hand[:10]})" if self._hand and code is None else ""
+            hand = f" ({short(self._hand)})" if self._hand and code is None else ""
             doing = f"holds {held}{hand}, handled {self._did['handled']:,}"
         self._text.say(_cells({self.worker.name: "2em", STATES.get(code, FAILED): "6em", doing: "15em"}))
         return events
@@ -437,7 +475,31 @@ class _Member:
         if self.worker.alive or not self._alive:
             return ""
         self._alive = False
+        if self.worker.exit_code != 0:
+            killed_s = self.worker.last_alive_s
+            self._spans = {s.id: msgspec.structs.replace(s, killed_s=killed_s) for s in self.spans()}
         return f"{self.worker.name}: {STATES.get(self.worker.exit_code, FAILED)[2:]}."
+
+    def spans(self) -> list[Span]:
+        """What it told OpenTelemetry in the last seconds, also before it was started again."""
+        return list(self._spans.values())
+
+    def _forget(self, before_s: float) -> None:
+        while self._spans and (oldest := next(iter(self._spans.values()))).began_s < before_s:
+            del self._spans[oldest.id]
+
+
+def few(marks: Sequence[lanes.Mark]) -> list[lanes.Mark]:
+    """Return the marks of the newest orders with trouble, or else of the newest orders, under short names."""
+    orders = dict.fromkeys(mark.order for mark in reversed(marks))
+    trouble = {mark.order for mark in marks if mark.kind not in ("sent", "new", "acked")}
+    kept = [order for order in orders if order in trouble or not trouble][:IN_LANES]
+    return [replace(mark, order=short(mark.order)) for mark in marks if mark.order in kept]
+
+
+def short(order_id: str) -> str:
+    """Return the beginning of an order's id: enough to tell a few of them apart."""
+    return order_id[:8]
 
 
 def _cells(widths: dict[str, str]) -> str:

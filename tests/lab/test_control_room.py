@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 from orderstream.lab import charts, server
-from orderstream.lab.control_room import SHOWN, ControlRoom, _controls_in
+from orderstream.lab.control_room import IN_LANES, SHOWN, ControlRoom, _controls_in
 from orderstream.lab.processes import ProcessError
 
 
@@ -38,7 +38,8 @@ def shown(room):
 
     def texts(widget):
         children = getattr(widget, "children", ())
-        return [widget.value] if isinstance(widget, ipywidgets.HTML) else [t for child in children for t in texts(child)]
+        own = [widget.value] if isinstance(widget, ipywidgets.HTML) else []
+        return own + [text for child in children for text in texts(child)]
 
     return "\n".join(texts(room._controls))
 
@@ -112,6 +113,8 @@ def test_a_killed_consumer_s_orders_are_finished_by_another(room, eventually):
     room.rate.value, room.work.value = 0, 1
     room.until(lambda now: now.pending == now.waiting_s == 0)
     eventually(lambda: mission(room, "Kill a consumer").done)
+    eventually(lambda: "new on c1 and killed, claimed by c" in shown(room))  # the swim lanes
+    assert bytes(room._lanes.value).startswith(b"\x89PNG")
     assert "Mission fulfilled: Kill a consumer" in shown(room)
 
 
@@ -196,6 +199,23 @@ def test_a_redis_of_one_s_own_is_not_paused(guest, capsys):
     assert "this Redis is your own, and the lab does not pause it: unset REDIS_URL and REDIS_ADDR" in said
     assert "\n" not in said
     room.stop()
+
+
+def test_swim_lanes_show_trouble_first_and_else_the_newest(room):
+    """By the beginnings of their ids; and when nothing happens, they say so."""
+    room.rate.value = 40
+    room.until(lambda now: now.handled >= 20)
+    assert room.swim_lanes().sentence.count("sent, new on c") == IN_LANES
+    room.failure.value = 100
+    room.until(lambda now: now.dead_lettered >= 1)
+    assert "and failed" in room.swim_lanes().sentence
+    for name in ("c1", "c2", "p1"):
+        room.switch(name)
+    for member in room._team:
+        member._forget(float("inf"))
+    press(room, "Draw the last 10 s")
+    assert "Nothing was handled in the last 10 s." in shown(room)
+    assert problem(room) == ""
 
 
 # The form --------------------------------------------------------------------------------------------------
