@@ -141,6 +141,12 @@ class ControlRoom:
 
         The room draws them by itself, too, shortly after a consumer was killed.
         """
+        if ControlRoom._open is self:
+            for _ in range(2):  # with a second look, all is read that there was before the first
+                self.until(lambda now: True)
+        return self._paths(sentence)
+
+    def _paths(self, sentence: str | None = None) -> charts.Picture:
         found = few(lanes.marks(span for member in list(self._team) for span in member.spans()))
         return charts.swim_lanes(found, sentence if found else f"Nothing was handled in the last {LANES_S} s.")
 
@@ -276,7 +282,7 @@ class ControlRoom:
 
     def _draw_lanes(self) -> None:
         self._draw_lanes_at = float("inf")
-        picture = self.swim_lanes()
+        picture = self._paths()
         self._lanes.value, self._lanes.layout.display = picture.png, None
         self._lanes_text.say(f'<div style="{TIGHT}">{html.escape(picture.sentence)}</div>')
 
@@ -304,9 +310,9 @@ class ControlRoom:
         if sample.dead_lettered is None or (not sample.dead_lettered and not self._letters):
             return
         letters = {letter.id: letter for letter in self._queue.list(LETTERS)}
-        if new := letters.keys() - self._letters.keys():
-            reasons = Counter(letters[id].reason for id in new)
-            self._say(f"{_counted(len(new), 'dead letter')}: {reasons.most_common(1)[0][0]}.")
+        known = {letter.reason for letter in self._letters.values()}
+        for reason in {letter.reason for letter in letters.values()} - known:
+            self._say(f"Dead-lettered: {reason}.")
         if letters.keys() != self._letters.keys():
             self._letters, chosen = letters, self._select.value
             self._select.options = [(_line(letter), letter.id) for letter in letters.values()]
@@ -368,7 +374,7 @@ class ControlRoom:
 
     def _number(self, label: str, value: float, high: int, factor: float = 1, **knob: str) -> widgets.BoundedIntText:
         # No slider: those of ipywidgets have no name that a screen reader could say.
-        look = {"style": {"description_width": "9em"}, "layout": {"width": "15em"}}
+        look = {"style": {"description_width": "10em"}, "layout": {"width": "16em"}}
         number = widgets.BoundedIntText(round(value), 0, high, 5, description=label, **look)
         number.observe(lambda change: self._set(knob, change["new"] * factor), "value")
         return number
@@ -387,7 +393,7 @@ class ControlRoom:
         letter = self._letters[self._chosen()]
         told = {"id": letter.source_id, "reason": letter.reason, "deliveries": letter.deliveries, "group": letter.group}
         fields = {_text(name): _text(value) for name, value in letter.fields.items()}
-        lines = [f"{name:11}{value}" for name, value in (told | fields).items()]
+        lines = [f"{name:12}{value}" for name, value in (told | fields).items()]
         self._shown.say(f'<pre style="white-space: pre-wrap">{html.escape(chr(10).join(lines))}</pre>')
 
     def _redrive_chosen(self) -> None:
@@ -437,6 +443,7 @@ class _Member:
     def __init__(self, worker: Process, room: ControlRoom) -> None:
         name = worker.name
         self._text = _Text()
+        self._text.widget.layout.flex = "1 1 auto"
         self._switch = room.button(f"Stop {name}", lambda: room.switch(name))
         self._kill = room.button(f"kill -9 {name}", lambda: room.kill(name), icon="bolt", button_style="danger")
         self.row = widgets.HBox([self._text.widget, self._switch, self._kill])
@@ -450,7 +457,9 @@ class _Member:
 
     def look(self, held: int) -> list[dict[str, Any]]:
         """Read what it did since the last look, and show it. Returns the events."""
-        events = self.worker.events()
+        worker = self.worker
+        worker.forget()  # what we read in the last look, the sampler has read by now
+        events = worker.events()
         for event in events:
             if event["event"] == EVENT:
                 span = msgspec.convert(event["span"], Span)
@@ -494,7 +503,8 @@ def few(marks: Sequence[lanes.Mark]) -> list[lanes.Mark]:
     orders = dict.fromkeys(mark.order for mark in reversed(marks))
     trouble = {mark.order for mark in marks if mark.kind not in ("sent", "new", "acked")}
     kept = [order for order in orders if order in trouble or not trouble][:IN_LANES]
-    return [replace(mark, order=short(mark.order)) for mark in marks if mark.order in kept]
+    theirs = [mark for mark in marks if mark.order in kept]
+    return [replace(mark, order=short(mark.order), t_s=mark.t_s - theirs[0].t_s) for mark in theirs]
 
 
 def short(order_id: str) -> str:
