@@ -38,6 +38,7 @@ SHOWN = ("throughput", "pending", "lag", "retries", "dead_lettered", "waiting_s"
 TIMERS = {"claim_idle_ms": 1_000, "backoff_ms": 200}  # short: a learner waits for them
 PAUSE_MS = 3_000
 BURST = 100
+WIDTH = f"{charts.WIDTH * 100:.0f}px"
 MOST = 8  # of each kind: they share the cores of a small machine
 LINES = 8  # of the log
 LETTERS = 100
@@ -94,7 +95,7 @@ class ControlRoom:
         self._table, self._counts, self._problem, self._outage = widgets.VBox(), _Text(), _Text(), _Text()
         self._select = widgets.Select(description="Oldest first", rows=5, layout={"width": "auto"})
         self._shown, self._said, self._tasks = _Text(), _Text(), _Text()
-        self._lanes = widgets.Image(format="png", layout={"width": "100%", "max_width": "1080px", "display": "none"})
+        self._lanes = widgets.Image(format="png", layout={"width": "100%", "display": "none"})
         self._lanes_text, self._draw_lanes_at = _Text(), float("inf")
         self._controls = self._layout()
         self.sampler = Sampler(stream, on_sample=self._show)
@@ -362,9 +363,10 @@ class ControlRoom:
         ]
         problems = [self._problem.widget, self._outage.widget]
         middle = widgets.HBox(columns, layout={**ROW, "grid_gap": "0 16px"})
-        draw = button(f"Draw the last {LANES_S} s", self._draw_lanes, icon="pencil")
+        draw = widgets.HBox([button(f"Draw the last {LANES_S} s", self._draw_lanes, icon="pencil")])
         paths = _titled("Swim lanes: the paths of a few orders", draw, self._lanes, self._lanes_text.widget)
-        return widgets.VBox([self.chart, *problems, middle, _titled("Missions", self._tasks.widget), paths])
+        rows = [self.chart, *problems, middle, _titled("Missions", self._tasks.widget), paths]
+        return widgets.VBox(rows, layout={"max_width": WIDTH})
 
     def button(self, label: str, function: Callable[[], object], **look: Any) -> widgets.Button:
         """Return a button that calls *function*; what goes wrong is said in the room."""
@@ -509,7 +511,7 @@ def few(marks: Sequence[lanes.Mark]) -> list[lanes.Mark]:
 
 def short(order_id: str) -> str:
     """Return the beginning of an order's id: enough to tell a few of them apart."""
-    return order_id[:8]
+    return order_id[:6]
 
 
 def _cells(widths: dict[str, str]) -> str:
