@@ -28,7 +28,7 @@ from orderstream.lab.state import state
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
 _MODULES = ("charts", "faults", "lanes", "live", "processes", "readers", "sharing")
-_LATER = {"Sampler": "sampler", "Recorder": "spans"} | {name: name for name in _MODULES}
+_LATER = {"ControlRoom": "control_room", "Recorder": "spans", "Sampler": "sampler"} | {name: name for name in _MODULES}
 
 __all__ = [
     "check", "environment", "fresh", "hint", "needs", "predict", "reveal", "scoreboard", "start", "state", *_LATER,

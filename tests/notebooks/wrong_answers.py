@@ -524,6 +524,64 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "you say that all is done",
         ),
     ],
+    "09.1": [
+        ("def keeps_up(backlog): return True", "it grows, and has no end"),
+        ("def keeps_up(backlog): return not any(backlog)", "nearly everything is handled at once"),
+        ("def keeps_up(backlog): return backlog[-1] <= backlog[0] + 5", "a burst has just come"),
+        ("def keeps_up(backlog): return max(backlog) < 100 and backlog[0] < 5", "a high backlog that shrinks"),
+        (
+            "def keeps_up(backlog):\n"
+            "    known = [count or 0 for count in backlog]\n"
+            "    return min(known[len(known) // 2 :]) <= min(known[: len(known) // 2])",
+            "unknown is not 0",
+        ),
+        (
+            "def keeps_up(backlog):\n"
+            "    known = [count for count in backlog if count is not None]\n"
+            "    return min(known[len(known) // 2 :]) <= known[0]",
+            "even the valleys rise",
+        ),
+        (
+            "def keeps_up(backlog):\n"
+            "    known = [count for count in backlog if count is not None]\n"
+            "    return min(known[len(known) // 2 :]) <= min(known[: len(known) // 2])",
+            "your code raised ValueError",
+        ),
+    ],
+    "09.2": [
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return [c['name'] for c in r.xinfo_consumers(key, group) if c['pending']]",
+            "ann renews the 120 orders",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return [c['name'] for c in r.xinfo_consumers(key, group) if c['pending'] and c['idle'] >= idle_ms]",
+            "nobody has worked on emil's two orders",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    page = r.xpending_range(key, group, '-', '+', 10)\n"
+            "    return sorted({e['consumer'] for e in page if e['time_since_delivered'] >= idle_ms})",
+            "nobody has worked on emil's two orders",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    page = r.xpending_range(key, group, '-', '+', 100, idle=idle_ms // 2)\n"
+            "    return sorted({e['consumer'] for e in page})",
+            "dora's order waits",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 100, idle=idle_ms)]",
+            "each name once",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 1, idle=idle_ms)]",
+            "bob asked for new orders a moment ago",
+        ),
+    ],
     "11.1": [
         ("def lost(sent, handled, dead, pending): return len(sent) - len(handled)", "a list of order ids"),
         ("def lost(sent, handled, dead, pending): return [o for o in sent if o not in handled]", "both are safe"),
