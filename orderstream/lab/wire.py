@@ -33,6 +33,7 @@ from redis.connection import AbstractConnection
 __all__ = ["Wire", "wire"]
 
 LONG = 44  # characters of a word, or of a value
+WORDS = 16  # of a command
 MANY = 4  # elements of a reply, or commands of a pipeline
 SHOWN = 12  # round trips
 SECRET = {"AUTH", "HELLO", "ACL", "CONFIG", "MIGRATE"}
@@ -156,7 +157,8 @@ def _round_trip(sent: Sequence[Sequence[bytes]], replies: Sequence[Any]) -> str:
 
 def _exchange(words: Sequence[bytes], reply: Any) -> str:
     secret = words[0].decode(errors="replace").upper() in SECRET
-    asked = f"{_typed(words[0])} …" if secret else " ".join(map(_typed, words))
+    more = f" … {len(words) - WORDS} more" if len(words) > WORDS else ""
+    asked = f"{_typed(words[0])} …" if secret else " ".join(map(_typed, words[:WORDS])) + more
     told = _Bare("…") if secret else _cut(reply)
     return f"> {asked}\n{textwrap.indent(pformat(told, width=100), '  ')}"
 

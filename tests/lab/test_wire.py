@@ -85,6 +85,13 @@ def test_a_long_pipeline_shows_its_beginning_and_its_end(lesson, said):
     assert len(lines) < 15
 
 
+def test_a_command_of_many_words_is_cut(lesson, said):
+    """XDEL of a thousand ids is one command, and one line."""
+    with lab.wire(lesson):
+        lesson.delete(*(f"key-{n}" for n in range(1, 101)))
+    assert said().splitlines()[0].endswith(" key-14 key-15 … 85 more")
+
+
 def test_no_milliseconds_are_shown(lesson, said):
     """Idle times differ in each run; the delivery count does not."""
     lesson.xadd("orders", {"item": "tea"}, id="1-0")
