@@ -66,6 +66,15 @@ class Settings:
     """Seconds a stopping process gives the handler in hand. After that it leaves; the order is claimed by others.
     Lower: more orders are handled twice at a deployment. Higher: the deployment waits."""
 
+    trace_parent: str = "creation"
+    """Where the span of a handler run belongs: ``creation``, into the trace of whoever sent the order; or ``link``,
+    into a trace of its own that is linked to the sender's. Choose ``link`` if you do not trust your senders: by
+    ``creation`` they decide what is sampled."""
+
+    trace_errors: str = "type"
+    """What a span tells of a failure: its ``type``, or its ``message`` and stack trace, too. A message may hold what an
+    order holds."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "dlq", self.dlq or f"{self.stream}-dlq")
         for holds, otherwise in (
@@ -93,6 +102,14 @@ class Settings:
                 "the heartbeat would end before it was needed",
             ),
             (self.grace_s >= 0, f"grace_s={self.grace_s} must be 0 or more"),
+            (
+                self.trace_parent in ("creation", "link"),
+                f"trace_parent={self.trace_parent!r} must be 'creation' or 'link'",
+            ),
+            (
+                self.trace_errors in ("type", "message"),
+                f"trace_errors={self.trace_errors!r} must be 'type' or 'message'",
+            ),
         ):
             if not holds:
                 raise ConfigError(otherwise)

@@ -16,15 +16,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import dropwhile
+from typing import TYPE_CHECKING
 
 import redis
 
 from orderstream.connection import Trouble, trouble
 from orderstream.order import Order
-from orderstream.policy import Outcome, RetryPolicy, describe
+from orderstream.policy import Decision, Outcome, RetryPolicy, describe
 from orderstream.stream import Entry, OrderStream
+
+if TYPE_CHECKING:
+    from orderstream.tracing import Deliveries
 
 log = logging.getLogger("orderstream")
 
@@ -67,6 +71,7 @@ class Consumer:
         self._stopping = False
         self._hand = _Hand(stream, self.name)
         self._acks: list[Entry] = []  # handled, in hand until Redis has confirmed the ack
+        self._told: Deliveries | None = None  # what OpenTelemetry is told of those in hand
         self._flushed_at = 0.0
         self._settled = 0
         self._turns = 0
@@ -152,6 +157,8 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
+            if telemetry := self.stream.telemetry:
+                telemetry.observe(self.stream)
         self._turns += 1
         if time.monotonic() > self._next_reap:
             self._next_reap = time.monotonic() + REAP_EVERY_S
@@ -177,6 +184,8 @@ class Consumer:
         self._take([found.entry] if found.entry and not self.policy.exhausted(found.entry.attempt) else [])
         if found.lost:
             log.warning("deleted from the stream before they were handled: %s", ", ".join(found.lost))
+            if telemetry := self.stream.telemetry:
+                telemetry.lost(len(found.lost))
         self._cursor = found.cursor
         self._due_in(found.soonest_ms)
         if found.entry:
@@ -219,7 +228,7 @@ class Consumer:
             How many were begun.
         """
         begin, decode, handler, acks = self._hand.begin, Order.from_fields, self.handler, self._acks
-        failure, done = None, 0
+        failure, done, told = None, 0, self._told
         began = now = time.monotonic()
         try:
             for entry in entries:
@@ -227,10 +236,13 @@ class Consumer:
                     break
                 done += 1  # from here on it counts, whatever happens
                 if not begin(entry, now):
-                    self._give_back([entry])  # if it is still ours
+                    self._lease_lost(entry)
                     continue
                 try:
-                    handler(decode(entry.fields))
+                    if told and entry.id in told:
+                        self._handle_told(entry, told)
+                    else:
+                        handler(decode(entry.fields))
                     acks.append(entry)
                 except Exception as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
                     failure = error
@@ -246,28 +258,48 @@ class Consumer:
                     now = self._flushed_at
                     if now - began > HOARD_S:
                         break
+            if told:
+                self._flush_acks()  # by themselves: their spans must not last as long as the next read
         finally:
             self._give_back(entries[done:])
         return done
+
+    def _lease_lost(self, entry: Entry) -> None:
+        """Somebody else claimed *entry*, or our own stop() gave it back."""
+        self._give_back([entry])  # if it is still ours
+        if not self._stopping and (telemetry := self.stream.telemetry):
+            telemetry.lease_lost()
+
+    def _handle_told(self, entry: Entry, told: Deliveries) -> None:
+        """As all others are handled, with a span around it."""
+        with told.processing(entry, self._decide) as identify:
+            order = Order.from_fields(entry.fields)
+            identify(order.id)
+            self.handler(order)
 
     def _give_back(self, unstarted: Sequence[Entry]) -> None:
         if not unstarted:
             return
         self._hand.drop(unstarted)  # first: a heartbeat now would undo the release
         with suppress(redis.RedisError):
-            self.stream.release(self.name, unstarted)
+            self._hand.release(unstarted)
             self._due_in(0)
 
     # One entry ----------------------------------------------------------------------------------------
 
+    def _decide(self, entry: Entry, error: Exception) -> Decision:
+        return self.policy.decide(error, entry.attempt, age_ms=entry.age_ms, key=entry.id)
+
     def _settle(self, entry: Entry, error: Exception) -> None:
-        decision = self.policy.decide(error, entry.attempt, age_ms=entry.age_ms, key=entry.id)
+        decision = self._decide(entry, error)
         self._hand.drop([entry])  # first: a heartbeat now would undo the delay
         if decision.outcome is Outcome.DEAD_LETTER:
             self._dead_letter(entry, decision.reason)
             return
         settle = self.stream.retry if decision.outcome is Outcome.RETRY else self.stream.defer
-        held = settle(self.name, entry, decision.delay_ms)
+        with self._settling(decision.outcome.value, [entry]) as told:
+            held = settle(self.name, entry, decision.delay_ms)
+            told(held)
         self._settled += held
         self._due_in(decision.delay_ms)
         if decision.outcome is Outcome.RETRY:
@@ -275,13 +307,17 @@ class Consumer:
             log.info("entry %s failed at attempt %d, %s", entry.id, entry.attempt, then)
 
     def _dead_letter(self, entry: Entry, reason: str) -> None:
-        if self.stream.dead_letter(self.name, entry, reason):
+        with self._settling("dead_letter", [entry]) as told:
+            moved = self.stream.dead_letter(self.name, entry, reason) is not None
+            told(moved)
+        if moved:
             self._settled += 1
             log.warning("entry %s dead-lettered at attempt %d", entry.id, entry.attempt)
 
     def _flush_acks(self) -> None:
         if self._acks:
-            self.stream.ack([entry.id for entry in self._acks])  # if this fails they stay, and go with the next flush
+            with self._settling("ack", self._acks):
+                self.stream.ack([entry.id for entry in self._acks])  # if this fails they stay, for the next flush
             self._hand.drop(self._acks)
         self._acked()
 
@@ -289,6 +325,11 @@ class Consumer:
         """The acks went ahead of what brought *entries*: nothing else is in hand any more."""
         self._hand.take(entries)
         self._acked()
+        telemetry = self.stream.telemetry
+        self._told = telemetry.deliveries(self.name, entries) if telemetry else None
+
+    def _settling(self, operation: str, entries: Sequence[Entry]) -> AbstractContextManager[Callable[[bool], None]]:
+        return _settling(self.stream, self.name, operation, entries, self._told)
 
     def _acked(self) -> None:
         self._settled += len(self._acks)
@@ -321,6 +362,15 @@ class Consumer:
             if self._pause_s:
                 log.warning("Redis answers again")
             self._pause_s = 0.0
+
+
+def _settling(
+    stream: OrderStream, consumer: str, operation: str, entries: Sequence[Entry], told: Deliveries | None = None
+) -> AbstractContextManager[Callable[[bool], None]]:
+    """Tell OpenTelemetry of what happens in this block, if an application has set it up."""
+    if not (telemetry := stream.telemetry):
+        return nullcontext(lambda held: None)
+    return telemetry.settling(operation, consumer, entries, told.processed if told else {})
 
 
 class _Hand:
@@ -367,6 +417,11 @@ class _Hand:
                 if self._entries.get(entry.id) is entry:
                     del self._entries[entry.id]
 
+    def release(self, unstarted: Sequence[Entry]) -> None:
+        """Others may begin with them at attempt 1."""
+        with _settling(self._stream, self._consumer, "release", unstarted):
+            self._stream.release(self._consumer, unstarted)
+
     def _beat(self) -> None:
         settings = self._stream.settings
         while True:
@@ -404,4 +459,4 @@ class _Hand:
             self._entries = entries
         if waiting:
             with suppress(redis.RedisError):  # they stay pending, and others claim them
-                self._stream.release(self._consumer, waiting)
+                self.release(waiting)

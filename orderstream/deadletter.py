@@ -118,7 +118,16 @@ class DeadLetterQueue:
 
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(1) for each id.
         """
-        return [new for id in ids if (new := self.stream.redrive(id))]
+        return [new for id in ids if (new := self._redrive(id))]
+
+    def _redrive(self, id: str) -> str | None:
+        letter = next(iter(self.list(1, start=id)), None) if (telemetry := self.stream.telemetry) else None
+        if not (telemetry and letter and letter.id == id):
+            return self.stream.redrive(id)
+        with telemetry.redriving(letter.fields) as told:
+            new = self.stream.redrive(id)
+            told(new)
+        return new
 
     def redrive_all(self) -> int:
         """Redrive every dead letter that is there now. Returns how many there were."""

@@ -21,6 +21,9 @@ RESEND_S = 30.0  # how long a producer that may repeats what was not answered ..
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 assert RESEND_S * 1000 < REMEMBERED_MS  # ... and Redis must remember it for longer
 
+Fields = tuple[bytes, ...]
+Result = tuple[list[Any], Exception | None]
+
 
 class Producer:
     """
@@ -76,7 +79,7 @@ class Producer:
         sent: list[str] = []
         remaining = iter(orders)
         while batch := list(islice(remaining, self._batch)):
-            replies, problem = self._add(batch)
+            replies, problem = self._send(batch)
             sent += [reply.decode() for reply in replies if isinstance(reply, bytes)]
             if problem:
                 if not sent and not isinstance(problem, ReplyLost):
@@ -86,9 +89,17 @@ class Producer:
                 raise SendUnknown(sent, unknown) from problem
         return sent
 
-    def _add(self, batch: list[Order]) -> tuple[list[Any], Exception | None]:
+    def _send(self, batch: list[Order]) -> Result:
         """Return what Redis replied, as far as it came back, and the first thing that went wrong."""
-        first = replies, problem = self._try(batch)
+        if not (telemetry := self.stream.telemetry):
+            return self._add(batch)
+        with telemetry.sending(batch) as sending:
+            replies, problem = self._add(batch, sending.fields)
+            sending.sent(replies, problem)
+        return replies, problem
+
+    def _add(self, batch: list[Order], carried: Fields = ()) -> Result:
+        first = replies, problem = self._try(batch, carried)
         if not self.dedupe or not isinstance(problem, ReplyLost):
             return first
         until, pause_s = time.monotonic() + RESEND_S, FIRST_PAUSE_S
@@ -97,15 +108,18 @@ class Producer:
                 return first  # what is unknown stays unknown, however clearly the later tries failed
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            replies, problem = self._try(batch)
+            replies, problem = self._try(batch, carried)
         return (replies, None) if problem is None else first
 
-    def _try(self, batch: list[Order]) -> tuple[list[Any], Exception | None]:
+    def _try(self, batch: list[Order], carried: Fields) -> Result:
+        entries: Iterable[Fields] = map(Order.to_fields, batch)
+        if carried:
+            entries = (fields + carried for fields in entries)
         try:
             if self.dedupe:
-                replies = self.stream.add_once(self.dedupe, ((order.id, order.to_fields()) for order in batch))
+                replies = self.stream.add_once(self.dedupe, zip((order.id for order in batch), entries, strict=True))
             else:
-                replies = self.stream.add(order.to_fields() for order in batch)
+                replies = self.stream.add(entries)
         except ReplyLost as lost:
             return lost.replies, lost
         except redis.RedisError as unreachable:

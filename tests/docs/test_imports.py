@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "orderstream"
 
 LEVELS = [
     {"errors"},
-    {"order", "config", "policy"},
+    {"order", "config", "policy", "tracing"},
     {"connection"},
     {"cluster"},
     {"stream"},
@@ -27,6 +27,7 @@ UNKNOWN = {
     "errors": {"redis"},
     "order": {"redis"},
     "policy": {"redis", "time", "datetime"},
+    "tracing": {"redis", "orderstream"},
     "connection": {"orderstream.order"},
     "cluster": {"orderstream.order"},
     "stream": {"orderstream.order", "orderstream.policy"},
