@@ -37,21 +37,21 @@ def test_orders_of_the_dead_wait_until_the_others_claim(panel, lesson):
     """The choice of the learner decides it, and it counts at once."""
     panel.crash("ann")
     lesson.xadd(STREAM, {"item": "tea"})
-    panel.until(lambda now: now.handled == 1)
-    assert panel.moments[-1].held == {"ann": HELD, "bob": 0}
+    assert panel.until(lambda now: now.handled == 1).held == {"ann": HELD, "bob": 0}
     panel.era.value = "claim"
     last = panel.until(lambda now: now.handled == 1 + HELD)
     assert (last.new, last.held) == (0, {"ann": 0, "bob": 0})
 
 
-def test_round_trips_are_counted_for_each_order(panel, lesson):
-    """A read and an ack, and a claim in front of them; polling for nothing does not count."""
+@pytest.mark.parametrize(("take", "round_trips"), [(take_new, 2), (claim, 3)])
+def test_round_trips_are_counted_for_each_order(lesson, take, round_trips):
+    """A read and an ack, or a claim in front of them; polling for nothing does not count."""
+    panel = Panel(producer(rate_per_s=0, stream=STREAM), {"only": take}, ann=0, bob=0)
     lesson.xadd(STREAM, {"item": "tea"})
-    assert panel.until(lambda now: now.handled == 1).spent == 2
-    panel.era.value = "claim"
-    lesson.xadd(STREAM, {"item": "tea"})
-    assert panel.until(lambda now: now.handled == 2).spent == 5
-    assert "3.0" in panel._cost.value
+    lesson.xadd(STREAM, {"item": "rice"})
+    assert panel.until(lambda now: now.handled == 2).spent == 2 * round_trips
+    panel.stop()
+    assert f"{round_trips}.0" in panel._cost.value
 
 
 def test_what_redis_refuses_is_said(panel):
