@@ -10,7 +10,8 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.state("orders")
     with lab.wire(r): …                          # what the cell sends, and what comes back
     lab.check("01.1", …), lab.hint("01.1")
-    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live: loaded when first used
+    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes:
+                                                 # loaded when first used
 """
 
 import importlib
@@ -26,8 +27,8 @@ from orderstream.lab.state import state
 from orderstream.lab.wire import wire
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_MODULES = ("charts", "eras", "faults", "live", "processes", "readers", "sharing")
-_LATER = {"Sampler": "sampler"} | {name: name for name in _MODULES}
+_MODULES = ("charts", "eras", "faults", "lanes", "live", "processes", "readers", "sharing")
+_LATER = {"Sampler": "sampler", "Recorder": "spans"} | {name: name for name in _MODULES}
 
 __all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", "wire", *_LATER]
 

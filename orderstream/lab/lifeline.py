@@ -64,6 +64,11 @@ class Child:
         """Whether it runs."""
         return self.exit_code is None
 
+    @property
+    def last_alive_s(self) -> float:
+        """When it last wrote or touched its output, in Unix seconds."""
+        return os.fstat(self._output.fileno()).st_mtime
+
     def tell(self, line: bytes) -> None:
         """
         Send one line down the pipe.

@@ -62,6 +62,7 @@ def producer(
     resend: float = 0,
     dedupe: float = 0,
     seed: int | None = None,
+    trace: bool = False,
     url: str | None = None,
     **settings: Any,
 ) -> "Process":
@@ -75,6 +76,7 @@ def producer(
             changes it.
         dedupe: 1: Redis remembers what this producer has sent, see ``Producer``. ``set`` changes it.
         seed: The same seed makes the same orders; None makes new ones.
+        trace: It tells OpenTelemetry what it does, and a ``lab.Recorder`` finds its spans.
         url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
         settings: As in ``Settings``, such as ``stream="orders"``.
 
@@ -82,7 +84,7 @@ def producer(
         ProcessError: It ended at once; the message holds its last words.
     """
     knobs = {"rate_per_s": rate_per_s, "resend": resend, "dedupe": dedupe}
-    return Process("producer", name, knobs, {"seed": seed}, settings, url)
+    return Process("producer", name, knobs, {"seed": seed, "trace": trace or None}, settings, url)
 
 
 def consumer(
@@ -95,6 +97,7 @@ def consumer(
     poison: str | None = None,
     stock: str | None = None,
     once: bool = False,
+    trace: bool = False,
     url: str | None = None,
     **settings: Any,
 ) -> "Process":
@@ -113,6 +116,7 @@ def consumer(
         poison: An item: its handler kills the process with SIGKILL whenever such an order comes.
         stock: A key: its handler takes the amount of the order from it. That is the effect, see ``lab.shop``.
         once: It does so once for each order, however often the order comes.
+        trace: It tells OpenTelemetry what it does, and a ``lab.Recorder`` finds its spans.
         url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
         settings: As in ``Settings``, such as ``stream="orders"`` or ``claim_idle_ms=1_500``.
 
@@ -123,7 +127,7 @@ def consumer(
     if die not in (None, *get_args(Point)):
         raise ValueError(f"die must be one of {', '.join(map(repr, get_args(Point)))}, not {die!r}")
     knobs = {"failure_rate": failure_rate, "work_ms": work_ms}
-    options = {"seed": seed, "die": die, "poison": poison, "stock": stock, "once": once or None}
+    options = {"seed": seed, "die": die, "poison": poison, "stock": stock, "once": once or None, "trace": trace or None}
     return Process("consumer", name, knobs, options, settings, url)
 
 
@@ -204,6 +208,7 @@ class Process(Child):
         Every event has ``t``, the time in Unix seconds, and ``event``: ``ready``; of a producer ``sent``, with
         ``count``, ``unknown``, with ``count``, and ``outage``; of a consumer ``began``, then ``handled`` or ``failed``,
         with ``id``, the order's, and ``consumer``. A kill after ``began`` hits a consumer that has an order in hand.
+        With ``trace=True`` there is ``span``, too, for its begin and its end, see ``lab.spans``.
         """
         events, self._read_up_to = self.read(self._read_up_to)
         return events
@@ -335,6 +340,7 @@ def main() -> None:
         options = roles.add_parser(role)
         options.add_argument("--name", default=role)
         options.add_argument("--seed")
+        options.add_argument("--trace")
         if role == "consumer":
             options.add_argument("--die")
             options.add_argument("--poison")
@@ -344,6 +350,10 @@ def main() -> None:
             options.add_argument(f"--{knob}", type=float, default=default)
     given = vars(parser.parse_args())
     knobs = {knob: given[knob] for knob in KNOBS[given["role"]]}
+    if given["trace"]:
+        from orderstream.lab import spans
+
+        spans.tell(_say)
     if given["role"] == "producer":
         run_producer(given["seed"], knobs)
     else:

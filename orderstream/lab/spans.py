@@ -1,0 +1,201 @@
+"""
+The spans of a lesson: what the notebook's process and the traced workers told OpenTelemetry.
+
+    recorder = lab.Recorder()                                    # from now on
+    ann = lab.processes.consumer("ann", trace=True)
+    recorder.watch(ann)
+    recorder.spans()                                             # oldest first, of all processes together
+
+A worker writes a line when a span begins and another when it ends. So a handler run whose process was killed is in
+the record: it began, and never ended. An exporter would not know of it, it is given only what has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+
+from orderstream import tracing
+
+if TYPE_CHECKING:
+    from orderstream.lab.processes import Process
+
+EVENT = "span"
+HERE = "notebook"
+ALIVE_EVERY_S = 0.02
+
+
+class Span(msgspec.Struct, frozen=True):
+    """
+    A span as it is known now.
+
+    Attributes:
+        name: Such as ``process orders``.
+        kind: ``PRODUCER``, ``CONSUMER`` or ``CLIENT``.
+        trace_id: The same for all that happened to one order.
+        id: Its own.
+        parent_id: Of the span it is a child of; None at the root of a trace.
+        links: Ids of the spans it is linked to.
+        began_s: When, in Unix seconds.
+        ended_s: None if it has not ended, and never will if its process was killed.
+        attributes: As OpenTelemetry has them.
+        process: The worker's name, or ``notebook``.
+        killed_s: When its process was last alive; None if it lives, or came to a clean end.
+    """
+
+    name: str
+    kind: str
+    trace_id: str
+    id: str
+    parent_id: str | None
+    links: tuple[str, ...]
+    began_s: float
+    ended_s: float | None
+    attributes: dict[str, Any]
+    process: str = HERE
+    killed_s: float | None = None
+
+    @property
+    def operation(self) -> str:
+        """``send``, ``process``, ``ack``, ``retry``, ``defer``, ``release`` or ``dead_letter``; "" of others' spans."""
+        return self.attributes.get(tracing.OPERATION, "")
+
+    @property
+    def entry_id(self) -> str | None:
+        """None of a batch that was sent."""
+        return self.attributes.get(tracing.ENTRY_ID)
+
+    @property
+    def order_id(self) -> str | None:
+        """None where it is not known: of a batch, of a settlement, and of a handler run before its data was read."""
+        return self.attributes.get(tracing.ORDER_ID)
+
+    @property
+    def consumer(self) -> str | None:
+        return self.attributes.get(tracing.CONSUMER)
+
+    @property
+    def attempt(self) -> int | None:
+        return self.attributes.get(tracing.ATTEMPT)
+
+    @property
+    def outcome(self) -> str | None:
+        """Of a handler run ``ack``, ``retry``, ``defer`` or ``dead_letter``; ``lease_lost``; ``redrive``."""
+        return self.attributes.get(tracing.OUTCOME)
+
+    @property
+    def error(self) -> str | None:
+        """The type of what was raised."""
+        return self.attributes.get(tracing.ERROR)
+
+
+class Recorder:
+    """
+    Keeps the spans of the notebook's process from now on, and finds those of traced workers.
+
+    There is one at a time: another one takes over.
+
+    Args:
+        workers: Worker processes that were started with ``trace=True``; ``watch`` adds one later.
+    """
+
+    def __init__(self, *workers: Process) -> None:
+        self._workers = list(workers)
+        self._spans: dict[str, Span] = {}
+        _tell(_notebook)
+        _notebook.say = lambda span: self._spans.__setitem__(span.id, span)
+
+    def watch(self, *workers: Process) -> None:
+        """Look for the spans of these, too."""
+        self._workers += workers
+
+    def spans(self) -> list[Span]:
+        """Return all spans known now, oldest first."""
+        found = list(self._spans.values())
+        for worker in self._workers:
+            found += spans_of(worker)
+        return sorted(found, key=lambda span: span.began_s)
+
+
+def spans_of(worker: Process) -> list[Span]:
+    """Return the spans of a worker that was started with ``trace=True``, in the order in which they began."""
+    killed_s = None if worker.alive or worker.exit_code == 0 else worker.last_alive_s  # asked before its spans
+    spans: dict[str, Span] = {}
+    for event in worker.read(0)[0]:
+        if event["event"] == EVENT:
+            span = msgspec.convert(event["span"], Span)
+            spans[span.id] = msgspec.structs.replace(span, process=worker.name, killed_s=killed_s)
+    return list(spans.values())
+
+
+# In the worker process -------------------------------------------------------------------------------------
+
+
+def tell(say: Callable[..., None]) -> None:
+    """
+    Write down the spans of this process: with *say*, a line when one begins and a line when it ends.
+
+    The time of the file it writes to tells when it was last alive.
+    """
+
+    def live() -> None:
+        while True:
+            os.utime(1)
+            time.sleep(ALIVE_EVERY_S)
+
+    _tell(_Processor(lambda span: say(EVENT, span=msgspec.to_builtins(span))))
+    threading.Thread(target=live, name="sign of life", daemon=True).start()
+
+
+# What both share -------------------------------------------------------------------------------------------
+
+
+class _Processor(SpanProcessor):
+    def __init__(self, say: Callable[[Span], None]) -> None:
+        self.say = say
+
+    def on_start(self, span: ReadableSpan, parent_context: object = None) -> None:
+        self.say(_known(span))
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.say(_known(span))
+
+
+_notebook = _Processor(lambda span: None)
+_told: set[_Processor] = set()
+
+
+def _tell(processor: _Processor) -> None:
+    """Let *processor* hear of all spans from now on. A process has one tracer provider, for as long as it lives."""
+    if processor in _told:
+        return
+    _told.add(processor)
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
+    provider.add_span_processor(processor)
+
+
+def _known(span: ReadableSpan) -> Span:
+    own, parent = span.get_span_context(), span.parent
+    assert own is not None
+    assert span.start_time is not None
+    return Span(
+        span.name,
+        span.kind.name,
+        trace.format_trace_id(own.trace_id),
+        trace.format_span_id(own.span_id),
+        trace.format_span_id(parent.span_id) if parent else None,
+        tuple(trace.format_span_id(link.context.span_id) for link in span.links),
+        span.start_time / 1e9,
+        span.end_time / 1e9 if span.end_time else None,
+        dict(span.attributes or {}),
+    )
