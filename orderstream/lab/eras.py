@@ -139,14 +139,17 @@ class Panel(pace.Panel):
         )
 
     def crash(self, name: str) -> None:
-        """Let the consumer *name* take 20 orders, and end without a word."""
+        """Let the consumer *name* end without a word, with 20 orders in its hands."""
         member = self.readers[name]
         member.stop()
         member.join(timeout=5)
+        in_hand = len(self._client.xpending_range(self._stream, GROUP, "-", "+", HELD, consumername=name))
+        if in_hand == HELD:
+            return  # it is dead already
         with self._client.pipeline(transaction=True) as pipe:
             for _ in range(HELD):
                 pipe.xadd(self._stream, {"item": "tea"})
-            pipe.xreadgroup(GROUP, name, {self._stream: ">"}, count=HELD).execute()
+            pipe.xreadgroup(GROUP, name, {self._stream: ">"}, count=HELD - in_hand).execute()
 
     def _prepare(self) -> None:
         with self._client.pipeline(transaction=False) as pipe:  # an old group knows what this panel has not counted

@@ -43,6 +43,18 @@ def test_orders_of_the_dead_wait_until_the_others_claim(panel, lesson):
     assert (last.new, last.held) == (0, {"ann": 0, "bob": 0})
 
 
+def test_the_order_in_its_hands_is_one_of_the_twenty(panel, lesson):
+    """Whenever it is hit, and however often."""
+    for member in panel.readers.values():
+        member.work_ms = 60_000
+    lesson.xadd(STREAM, {"item": "tea"})
+    lesson.xadd(STREAM, {"item": "rice"})
+    panel.until(lambda now: now.held == {"ann": 1, "bob": 1})
+    panel.crash("ann")
+    panel.crash("ann")
+    assert panel.until(lambda now: True).held == {"ann": HELD, "bob": 1}
+
+
 @pytest.mark.parametrize(("take", "round_trips"), [(take_new, 2), (claim, 3)])
 def test_round_trips_are_counted_for_each_order(lesson, take, round_trips):
     """A read and an ack, or a claim in front of them; polling for nothing does not count."""
