@@ -10,6 +10,7 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.state("orders")
     with lab.wire(r): …                          # what the cell sends, and what comes back
     lab.check("01.1", …), lab.hint("01.1")
+    lab.scoreboard()                             # what you believed, and what became of it
     lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes:
                                                  # loaded when first used
 """
@@ -23,6 +24,7 @@ import redis
 from orderstream.lab.check import check, hint
 from orderstream.lab.environment import environment
 from orderstream.lab.predict import predict, reveal
+from orderstream.lab.scoreboard import scoreboard
 from orderstream.lab.state import state
 from orderstream.lab.wire import wire
 
@@ -30,7 +32,10 @@ from orderstream.lab.wire import wire
 _MODULES = ("charts", "eras", "faults", "lanes", "live", "processes", "readers", "sharing")
 _LATER = {"Sampler": "sampler", "Recorder": "spans"} | {name: name for name in _MODULES}
 
-__all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", "wire", *_LATER]
+__all__ = [
+    "check", "environment", "fresh", "hint", "needs", "predict", "reveal", "scoreboard", "start", "state", "wire",
+    *_LATER,
+]  # fmt: skip
 
 
 def start(lesson: str) -> redis.Redis:
