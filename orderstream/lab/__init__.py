@@ -8,7 +8,9 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.fresh("orders")                          # each experiment begins with it
     lab.predict("01.1", …), lab.reveal("01.1", …)
     lab.state("orders")
+    with lab.wire(r): …                          # what the cell sends, and what comes back
     lab.check("01.1", …), lab.hint("01.1")
+    lab.scoreboard()                             # what you believed, and what became of it
     lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes:
                                                  # loaded when first used
 """
@@ -22,13 +24,18 @@ import redis
 from orderstream.lab.check import check, hint
 from orderstream.lab.environment import environment
 from orderstream.lab.predict import predict, reveal
+from orderstream.lab.scoreboard import scoreboard
 from orderstream.lab.state import state
+from orderstream.lab.wire import wire
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_MODULES = ("charts", "faults", "lanes", "live", "processes", "readers", "sharing")
-_LATER = {"Sampler": "sampler", "Recorder": "spans"} | {name: name for name in _MODULES}
+_MODULES = ("charts", "eras", "faults", "lanes", "live", "processes", "readers", "sharing")
+_LATER = {"ControlRoom": "control_room", "Recorder": "spans", "Sampler": "sampler"} | {name: name for name in _MODULES}
 
-__all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", *_LATER]
+__all__ = [
+    "check", "environment", "fresh", "hint", "needs", "predict", "reveal", "scoreboard", "start", "state", "wire",
+    *_LATER,
+]  # fmt: skip
 
 
 def start(lesson: str) -> redis.Redis:

@@ -83,6 +83,12 @@ def test_a_picture_fits_beside_the_file_browser():
     assert Image.open(io.BytesIO(timeline([]).png)).size == (1080, 260)
 
 
+def test_six_columns_stand_in_two_rows():
+    """All of them in the width of three."""
+    six = ("throughput", "pending", "lag", "retries", "dead_lettered", "waiting_s")
+    assert Image.open(io.BytesIO(timeline(samples(), show=six).png)).size == (1080, 390)
+
+
 def test_a_picture_is_its_sentence():
     """What nbval compares, and what a screen reader reads."""
     assert repr(timeline(samples(), "60 orders handled.")) == "60 orders handled."
@@ -106,6 +112,13 @@ def test_the_parts_of_a_bar_differ_without_colours():
     assert repr(drawn[0]) == "Waiting is most of it."
     other = {name: {"Redis": parts["waiting"], "waiting": parts["Redis"]} for name, parts in rows.items()}
     assert drawn[0].png != charts.stacks(other, "µs per order", "").png
+
+
+def test_many_bars_make_a_taller_picture():
+    """A class holds dozens of beliefs, and each has a line to be read in."""
+    few, many = ({f"belief {n}": {"held it": n + 1} for n in range(rows)} for rows in (5, 25))
+    heights = [Image.open(io.BytesIO(charts.stacks(rows, "learners", "").png)).height for rows in (few, many)]
+    assert heights == [260, 840]
 
 
 def test_a_column_that_does_not_exist_names_those_there_are():
