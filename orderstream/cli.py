@@ -103,7 +103,9 @@ def _which_stream(command: FC) -> FC:
     return command
 
 
-_otlp = _setting("--otlp", ENDPOINT, "ENDPOINT", "Send traces and metrics to this OpenTelemetry collector.", "nowhere")
+_otlp = _setting(
+    "--otlp", ENDPOINT, "ENDPOINT", "Where to send traces and metrics, such as http://localhost:4317.", "nowhere"
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -648,7 +648,7 @@ def test_settings_that_cannot_work_are_one_line(run, environ):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ("produce --bacth 3", "Did you mean '--batch'? See: orderstream produce --help"),
+        ("produce --cound 3", "Did you mean '--count'? See: orderstream produce --help"),
         ("produce --count -1", "-1 is not in the range"),
         ("produce --rate 0", "0.0 is not in the range"),
         ("produce --batch 0", "0 is not in the range"),
