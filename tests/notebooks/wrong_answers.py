@@ -580,6 +580,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
             "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 1, idle=idle_ms)]",
             "bob asked for new orders a moment ago",
+        ),
     ],
     "10.1": [
         (
