@@ -78,6 +78,10 @@ class Span(msgspec.Struct, frozen=True):
         return self.attributes.get(tracing.ORDER_ID)
 
     @property
+    def group(self) -> str | None:
+        return self.attributes.get(tracing.GROUP)
+
+    @property
     def consumer(self) -> str | None:
         return self.attributes.get(tracing.CONSUMER)
 
