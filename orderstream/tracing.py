@@ -8,7 +8,8 @@ What happens to an order, told to OpenTelemetry as spans and metrics.
 
 All that happens to one order is one trace. An order whose sender was not sampled costs nothing here.
 
-Nobody imports this file until the application has set up an OpenTelemetry SDK, see ``OrderStream.telemetry``.
+Nobody imports this file unless there is an OpenTelemetry SDK, and nothing happens until the application has set it up:
+see ``OrderStream.telemetry``.
 No span holds a payload, a password or an error message; an order is named by its id, a failure by its type.
 The names are OpenTelemetry's: https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -93,7 +94,9 @@ class Telemetry:
         self.settings = settings
         self._base: Attributes = {SYSTEM: "redis", DESTINATION: settings.stream, **_server(settings.redis_url)}
         self.of_group: Attributes = {**self._base, GROUP: settings.group}
-        self._observed = False
+        self._watched: ref[OrderStream] | None = None
+        self._backlog: Backlog | None = None
+        self._look_again = 0.0
 
         def duration(name: str, about: str) -> metrics.Histogram:
             return meter.create_histogram(name, "s", about, explicit_bucket_boundaries_advisory=BUCKETS_S)
@@ -257,21 +260,9 @@ class Telemetry:
 
         Redis: see ``OrderStream.backlog``.
         """
-        if self._observed or not self._metering:
+        first, self._watched = self._watched is None, ref(stream)  # weakly: no gauge keeps a stream alive
+        if not first:
             return
-        self._observed = True
-        seen: tuple[float, Backlog | None] = (0.0, None)
-        weakly = ref(stream)  # a gauge must not keep a stream alive that nobody uses any more
-
-        def look() -> Backlog | None:
-            nonlocal seen
-            if time.monotonic() - seen[0] > FRESH_S:
-                try:
-                    seen = time.monotonic(), (stream.backlog() if (stream := weakly()) else None)
-                except Exception:  # noqa: BLE001 - whatever a client of yours raises: no number is better than an old one
-                    seen = time.monotonic(), None
-            return seen[1]
-
         for name, unit, about, read in (
             ("orderstream.lag", "{message}", "not yet delivered", lambda b: b.lag),
             ("orderstream.pending", "{message}", "delivered, not yet acked", lambda b: b.pending),
@@ -281,11 +272,20 @@ class Telemetry:
         ):
 
             def observed(_: CallbackOptions, read: Callable[[Backlog], float | None] = read) -> list[Observation]:
-                backlog = look()
+                backlog = self._look()
                 number = None if backlog is None else read(backlog)
                 return [] if number is None else [Observation(number, self.of_group)]
 
             self._meter.create_observable_gauge(name, [observed], unit, about)
+
+    def _look(self) -> Backlog | None:
+        if time.monotonic() > self._look_again:
+            stream = self._watched() if self._watched else None
+            self._backlog = None
+            with suppress(Exception):  # whatever a client of yours raises: no number is better than an old one
+                self._backlog = stream.backlog() if stream else None
+            self._look_again = time.monotonic() + FRESH_S
+        return self._backlog
 
     # What they share ----------------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ def test_the_defaults_are_the_documented_ones():
         "block_ms": 1_000,
         "handler_timeout_ms": 300_000,
         "grace_s": 10.0,
+        "trace_parent": "creation",
+        "trace_errors": "type",
     }
 
 
@@ -39,6 +41,7 @@ def test_every_setting_can_come_from_the_environment():
     given = {
         "stream": "s", "group": "g", "dlq": "d", "max_attempts": 5, "claim_idle_ms": 2000, "backoff_ms": 10,
         "batch": 7, "block_ms": 20, "handler_timeout_ms": 4000, "grace_s": 0.5,
+        "trace_parent": "link", "trace_errors": "message",
     }  # fmt: skip
     environ = {f"ORDERSTREAM_{name.upper()}": str(value) for name, value in given.items()}
     settings = Settings.from_env(environ)
@@ -116,6 +119,8 @@ def test_a_variable_that_is_no_number_is_named(variable, text, wanted):
         ({"handler_timeout_ms": 29_999}, "the heartbeat would end before it was needed"),
         ({"grace_s": -0.1}, "grace_s=-0.1 must be 0 or more"),
         ({"grace_s": math.nan}, "grace_s=nan must be 0 or more"),
+        ({"trace_parent": "sender"}, "trace_parent='sender' must be 'creation' or 'link'"),
+        ({"trace_errors": "all"}, "trace_errors='all' must be 'type' or 'message'"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused_with_the_reason(wrong, reason):
