@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import msgspec
 from opentelemetry import trace
@@ -112,9 +113,8 @@ class Recorder:
 
     def __init__(self, *workers: Process) -> None:
         self._workers = list(workers)
-        self._spans: dict[str, Span] = {}
-        _tell(_notebook)
-        _notebook.say = lambda span: self._spans.__setitem__(span.id, span)
+        self._spans = spans = dict[str, Span]()
+        _listen(lambda span: spans.__setitem__(span.id, span))  # not self: it would keep the workers for ever
 
     def watch(self, *workers: Process) -> None:
         """Look for the spans of these, too."""
@@ -130,11 +130,13 @@ class Recorder:
 
 def spans_of(worker: Process) -> list[Span]:
     """Return the spans of a worker that was started with ``trace=True``, in the order in which they began."""
-    killed_s = None if worker.alive or worker.exit_code == 0 else worker.last_alive_s  # asked before its spans
+    killed = not worker.alive and worker.exit_code != 0  # asked first: then nothing comes any more
     spans: dict[str, Span] = {}
     for event in worker.read(0)[0]:
         if event["event"] == EVENT:
             span = msgspec.convert(event["span"], Span)
+            # The clock of files is some milliseconds late.
+            killed_s = max(worker.last_alive_s, span.began_s) if killed else None
             spans[span.id] = msgspec.structs.replace(span, process=worker.name, killed_s=killed_s)
     return list(spans.values())
 
@@ -154,16 +156,17 @@ def tell(say: Callable[..., None]) -> None:
             os.utime(1)
             time.sleep(ALIVE_EVERY_S)
 
-    _tell(_Processor(lambda span: say(EVENT, span=msgspec.to_builtins(span))))
+    _listen(lambda span: say(EVENT, span=msgspec.to_builtins(span)))
     threading.Thread(target=live, name="sign of life", daemon=True).start()
 
 
 # What both share -------------------------------------------------------------------------------------------
 
 
-class _Processor(SpanProcessor):
-    def __init__(self, say: Callable[[Span], None]) -> None:
-        self.say = say
+class _Listener(SpanProcessor):
+    """Hears of every span of this process twice: when it begins and when it ends."""
+
+    say: Callable[[Span], None]
 
     def on_start(self, span: ReadableSpan, parent_context: object = None) -> None:
         self.say(_known(span))
@@ -172,20 +175,20 @@ class _Processor(SpanProcessor):
         self.say(_known(span))
 
 
-_notebook = _Processor(lambda span: None)
-_told: set[_Processor] = set()
+_listener = _Listener()
+_providers: WeakSet[TracerProvider] = WeakSet()
 
 
-def _tell(processor: _Processor) -> None:
-    """Let *processor* hear of all spans from now on. A process has one tracer provider, for as long as it lives."""
-    if processor in _told:
-        return
-    _told.add(processor)
+def _listen(say: Callable[[Span], None]) -> None:
+    """Call *say* for all spans of this process from now on, and nobody else any more."""
+    _listener.say = say
     provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
+    if not isinstance(provider, TracerProvider):  # a process gets one, and keeps it
         provider = TracerProvider()
         trace.set_tracer_provider(provider)
-    provider.add_span_processor(processor)
+    if provider not in _providers:
+        _providers.add(provider)
+        provider.add_span_processor(_listener)
 
 
 def _known(span: ReadableSpan) -> Span:
