@@ -162,7 +162,7 @@ def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Pict
     """
     Draw what happened to each order: a lane for each consumer, time to the right, a mark for each event.
 
-    A thick bar is a handler run, a thin line an order that waits. Where more happened than anybody can follow, the
+    A thick bar is work on an order, a thin line an order that waits. Where more happened than anybody can follow, the
     orders with the most marks are drawn, and the picture says so.
 
     Args:

@@ -21,7 +21,8 @@ from orderstream.lab.lanes import DEAD, PENDING, STREAM, Kind, Mark
 
 WIDTH = 10.8  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
 LANE_INCHES, ORDER_INCHES = 0.62, 0.07  # a lane grows with the number of orders
-START, END = -0.06, 1.06  # room for the first order's name, and behind the last mark for what goes on
+END = 1.06  # the marks are from 0 to 1; behind them goes on what goes on
+NAMED = 12  # so much of an order's id is shown
 BAND = 0.42  # half of a lane's height
 
 
@@ -39,8 +40,8 @@ class Shape:
 
 SHAPES: dict[Kind, Shape] = {
     "sent": Shape("sent", "o", "#595959", size=8, hollow=True),
-    "new": Shape("new, 1st delivery", "o", "#0072B2"),
-    "claimed": Shape("claimed, nth delivery", "D", "#C25100", size=13),
+    "new": Shape("new, 1st delivery", "o", "#0072B2", "1"),
+    "claimed": Shape("claimed, nth delivery", "D", "#C25100", "n", 13),
     "acked": Shape("acked", "s", "#007A5A", "✓", 14),
     "failed": Shape("failed", "o", "#000000", "✗", hollow=True),
     "deferred": Shape("deferred", "o", "#595959", "…", hollow=True),
@@ -67,7 +68,8 @@ def draw(marks: Sequence[Mark], left_out: int = 0) -> Figure:
     rows = _rows(marks)
     height = 1.05 + (LANE_INCHES + ORDER_INCHES * (len(orders) - 1)) * len(rows)
     figure = Figure(figsize=(WIDTH, height), dpi=100, layout="constrained", facecolor="white")
-    chart = _LaneChart(figure, rows, _Stretched([mark.t_s for mark in marks]))
+    longest = max([len(order[:NAMED]) for order in orders], default=0)
+    chart = _LaneChart(figure, rows, _Stretched([mark.t_s for mark in marks]), start=-0.03 - 0.0115 * longest)
     for lane in rows:
         chart.draw_lane(lane, [mark for mark in marks if mark.lane == lane])
     for number, (order, look) in enumerate(zip(orders, cycle(PATHS), strict=False)):
@@ -117,10 +119,10 @@ class _Stretched:
 
 
 class _LaneChart:
-    def __init__(self, figure: Figure, rows: Mapping[str, float], at: _Stretched) -> None:
+    def __init__(self, figure: Figure, rows: Mapping[str, float], at: _Stretched, start: float) -> None:
         self.ax = ax = figure.subplots()
-        self._rows, self._at = rows, at
-        ax.set_xlim(START, END)
+        self._rows, self._at, self._start = rows, at, start
+        ax.set_xlim(start, END)
         ax.set_ylim(max(rows.values()) + 0.55, -0.55)
         ticks = list(at.ticks())
         ax.set_xticks([at(t_s) for t_s in ticks], [f"{t_s:g} s" for t_s in ticks], fontsize=9, color="#444444")
@@ -132,16 +134,17 @@ class _LaneChart:
     def draw_lane(self, lane: str, marks: Sequence[Mark]) -> None:
         """Draw an empty lane with its name; that of a consumer is there while the consumer lives."""
         row = self._rows[lane]
-        name = {"x": START - 0.01, "y": row, "s": lane, "ha": "right", "fontsize": 11.5}
+        name = {"x": self._start - 0.01, "y": row, "s": lane, "ha": "right", "fontsize": 11.5}
         if lane in WAITING:
             self.ax.text(**name, va="bottom")
-            self.ax.text(START - 0.01, row + 0.06, WAITING[lane], ha="right", va="top", fontsize=8.5, color="#555555")
+            below = {"ha": "right", "va": "top", "fontsize": 8.5, "color": "#555555"}
+            self.ax.text(self._start - 0.01, row + 0.06, WAITING[lane], **below)
             look = {"facecolor": "white", "edgecolor": "#999999", "linestyle": DASHES, "linewidth": 0.8}
             self.ax.axhspan(row - BAND, row + BAND, **look)
         else:
             self.ax.text(**name, va="center")
             for begin, end in _lives(marks):
-                places = [START if begin is None else self._at(begin), END if end is None else self._at(end)]
+                places = [self._start if begin is None else self._at(begin), END if end is None else self._at(end)]
                 self.ax.fill_between(places, row - BAND, row + BAND, color="#E9EEF2", linewidth=0)
 
     def draw_order(self, marks: Sequence[Mark], shift: float, look: tuple[str, Any]) -> None:
@@ -161,7 +164,9 @@ class _LaneChart:
             self._draw_mark(mark, x, y)
         place = self._at(marks[0].t_s), self._rows[marks[0].lane] + shift
         beside = {"xytext": (-10, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 10}
-        self.ax.annotate(marks[0].order, place, fontweight="bold", color="#222222", zorder=5, **beside)
+        order = marks[0].order
+        name = order if len(order) <= NAMED else f"{order[: NAMED - 1]}…"
+        self.ax.annotate(name, place, fontweight="bold", color="#222222", zorder=5, **beside)
 
     def _draw_mark(self, mark: Mark, x: float, y: float) -> None:
         shape = SHAPES[mark.kind]
@@ -201,8 +206,11 @@ def _between(mark: Mark, after: Mark | None = None) -> str:
 def _draw_legend(figure: Figure, shapes: Sequence[Shape]) -> None:
     handles = []
     for shape in shapes:
-        look = {"markerfacecolor": "white" if shape.hollow else shape.colour, "markeredgecolor": shape.colour}
-        size = min(0.65 * shape.size, 14)
-        handles.append(Line2D([], [], linestyle="", marker=shape.marker, markersize=size, label=shape.says, **look))
-    look = {"frameon": False, "fontsize": 9, "handletextpad": 0.2}
-    figure.legend(handles=handles, loc="outside upper left", ncols=max(1, len(handles)), **look)
+        inside, ink = ("white", shape.colour) if shape.hollow else (shape.colour, "white")
+        size = min(0.75 * shape.size, 16)
+        outer = Line2D([], [], linestyle="", marker=shape.marker, markersize=size, mfc=inside, mec=shape.colour)
+        sign = f"${shape.text}$" if shape.text else ""
+        text = Line2D([], [], linestyle="", marker=sign, markersize=0.5 * size, mfc=ink, mec=ink)
+        handles.append((outer, text))
+    look = {"frameon": False, "fontsize": 9, "handletextpad": 0.2, "ncols": max(1, len(shapes))}
+    figure.legend(handles, [shape.says for shape in shapes], loc="outside upper left", **look)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -127,12 +128,11 @@ def eventful(all_marks: Sequence[Mark]) -> list[Mark]:
 
 def sentence(all_marks: Sequence[Mark]) -> str:
     """Tell what the marks show, order by order."""
-    paths = [f"{order}: {', '.join(_steps(all_marks, order))}" for order in _in_order(all_marks)]
+    paths = []
+    for order in dict.fromkeys(mark.order for mark in all_marks):
+        steps = [(step, len(list(same))) for step, same in groupby(_steps(all_marks, order))]
+        paths.append(f"{order}: {', '.join(step + (f' ×{times}' if times > 1 else '') for step, times in steps)}")
     return "; ".join(paths) + "."
-
-
-def _in_order(all_marks: Sequence[Mark]) -> list[str]:
-    return list(dict.fromkeys(mark.order for mark in all_marks))
 
 
 def _steps(all_marks: Sequence[Mark], order: str) -> list[str]:
