@@ -9,8 +9,8 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.predict("01.1", …), lab.reveal("01.1", …)
     lab.state("orders")
     lab.check("01.1", …), lab.hint("01.1")
-    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes:
-                                                 # loaded when first used
+    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes,
+                                                 # metrics: loaded when first used
 """
 
 import importlib
@@ -25,7 +25,7 @@ from orderstream.lab.predict import predict, reveal
 from orderstream.lab.state import state
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_MODULES = ("charts", "faults", "lanes", "live", "processes", "readers", "sharing")
+_MODULES = ("charts", "faults", "lanes", "live", "metrics", "processes", "readers", "sharing")
 _LATER = {"Sampler": "sampler", "Recorder": "spans"} | {name: name for name in _MODULES}
 
 __all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", *_LATER]

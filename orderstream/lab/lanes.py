@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -124,6 +124,13 @@ def eventful(all_marks: Sequence[Mark]) -> list[Mark]:
             kept.append(order)
             consumers |= theirs
     return [mark for mark in all_marks if mark.order in kept]
+
+
+def latest(all_marks: Sequence[Mark], orders: int = ORDERS) -> list[Mark]:
+    """Return the marks of the orders that came last, in seconds since the first of them."""
+    kept = list(dict.fromkeys(mark.order for mark in all_marks))[-orders:]
+    theirs = [mark for mark in all_marks if mark.order in kept]
+    return [replace(mark, t_s=mark.t_s - theirs[0].t_s) for mark in theirs]
 
 
 def sentence(all_marks: Sequence[Mark]) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -24,11 +24,13 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from orderstream import tracing
+from orderstream.lab.state import State, Table
 
 if TYPE_CHECKING:
     from orderstream.lab.processes import Process
 
 EVENT = "span"
+COLUMNS = ("trace", "span", "kind", "process", "attempt", "outcome", "child of", "linked to")
 HERE = "notebook"
 ALIVE_EVERY_S = 0.02
 
@@ -127,6 +129,10 @@ class Recorder:
             found += spans_of(worker)
         return sorted(found, key=lambda span: span.began_s)
 
+    def table(self) -> State:
+        """Show all spans known now, oldest first. Ids are random, so others are named, and traces have letters."""
+        return table(self.spans())
+
 
 def spans_of(worker: Process) -> list[Span]:
     """Return the spans of a worker that was started with ``trace=True``, in the order in which they began."""
@@ -139,6 +145,26 @@ def spans_of(worker: Process) -> list[Span]:
             killed_s = max(worker.last_alive_s, span.began_s) if killed else None
             spans[span.id] = msgspec.structs.replace(span, process=worker.name, killed_s=killed_s)
     return list(spans.values())
+
+
+def table(spans: Sequence[Span]) -> State:
+    """Show *spans*, see ``Recorder.table``."""
+    names = {span.id: span.name for span in spans}
+    traces = list(dict.fromkeys(span.trace_id for span in spans))
+    rows = [
+        (
+            chr(ord("A") + traces.index(span.trace_id) % 26),
+            span.name,
+            span.kind,
+            span.process,
+            str(span.attempt or ""),
+            "never ended" if span.ended_s is None else span.outcome or "",
+            names.get(span.parent_id or "", "–" if span.parent_id is None else "a span of others"),
+            ", ".join(names.get(link, "a span of others") for link in span.links) or "–",
+        )
+        for span in spans
+    ]
+    return State([Table("spans", COLUMNS, rows, "no spans")])
 
 
 # In the worker process -------------------------------------------------------------------------------------
