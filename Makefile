@@ -50,6 +50,7 @@ clean:      ## remove the environment and everything that was generated
 .venv/lab-installed: requirements.txt pyproject.toml
 	@$(PREFLIGHT)
 	@echo "Installing into .venv. This takes a minute or two, and only once."
+	@test -z "$$($(PREFLIGHT) --extra)" || echo "No redis-server of 6.2 or newer here: one is compiled, which takes a minute more."
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt $$($(PREFLIGHT) --extra)
 	@touch $@
