@@ -25,7 +25,7 @@ from orderstream.lab.predict import predict, reveal
 from orderstream.lab.state import state
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_MODULES = ("charts", "faults", "lanes", "live", "metrics", "processes", "readers", "sharing")
+_MODULES = ("charts", "faults", "lanes", "live", "metrics", "processes", "readers", "sharing", "spans")
 _LATER = {"Sampler": "sampler", "Recorder": "spans"} | {name: name for name in _MODULES}
 
 __all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", *_LATER]

@@ -22,7 +22,7 @@ from orderstream.lab.lanes import DEAD, PENDING, STREAM, Kind, Mark
 WIDTH = 10.8  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
 LANE_INCHES, ORDER_INCHES = 0.62, 0.07  # a lane grows with the number of orders
 END = 1.06  # the marks are from 0 to 1; behind them goes on what goes on
-NAMED = 12  # so much of an order's id is shown
+NAMED = 9  # so much of an order's id is shown
 BAND = 0.42  # half of a lane's height
 
 
@@ -210,7 +210,7 @@ def _draw_legend(figure: Figure, shapes: Sequence[Shape]) -> None:
         size = min(0.75 * shape.size, 16)
         outer = Line2D([], [], linestyle="", marker=shape.marker, markersize=size, mfc=inside, mec=shape.colour)
         sign = f"${shape.text}$" if shape.text else ""
-        text = Line2D([], [], linestyle="", marker=sign, markersize=0.5 * size, mfc=ink, mec=ink)
+        text = Line2D([], [], linestyle="", marker=sign, markersize=0.55 * size, mfc=ink, mew=0)
         handles.append((outer, text))
     look = {"frameon": False, "fontsize": 9, "handletextpad": 0.2, "ncols": max(1, len(shapes))}
     figure.legend(handles, [shape.says for shape in shapes], loc="outside upper left", **look)

@@ -148,7 +148,7 @@ class Panel:
         self.sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
 
     def __repr__(self) -> str:
-        pictures = listed(charts.chosen(self._show_columns)).lower()
+        pictures = listed(charts.chosen(self._show_columns)).lower() + ("; swim lanes" if self._lanes else "")
         sliders = [slider.description.partition(",")[0].lower() for slider in self._sliders.children]
         more = "".join(f", {button.description}" for button in self._buttons.children[3:])
         return (

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from orderstream.lab.processes import Process
 
 EVENT = "span"
-COLUMNS = ("trace", "span", "kind", "process", "attempt", "outcome", "child of", "linked to")
+COLUMNS = ("trace", "span", "kind", "who", "attempt", "outcome", "child of", "linked to")
 HERE = "notebook"
 ALIVE_EVERY_S = 0.02
 
@@ -129,6 +129,20 @@ class Recorder:
             found += spans_of(worker)
         return sorted(found, key=lambda span: span.began_s)
 
+    def until(self, condition: Callable[[list[Span]], bool], timeout_s: float = 20) -> None:
+        """
+        Wait until *condition* holds for the spans known then.
+
+        Raises:
+            TimeoutError: It did not within *timeout_s* seconds; the message holds the spans' names.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not condition(found := self.spans()):
+            if time.monotonic() > deadline:
+                names = ", ".join(span.name for span in found) or "none"
+                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the spans are {names}")
+            time.sleep(ALIVE_EVERY_S)
+
     def table(self) -> State:
         """Show all spans known now, oldest first. Ids are random, so others are named, and traces have letters."""
         return table(self.spans())
@@ -156,7 +170,7 @@ def table(spans: Sequence[Span]) -> State:
             chr(ord("A") + traces.index(span.trace_id) % 26),
             span.name,
             span.kind,
-            span.process,
+            span.consumer or span.process,
             str(span.attempt or ""),
             "never ended" if span.ended_s is None else span.outcome or "",
             names.get(span.parent_id or "", "–" if span.parent_id is None else "a span of others"),
