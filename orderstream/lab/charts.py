@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -26,6 +27,8 @@ from PIL import Image
 from orderstream.lab import lane_chart, lanes
 from orderstream.lab.sampler import Sample, Sampler, summary
 
+DRAWING = threading.RLock()
+"""Held while matplotlib draws: two threads that do so at once crash in its fonts."""
 WIDTH, HEIGHT = 10.8, 2.6  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
 
 
@@ -171,7 +174,9 @@ def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Pict
     """
     drawn = lanes.eventful(marks)
     left_out = len({mark.order for mark in marks} - {mark.order for mark in drawn})
-    return Picture(sentence or lanes.sentence(drawn), png(lane_chart.draw(drawn, left_out)))
+    with DRAWING:  # the signs in the legend need fonts as soon as they are made
+        figure = lane_chart.draw(drawn, left_out)
+    return Picture(sentence or lanes.sentence(drawn), png(figure))
 
 
 def chosen(show: Sequence[str]) -> list[Line]:
@@ -238,7 +243,8 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 def png(figure: Figure) -> bytes:
     """Return the figure's bytes; the same figure gives the same bytes."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with DRAWING:
+        canvas.draw()
     return encode(numpy.asarray(canvas.buffer_rgba()))
 
 

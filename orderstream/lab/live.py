@@ -84,17 +84,18 @@ class LiveChart(widgets.Image):
         columns = [charts.column(shown, line) for line in self._lines]
         canvas: Any = self._figure.canvas
         limits = [charts.limits(values) for values in columns]
-        if limits != self._limits:  # the only full drawing
-            for ax, ends in zip(self._axes, limits, strict=True):
-                ax.set_ylim(*ends)
-            canvas.draw()
-            self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
-        canvas.restore_region(self._background)
-        for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
-            curve.show(ago, values)
-            number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
-            for artist in (*curve.artists, number):
-                ax.draw_artist(artist)
+        with charts.DRAWING:
+            if limits != self._limits:  # the only full drawing
+                for ax, ends in zip(self._axes, limits, strict=True):
+                    ax.set_ylim(*ends)
+                canvas.draw()
+                self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
+            canvas.restore_region(self._background)
+            for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
+                curve.show(ago, values)
+                number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
+                for artist in (*curve.artists, number):
+                    ax.draw_artist(artist)
         self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from itertools import combinations
@@ -15,8 +16,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from PIL import Image
 
 from orderstream import Consumer, DeadLetterQueue, Defer, Order, Producer, Settings, connect
-from orderstream.lab import charts, lane_chart, lanes
+from orderstream.lab import charts, lane_chart, lanes, metrics
 from orderstream.lab.lanes import Mark, marks
+from orderstream.lab.live import Panel
 from orderstream.lab.processes import consumer, producer
 from orderstream.lab.spans import Recorder
 
@@ -222,6 +224,51 @@ print(span.name, span.operation == "", span.ended_s > span.began_s)
     assert ran.stdout + ran.stderr == "work True True\n"
 
 
+def test_metrics_of_a_traced_worker_are_those_of_its_own_process(recorder, stream, eventually):
+    """Each run is in a bucket; no attribute names a consumer, an order or an entry."""
+    fast, slow = worker(recorder, "fast"), worker(recorder, "slow", work_ms=300)
+    Producer(stream).send_many(Order(f"o-{n}", "tea", 1) for n in range(50))
+    eventually(lambda: stream.backlog().done)
+    fast.stop(), slow.stop()
+    runs = {each.name: metrics.histogram(each, "messaging.process.duration") for each in (fast, slow)}
+    assert sum(runs["fast"].values()) + sum(runs["slow"].values()) == 50
+    assert min(runs["slow"]) > 0.25 > min(runs["fast"])
+    [point] = metrics.points(slow, "messaging.process.duration")
+    told = {*point["attributes"], *point["attributes"].values()}
+    assert not {"slow", "messaging.client.id", "messaging.message.id"} & told
+    assert metrics.histogram(slow, "no.such.metric") == {}
+
+
+def test_the_table_names_spans_and_letters_traces(recorder, stream):
+    """Ids are random; the same story gives the same table, and nbval compares it."""
+    assert repr(recorder.table()) == "spans: no spans"
+    Producer(stream).send(TEA)
+    Consumer(stream, lambda order: None, "ann").drain()
+    [table] = recorder.table()
+    assert table.rows == [
+        ("A", "send orders", "PRODUCER", "notebook", "", "", "–", "–"),
+        ("A", "process orders", "CONSUMER", "ann", "1", "ack", "send orders", "send orders"),
+        ("A", "ack orders", "CLIENT", "ann", "1", "", "process orders", "–"),
+    ]
+
+
+def test_waiting_for_spans_that_do_not_come_names_those_that_did(recorder, stream):
+    """The message is all the learner has."""
+    Producer(stream).send(TEA)
+    recorder.until(lambda spans: len(spans) == 1)
+    with pytest.raises(TimeoutError, match=r"^it did not happen within 0.1 s; the spans are send orders$"):
+        recorder.until(lambda spans: len(spans) == 2, timeout_s=0.1)
+
+
+def test_the_newest_orders_begin_at_zero():
+    """What the live panel draws."""
+    later = [Mark(mark.t_s + 5, mark.lane, "o-2", mark.kind, mark.delivery) for mark in KILLED]
+    newest = lanes.latest([*KILLED, *later], 1)
+    assert [mark.t_s for mark in newest] == pytest.approx([mark.t_s for mark in KILLED])
+    assert lanes.latest([*KILLED, *later]) == [*KILLED, *later]
+    assert lanes.latest([]) == []
+
+
 # The picture -----------------------------------------------------------------------------------------------
 
 KILLED = [
@@ -243,6 +290,13 @@ def test_the_same_marks_give_the_same_bytes():
     assert first.png == second.png
     assert len(first.png) < 60_000
     assert first.png != charts.swim_lanes([*KILLED[:2], *KILLED[3:]]).png
+
+
+def test_two_threads_may_draw_at_once():
+    """The live panel does so while a cell draws, too; without a lock, matplotlib's fonts break the whole process."""
+    with ThreadPoolExecutor(2) as threads:
+        drawn = list(threads.map(lambda _: charts.swim_lanes(KILLED).png, range(20)))
+    assert set(drawn) == {charts.swim_lanes(KILLED).png}
 
 
 def test_a_picture_of_lanes_is_its_sentence():
@@ -294,6 +348,24 @@ def test_of_many_orders_those_with_the_most_marks_are_drawn():
     crowd = [Mark(n, f"c{n}", f"o-{n}", "new", 1) for n in range(20)]
     assert len({mark.lane for mark in lanes.eventful(crowd)}) == lanes.CONSUMERS
     assert charts.swim_lanes(calm).png != charts.swim_lanes(lanes.eventful(calm)).png
+
+
+def test_the_live_panel_s_lanes_move(recorder, eventually):
+    """They are drawn anew while orders come, and a consumer added later has a lane, too."""
+    sender = producer(rate_per_s=20, trace=True)
+    recorder.watch(sender)
+    ann = worker(recorder, "c1")
+    panel = Panel(sender, [ann])
+    try:
+        panel.add_lanes(recorder)
+        assert "; swim lanes;" in repr(panel)
+        image = panel._lanes[1]
+        eventually(lambda: image.value != charts.swim_lanes([]).png, 10)
+        panel.add_consumer()
+        eventually(lambda: "c2" in {span.consumer for span in recorder.spans()}, 10)
+        assert panel.sampler.error is None
+    finally:
+        panel.stop()
 
 
 def test_spans_travel_as_json_lines(recorder, stream, eventually):

@@ -552,7 +552,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     ],
     "08.2": [
         ("def where_is(spans, order_id): return 'pending'", "is 'stream', you say 'pending'"),
-        ("def where_is(spans, order_id): return lab.lanes.marks(spans)[-1].lane", "done"),
+        ("def where_is(spans, order_id): return lab.lanes.marks(spans)[-1].lane", "is 'stream', you say 'bob'"),
         (
             "def where_is(spans, order_id):\n"
             "    return [m.lane for m in lab.lanes.marks(spans) if m.order == order_id][-1]",
