@@ -9,6 +9,7 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.predict("01.1", …), lab.reveal("01.1", …)
     lab.state("orders")
     lab.check("01.1", …), lab.hint("01.1")
+    lab.scoreboard()                             # what you believed, and what became of it
     lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes,
                                                  # metrics: loaded when first used
 """
@@ -22,13 +23,16 @@ import redis
 from orderstream.lab.check import check, hint
 from orderstream.lab.environment import environment
 from orderstream.lab.predict import predict, reveal
+from orderstream.lab.scoreboard import scoreboard
 from orderstream.lab.state import state
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
 _MODULES = ("charts", "faults", "lanes", "live", "metrics", "processes", "readers", "sharing", "spans")
 _LATER = {"Sampler": "sampler", "Recorder": "spans"} | {name: name for name in _MODULES}
 
-__all__ = ["check", "environment", "fresh", "hint", "needs", "predict", "reveal", "start", "state", *_LATER]
+__all__ = [
+    "check", "environment", "fresh", "hint", "needs", "predict", "reveal", "scoreboard", "start", "state", *_LATER,
+]  # fmt: skip
 
 
 def start(lesson: str) -> redis.Redis:

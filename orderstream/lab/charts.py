@@ -146,6 +146,7 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
         sentence: What the picture shows.
     """
     figure, [ax] = panels([Line("", "", counts, "#333333")])
+    figure.set_size_inches(WIDTH, max(HEIGHT, 0.9 + 0.3 * len(rows)))  # many bars are not thinner than a few
     parts = list(next(iter(rows.values())))
     ends = [0.0] * len(rows)
     for part, (colour, hatch) in zip(parts, cycle(PARTS), strict=False):
@@ -154,6 +155,7 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
         ends = [end + width for end, width in zip(ends, widths, strict=True)]
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12 * max(ends))
+    ax.xaxis.get_major_locator().set_params(integer=all(end == int(end) for end in ends))  # no 0.2 learners
     for at, end in enumerate(ends):
         ax.text(end, at, f" {end:,.0f}" if end >= 100 else f" {end:.3g}", va="center", fontsize=9)
     if len(parts) > 1:

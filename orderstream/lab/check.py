@@ -90,7 +90,7 @@ def _judge(number: str, answer: Any) -> Result:
         found = _find(number)
         if found is None:
             return Result(number, "unknown", _no_exercise(number))
-        if _blank(answer):
+        if is_blank(answer):
             raise NotImplementedError
         found.judge(answer)
     except NotImplementedError:
@@ -127,12 +127,12 @@ _NOTHING = {
 }  # fmt: skip
 
 
-def _blank(answer: Any) -> bool:
+def is_blank(answer: Any) -> bool:
     """Is this still the stub: `...`, a collection that holds one, or a function whose body is one?"""
     if isinstance(answer, (tuple, list)):
-        return any(_blank(each) for each in answer)
+        return any(is_blank(each) for each in answer)
     if isinstance(answer, dict):
-        return any(_blank(each) for each in answer.values())
+        return any(is_blank(each) for each in answer.values())
     if not isinstance(getattr(answer, "__code__", None), CodeType):
         return answer is ...
     return all(

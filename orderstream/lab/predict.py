@@ -18,10 +18,12 @@ What a notebook stores as text is the same for every learner: the question, the 
 learner's own part lives in a widget, which neither GitHub nor nbval looks at, and in one small file
 per prediction below ``ORDERSTREAM_LAB_HOME`` (default ``~/.orderstream``)::
 
-    predictions/01.1.json   {"id": "01.1", "question": …, "chosen": "0", "answer": "0: reading removes them",
+    predictions/01.1.json   {"id": "01.1", "question": …, "beliefs": ["a stream is a queue"], "held": [],
+                             "chosen": "0", "answer": "0: reading removes them",
                              "observed": "3", "right": false, "belief": "a stream is a queue"}
 
 ``chosen`` and ``observed`` are the `repr` of the values; ``right`` is missing until the experiment has run.
+``beliefs`` are those the question may reveal, ``held`` those that earlier answers to it have shown.
 """
 
 import html
@@ -106,8 +108,11 @@ class Prediction:
         option = next((o for o in self.options if o.value == value), None)
         if option is None:
             raise ValueError(f"{value!r} is not an option of {self.id}: {[o.value for o in self.options]}")
+        before = self.record.get("belief")
+        held = [*self.record.get("held", []), *([before] if before else [])]
+        about = {"beliefs": [o.belief for o in self.options if o.belief], "held": list(dict.fromkeys(held))}
         answer = {"chosen": repr(option.value), "answer": option.text}
-        self.record = {"id": self.id, "question": self.question, **answer}
+        self.record = {"id": self.id, "question": self.question, **about, **answer}
         self.note = _save(self.record)
         return self
 
@@ -146,7 +151,7 @@ class Prediction:
 
         self._radio.observe(on_choice, "value")
         question = widgets.HTML(_line(f"Predict {self.id}: {self.question}", "bold"))
-        return _bundle(widgets.VBox([question, self._radio, self._status]), repr(self))
+        return bundle(widgets.VBox([question, self._radio, self._status]), repr(self))
 
 
 class Reveal:
@@ -194,7 +199,7 @@ class Reveal:
         # The view takes the place of the text in JupyterLab, so it repeats it.
         text = f'<pre style="margin: 0; white-space: pre-wrap">{html.escape(repr(self))}</pre>'
         parts = [widgets.HTML(_line(self.verdict, "bold"))] if self.option else []
-        return _bundle(widgets.VBox([*parts, widgets.HTML(text)]), repr(self))
+        return bundle(widgets.VBox([*parts, widgets.HTML(text)]), repr(self))
 
 
 def _line(text: str, weight: str = "normal") -> str:
@@ -202,7 +207,8 @@ def _line(text: str, weight: str = "normal") -> str:
     return f'<div role="status" style="font-weight: {weight}; line-height: 1.5">{html.escape(text)}</div>'
 
 
-def _bundle(widget: Any, text: str) -> dict[str, Any]:
+def bundle(widget: Any, text: str) -> dict[str, Any]:
+    """Return what a cell shows of *widget*: *text* wherever there is no browser, and in the notebook's file."""
     view = widget._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
     return {"text/plain": text, "application/vnd.jupyter.widget-view+json": view}
 

@@ -108,6 +108,13 @@ def test_the_parts_of_a_bar_differ_without_colours():
     assert drawn[0].png != charts.stacks(other, "µs per order", "").png
 
 
+def test_many_bars_make_a_taller_picture():
+    """A class holds dozens of beliefs, and each has a line to be read in."""
+    few, many = ({f"belief {n}": {"held it": n + 1} for n in range(rows)} for rows in (5, 25))
+    heights = [Image.open(io.BytesIO(charts.stacks(rows, "learners", "").png)).height for rows in (few, many)]
+    assert heights == [260, 840]
+
+
 def test_a_column_that_does_not_exist_names_those_there_are():
     """A lesson's author mistypes."""
     with pytest.raises(ValueError, match="no picture of speed; there are throughput, pending"):

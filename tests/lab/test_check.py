@@ -164,7 +164,7 @@ PYTHONS = sorted({Path(sys.executable).resolve(), *Path.home().glob(".pyenv/vers
 def test_a_stub_is_told_from_an_answer(python, tmp_path):
     """The unsolved exercise is blank and no answer is, in this Python's byte code."""
     script = f"{Path(judges.__file__).read_text('utf-8')}\n{BLANK}\n" + textwrap.dedent("""
-        wrong = [each for each in blank if not _blank(each)] + [each for each in attempted if _blank(each)]
+        wrong = [each for each in blank if not is_blank(each)] + [each for each in attempted if is_blank(each)]
         assert not wrong, wrong
         print("told apart", len(blank), len(attempted))
     """)

@@ -42,6 +42,8 @@ def test_a_right_prediction_is_stored_as_right(lab_home):
     assert stored(lab_home) == {
         "id": "01.1",
         "question": QUESTION,
+        "beliefs": ["a stream is a queue"],
+        "held": [],
         "chosen": "3",
         "answer": "3: reading leaves them",
         "observed": "3",
@@ -109,6 +111,15 @@ def test_an_answer_survives_a_new_kernel(lab_home):
     again = Prediction("01.1", QUESTION, OPTIONS)
     assert again.chosen.value == 0
     assert radio(again).value == 1
+
+
+def test_a_better_answer_does_not_hide_the_belief_that_an_earlier_one_showed(lab_home):
+    """The scoreboard tells what was held and overturned. A choice that no experiment judged shows nothing."""
+    for choice in (0, 3, 0, 3):
+        predict("01.1", QUESTION, OPTIONS).choose(choice)
+        reveal("01.1", 3)
+    predict("01.1", QUESTION, OPTIONS).choose(0).choose(3)
+    assert (stored(lab_home)["held"], stored(lab_home).get("belief")) == (["a stream is a queue"], None)
 
 
 def test_a_stored_answer_that_is_no_option_any_more_is_forgotten(lab_home):

@@ -572,4 +572,74 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "never ended",
         ),
     ],
+    "11.1": [
+        ("def lost(sent, handled, dead, pending): return len(sent) - len(handled)", "a list of order ids"),
+        ("def lost(sent, handled, dead, pending): return [o for o in sent if o not in handled]", "both are safe"),
+        (
+            "def lost(sent, handled, dead, pending):\n"
+            "    return sent[len(handled) + len(dead) + len(pending) :]",
+            "handled and pending: a kill came before the ack",
+        ),
+        (
+            "def lost(sent, handled, dead, pending):\n"
+            "    return [order for order in sent if order not in handled + dead + pending]",
+            "is one order",
+        ),
+    ],
+    "11.2": [  # the first one names the printed solution, which stands before it; the others break that one
+        (
+            "Right = MyConsumer\n"
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        self.client.xack(self.stream, self.group, entry_id)\n"
+            "        self.handled(json.loads(fields['data']))",
+            "was acked, and nobody handled it",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def claim(self): return None",
+            "delivery 1, and nobody asks for it any more",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def claim(self):\n"
+            "        claimed = self.client.xautoclaim(self.stream, self.group, self.name, 0, count=1)[1]\n"
+            "        return (*claimed[0], 1) if claimed else None",
+            "alive, was working on it",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        self.handler(json.loads(fields['data']), entry_id)\n"
+            "        self.client.xack(self.stream, self.group, entry_id)",
+            "was charged 2 times, under the keys",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def step(self):\n"
+            "        claimed = self.client.xautoclaim(self.stream, self.group, self.name, 60_000, count=10)[1]\n"
+            "        counted = self.client.xpending_range(self.stream, self.group, '-', '+', 100)\n"
+            "        counts = {each['message_id']: each['times_delivered'] for each in counted}\n"
+            "        for entry_id, fields in claimed:\n"
+            "            self.work(entry_id, fields, counts[entry_id])\n"
+            "        return len(claimed) or super().step()",
+            "its batch-mates do not follow it",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        if attempt <= 3 and self.handled(json.loads(fields['data'])):\n"
+            "            self.client.xack(self.stream, self.group, entry_id)\n"
+            "        elif attempt >= 3:\n"
+            "            both = self.client.pipeline(transaction=True)\n"
+            "            both.xadd(f'{self.stream}-dlq', fields).xack(self.stream, self.group, entry_id)\n"
+            "            both.execute()",
+            "has 2 dead letters",
+        ),
+        ("class MyConsumer(Right):\n    def step(self): return self.take()", "AttributeError"),
+        ("class MyConsumer(Right):\n    def step(self): return super().step() or 1", "returns 0: ann never stopped"),
+        ("class MyConsumer(Right):\n    def step(self): return len(r.xrange(self.stream))", "does not go along"),
+        ("class MyConsumer(Right):\n    def handled(self, order): self.handler(1, 1)", "takes the order, a dict"),
+        ("MyConsumer = Right(None, 'check', 'order_group', 'ann', print)", "the class itself"),
+    ],
 }

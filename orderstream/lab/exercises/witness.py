@@ -190,6 +190,16 @@ class _Link(redis.Connection):
         self._witness.answered(words, reply)
         return reply
 
+    def disconnect(self, *args: Any, **options: Any) -> None:
+        self._asked.clear()  # their replies will not come any more
+        super().disconnect(*args, **options)
+
+    def connect_check_health(self, *args: Any, **options: Any) -> None:
+        """What a connection says of its own accord is answered before the command that it was opened for."""
+        waiting, self._asked = self._asked, deque()
+        super().connect_check_health(*args, **options)
+        self._asked = waiting
+
     def _ask(self, words: Iterable[Any]) -> None:
         told = [word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in words]
         name, *rest = told[0].split() + told[1:]
@@ -202,16 +212,16 @@ def _told(reply: Any) -> str:
     """Say a reply in a few words: of entries only the ids."""
     if isinstance(reply, Exception):
         return str(reply)[:60]
-    if ids := _ids(reply):
+    if ids := ids_in(reply):
         return ", ".join(ids[:6]) + (f", … {len(ids)} in all" if len(ids) > 6 else "")
     return "nothing" if reply in (None, [], {}) else str(reply)[:60]
 
 
-def _ids(reply: Any) -> list[str]:
+def ids_in(reply: Any) -> list[str]:
     """Return what looks like an entry id, wherever it stands in *reply*."""
     if isinstance(reply, str):
         milliseconds, dash, counter = reply.partition("-")
         return [reply] if dash and milliseconds.isdecimal() and counter.isdecimal() and reply != "0-0" else []
     if isinstance(reply, dict):
         reply = list(reply)
-    return [found for each in reply for found in _ids(each)] if isinstance(reply, (list, tuple)) else []
+    return [found for each in reply for found in ids_in(each)] if isinstance(reply, (list, tuple)) else []

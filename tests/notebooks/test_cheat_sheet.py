@@ -1,0 +1,169 @@
+"""
+The cheat sheet is data: every line of its two tables is run on a real Redis, and does what the sheet says.
+
+A server that is older than a line refuses it.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import redis
+
+SHEET = (Path(__file__).parents[2] / "notebooks" / "cheat_sheet.md").read_text("utf-8")
+TABLES = [
+    [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines()[2:]]
+    for table in re.findall(r"(?:^\|.*\n)+", SHEET, re.M)
+]
+(_, *BEFORE, _), *COMMANDS = [[cell.rstrip(" |") for cell in row] for row in TABLES[0]]
+SPECIAL = TABLES[1]
+
+IDLE = {0: "0", 55: "55 s", 90: "90 s"}
+"""The idle times in seconds that the sheet knows."""
+
+
+@pytest.fixture
+def r(client):
+    """A client, with the stream and the group as the sheet's first line has them."""
+    client.delete("orders")
+    for n in (1, 2, 3):
+        client.xadd("orders", {"item": "tea"}, id=f"{n}-0")
+    client.xgroup_create("orders", "g", "0")
+    client.xreadgroup("g", "ann", {"orders": ">"}, count=2)
+    client.xclaim("orders", "g", "ann", 0, ["1-0", "2-0"], idle=90_000, justid=True)
+    yield client
+    client.delete("orders")
+
+
+def version(text):
+    return tuple(map(int, text.split(".")))
+
+
+def state(r):
+    """Return what the columns of the sheet say: entries, read up to, pending, deliveries and idle clock of 1-0."""
+    groups = {group["name"]: group for group in r.xinfo_groups("orders")}
+    if b"g" not in groups:
+        return [str(r.xlen("orders")), "no group", "0", "–", "–"]
+    pending = r.xpending_range("orders", "g", "-", "+", 10)
+    owners = [(entry["consumer"] or b"nobody").decode() for entry in pending]
+    held = ", ".join(f"{owner} {owners.count(owner)}" for owner in sorted(set(owners))) or "0"
+    clocks = ["–", "–"]
+    for entry in pending:
+        if entry["message_id"] == b"1-0":
+            count = entry["times_delivered"]
+            clocks = ["2^63−1" if count == 2**63 - 1 else str(count), clock(entry["time_since_delivered"])]
+    return [str(r.xlen("orders")), groups[b"g"]["last-delivered-id"].decode(), held, *clocks]
+
+
+def clock(idle_ms):
+    """Return the sheet's words for an idle time; a slow machine may take a while between command and look."""
+    return "due" if idle_ms < 0 else next(said for s, said in IDLE.items() if s <= idle_ms / 1000 < s + 30)
+
+
+def run(r, command):
+    """Send a line of the sheet as it stands, and let nobody interpret the reply."""
+    connection = r.connection_pool.get_connection()
+    try:
+        connection.send_command(*shlex.split(command))
+        return connection.read_response()
+    finally:
+        r.connection_pool.release(connection)
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=[row[0].split("`")[1] for row in COMMANDS])
+def test_a_command_does_what_the_sheet_says(r, row, server_version):
+    """Length, last delivered id, pending, deliveries and idle clock, before and after."""
+    said, *after, since = row
+    assert state(r) == BEFORE
+    if server_version < version(since):
+        with pytest.raises(redis.ResponseError):
+            run(r, said.split("`")[1])
+        after = BEFORE
+    else:
+        run(r, said.split("`")[1])
+    assert state(r) == [old if new == "·" else new for old, new in zip(BEFORE, after, strict=True)]
+
+
+def ids(reply):
+    """Return the ids of the entries in a reply of XRANGE, XREAD or XREADGROUP."""
+    if reply and isinstance(reply[0][1], list):
+        reply = reply[0][1]
+    return [entry_id.decode() for entry_id, fields in reply]
+
+
+def created(r, group, id):
+    """Make a group, let an entry come, and return what the group is given."""
+    r.xgroup_create("orders", group, id)
+    r.xadd("orders", {"item": "rice"}, id="4-0")
+    return ids(r.xreadgroup(group, "bob", {"orders": ">"}))
+
+
+def now_and_after_the_next(r, id):
+    """Return what XREAD finds after *id*, and what it finds once an entry more has come."""
+    now = ids(r.xread({"orders": id}))
+    r.xadd("orders", {"item": "rice"}, id="4-0")
+    return [now, ids(r.xread({"orders": id}))]
+
+
+PROOFS = {
+    ("- +", "XRANGE XREVRANGE XPENDING"): lambda r: (
+        [ids(r.xrange("orders", "-", "+")), ids(r.xrevrange("orders", "+", "-")), len(pending(r, "-", "+"))]
+        == [["1-0", "2-0", "3-0"], ["3-0", "2-0", "1-0"], 2]
+    ),
+    ("(2-0", "XRANGE XREVRANGE XPENDING XAUTOCLAIM"): lambda r: (
+        [ids(r.xrange("orders", "(2-0")), ids(r.xrevrange("orders", "(2-0"))] == [["3-0"], ["1-0"]]
+        and [pending(r, "-", "(2-0"), claimed(r, "(1-0")] == [["1-0"], ["2-0"]]
+    ),
+    ("2", "XRANGE XREVRANGE"): lambda r: (
+        r.xadd("orders", {"item": "rice"}, id="3-7")
+        and [ids(r.xrange("orders", "2", "3")), ids(r.xrevrange("orders", "3", "2"))]
+        == [["2-0", "3-0", "3-7"], ["3-7", "3-0", "2-0"]]
+    ),
+    ("0", "XREAD"): lambda r: ids(r.xread({"orders": "0"})) == ["1-0", "2-0", "3-0"],
+    ("0", "XREADGROUP"): lambda r: (
+        [ids(r.xreadgroup("g", name, {"orders": "0"})) for name in ("ann", "bob")] == [["1-0", "2-0"], []]
+    ),
+    ("0", "XGROUP CREATE"): lambda r: created(r, "h", "0") == ["1-0", "2-0", "3-0", "4-0"],
+    ("$", "XREAD"): lambda r: now_and_after_the_next(r, "$") == [[], []],
+    ("$", "XGROUP CREATE"): lambda r: created(r, "h", "$") == ["4-0"],
+    ("+", "XREAD"): lambda r: now_and_after_the_next(r, "+") == [["3-0"], ["4-0"]],
+    (">", "XREADGROUP"): lambda r: [ids(r.xreadgroup("g", "bob", {"orders": ">"})) for ask in "12"] == [["3-0"], []],
+    ("*", "XADD"): lambda r: version(r.xadd("orders", {"item": "rice"}).decode().replace("-", ".")) > (3, 0),
+    ("2-*", "XADD"): lambda r: r.delete("orders") and [
+        r.xadd("orders", {"item": "rice"}, id="2-*") for _ in "12"
+    ] == [b"2-0", b"2-1"],
+}
+"""What stands in the first two columns, and the proof."""
+
+
+def pending(r, first, last):
+    return [entry["message_id"].decode() for entry in r.xpending_range("orders", "g", first, last, 10)]
+
+
+def claimed(r, start):
+    return [entry_id.decode() for entry_id in r.xautoclaim("orders", "g", "bob", 0, start_id=start, justid=True)]
+
+
+def key(row):
+    return row[0].replace("`", ""), row[1].replace("`", "")
+
+
+@pytest.mark.parametrize("row", SPECIAL, ids=[" ".join(key(row)) for row in SPECIAL])
+def test_a_special_id_means_what_the_sheet_says(r, row, server_version):
+    if server_version < version(row[-1]):
+        with pytest.raises(redis.ResponseError):
+            PROOFS[key(row)](r)
+    else:
+        assert PROOFS[key(row)](r)
+
+
+def test_every_proof_has_its_line():
+    assert [key(row) for row in SPECIAL] == list(PROOFS)
+
+
+def test_the_sheet_has_every_command_of_a_group():
+    """And those that change a stream."""
+    named = {re.match(r"`(XGROUP \w+|\w+)", row[0])[1] for row in COMMANDS}
+    wanted = "XADD XDEL XTRIM XDELEX XACK XACKDEL XNACK XCLAIM XAUTOCLAIM XREAD XREADGROUP XPENDING".split()
+    assert named >= {*wanted, "XGROUP SETID", "XGROUP DELCONSUMER", "XGROUP DESTROY"}
