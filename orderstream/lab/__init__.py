@@ -11,8 +11,8 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     with lab.wire(r): …                          # what the cell sends, and what comes back
     lab.check("01.1", …), lab.hint("01.1")
     lab.scoreboard()                             # what you believed, and what became of it
-    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes:
-                                                 # loaded when first used
+    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes,
+                                                 # metrics: loaded when first used
 """
 
 import importlib
@@ -29,7 +29,9 @@ from orderstream.lab.state import state
 from orderstream.lab.wire import wire
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_MODULES = ("charts", "eras", "faults", "lanes", "live", "processes", "readers", "sharing")
+_MODULES = (
+    "charts", "eras", "faults", "lanes", "live", "metrics", "processes", "readers", "sharing", "spans"
+)  # fmt: skip
 _LATER = {"ControlRoom": "control_room", "Recorder": "spans", "Sampler": "sampler"} | {name: name for name in _MODULES}
 
 __all__ = [

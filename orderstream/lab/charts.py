@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -21,12 +22,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from PIL import Image
 
-from orderstream.lab import lanes
+from orderstream.lab import lane_chart, lanes
 from orderstream.lab.sampler import Sample, Sampler, summary
 
+DRAWING = threading.RLock()
+"""Held while matplotlib draws: two threads that do so at once crash in its fonts."""
 WIDTH, HEIGHT = 10.8, 2.6  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
 
 
@@ -162,188 +164,22 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
     return Picture(sentence, png(figure))
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How a kind of mark looks: its marker and colour, and what is written in it. A hollow one is white inside."""
-
-    says: str
-    marker: Any
-    colour: str
-    text: str = ""
-    size: float = 15.0
-    hollow: bool = False
-
-
-SHAPES: dict[lanes.Kind, Shape] = {
-    "sent": Shape("sent", "o", "#595959", size=8, hollow=True),
-    "new": Shape("new, 1st delivery", "o", "#0072B2", "1"),
-    "claimed": Shape("claimed, nth delivery", "D", "#C25100", "n", 13),
-    "acked": Shape("acked", "s", "#007A5A", "✓", 14),
-    "failed": Shape("failed", "o", "#000000", "✗", hollow=True),
-    "deferred": Shape("deferred", "o", "#595959", "…", hollow=True),
-    "released": Shape("given back", "D", "#595959", "‹", 13, hollow=True),
-    "killed": Shape("killed", (12, 1, 0), "#000000", "☠", 30),
-    "dead": Shape("dead letter", "v", "#000000", "", 15),
-    "redriven": Shape("redriven", "^", "#000000", "", 15, hollow=True),
-}
-DARK, GREY = "#333333", "#777777"
-PATHS = ((DARK, "-"), (GREY, DASHES), (DARK, DOTS), (GREY, "-"), (DARK, DASHES), (GREY, DOTS))
-"""How the paths of the orders look in ``swim_lanes``, in turn."""
-LANE_INCHES, ORDER_INCHES = 0.62, 0.07
-WAITING = {lanes.STREAM: "nobody has read it", lanes.PENDING: "nobody works on it", lanes.DEAD: "put aside"}
-"""The lanes of no consumer, and what it means to be in one."""
-
-
 def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Picture:
     """
     Draw what happened to each order: a lane for each consumer, time to the right, a mark for each event.
 
-    A thick bar is a handler run, a thin line an order that waits. Short times are stretched, the axis says so. With
-    more than ``lanes.ORDERS`` orders, those with the most marks are drawn, and the picture says so.
+    A thick bar is work on an order, a thin line an order that waits. Where more happened than anybody can follow, the
+    orders with the most marks are drawn, and the picture says so.
 
     Args:
         marks: From ``lanes.marks(spans)``.
         sentence: What the picture shows; None tells it order by order.
     """
     drawn = lanes.eventful(marks)
-    orders = list(dict.fromkeys(mark.order for mark in drawn))
-    rows = _rows(drawn)
-    height = 1.05 + (LANE_INCHES + ORDER_INCHES * (len(orders) - 1)) * len(rows)
-    figure = Figure(figsize=(WIDTH, height), dpi=100, layout="constrained", facecolor="white")
-    ax = figure.subplots()
-    at = _Stretched([mark.t_s for mark in drawn])
-    _draw_lanes(ax, rows, drawn, at)
-    for number, order in enumerate(orders):
-        shift = 0.0 if len(orders) == 1 else 0.6 * (number / (len(orders) - 1) - 0.5)
-        own = [mark for mark in drawn if mark.order == order]
-        _draw_path(ax, own, {lane: row + shift for lane, row in rows.items()}, at, PATHS[number % len(PATHS)])
-    left_out = len({mark.order for mark in marks}) - len(orders)
-    title = f"the {len(orders)} orders with the most marks; {left_out} more are not drawn" if left_out else ""
-    ax.set_title(title, loc="right", fontsize=9, color="#444444")
-    _legend(figure, [kind for kind in SHAPES if any(mark.kind == kind for mark in drawn)])
+    left_out = len({mark.order for mark in marks} - {mark.order for mark in drawn})
+    with DRAWING:  # the signs in the legend need fonts as soon as they are made
+        figure = lane_chart.draw(drawn, left_out)
     return Picture(sentence or lanes.sentence(drawn), png(figure))
-
-
-BEGINS, ENDS = ("new", "claimed"), ("acked", "failed", "deferred", "released", "killed")
-
-
-def _rows(marks: Sequence[lanes.Mark]) -> dict[str, float]:
-    """Return where each lane is, from top to bottom: in the order in which a quiet order comes through them."""
-    consumers = dict.fromkeys(mark.lane for mark in marks if mark.lane not in (lanes.STREAM, lanes.DEAD))
-    stream = [lanes.STREAM] if any(mark.kind in ("sent", "redriven") for mark in marks) else []
-    dead = [lanes.DEAD] if any(mark.lane == lanes.DEAD for mark in marks) else []
-    return {lane: float(row) for row, lane in enumerate([*stream, *consumers, lanes.PENDING, *dead])}
-
-
-class _Stretched:
-    """
-    Where a time is on the axis, 0 to 1. Half of the axis belongs to the marks, each has as much as the others, so that
-    none hides the next; half of it to the time between them, and of a long time only the root.
-    """
-
-    def __init__(self, times: Sequence[float]) -> None:
-        self.times = sorted({0.0, *times})
-        gaps = numpy.sqrt(numpy.diff(self.times))
-        widths = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(gaps.sum(), 1e-9)
-        self._places = numpy.concatenate([[0.0], numpy.cumsum(widths)])
-
-    def __call__(self, t_s: float) -> float:
-        return float(numpy.interp(t_s, self.times, self._places))
-
-    def ticks(self) -> list[float]:
-        """Return a few round times that are not too close to each other."""
-        step = 10 ** math.floor(math.log10(max(self.times[-1], 0.01)) - 0.3)
-        found = [0.0]
-        for number in range(1, math.floor(self.times[-1] / step) + 1):
-            if self(number * step) - self(found[-1]) > 0.1:
-                found.append(number * step)
-        return found
-
-
-START, END = -0.06, 1.06  # room for the first order's name, and behind the last mark for what goes on
-
-
-def _draw_lanes(ax: Axes, rows: Mapping[str, float], marks: Sequence[lanes.Mark], at: _Stretched) -> None:
-    ax.set_xlim(START, END)
-    ax.set_ylim(max(rows.values()) + 0.55, -0.55)
-    ax.set_yticks([])
-    ax.set_xticks([at(t_s) for t_s in at.ticks()], [f"{t_s:g} s" for t_s in at.ticks()], fontsize=9, color="#444444")
-    ax.set_xlabel("time →  (short times are stretched)", fontsize=9, color="#444444")
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    for lane, row in rows.items():
-        ax.text(START - 0.01, row, lane, ha="right", va="bottom" if lane in WAITING else "center", fontsize=11.5)
-        if lane in WAITING:
-            ax.text(START - 0.01, row + 0.06, WAITING[lane], ha="right", va="top", fontsize=8.5, color="#555555")
-            ax.axhspan(row - 0.42, row + 0.42, facecolor="white", edgecolor="#999999", linestyle=DASHES, linewidth=0.8)
-            continue
-        for begin, end in _alive([mark for mark in marks if mark.lane == lane]):
-            left, right = START if begin is None else at(begin), END if end is None else at(end)
-            ax.fill_between([left, right], row - 0.42, row + 0.42, color="#E9EEF2", linewidth=0)
-
-
-def _alive(marks: Sequence[lanes.Mark]) -> list[tuple[float | None, float | None]]:
-    """Return from when to when the consumer of these marks lived; None is from the start, or to the end."""
-    lives: list[tuple[float | None, float | None]] = []
-    began, dead = None, False
-    for mark in marks:
-        if dead and mark.kind in BEGINS:
-            began, dead = mark.t_s, False
-        if mark.kind == "killed":
-            lives.append((began, mark.t_s))
-            dead = True
-    return lives if dead else [*lives, (began, None)]
-
-
-def _draw_path(ax: Axes, marks: Sequence[lanes.Mark], rows: Mapping[str, float], at: _Stretched, look: Any) -> None:
-    """Draw the marks of one order, and how it came from each to the next."""
-    colour, style = look
-    line = {"color": colour, "linestyle": style, "linewidth": 1.6, "zorder": 2}
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
-        x, y = at(mark.t_s), rows[mark.lane]
-        to_x, to_y = (at(after.t_s), rows[after.lane]) if after else (END, None)
-        if mark.kind in BEGINS and (after is None or after.lane == mark.lane):
-            ax.plot([x, to_x], [y, y], color="#8FB8D6", linewidth=9, solid_capstyle="butt", zorder=1)
-        if mark.kind != "acked" or after:
-            waits = rows.get(_waits_in(mark, after), y)
-            ax.plot([x, x, to_x, to_x], [y, waits, waits, waits if to_y is None else to_y], **line)
-        _draw_mark(ax, mark, x, y)
-    first = marks[0]
-    beside = {"xytext": (-10, 0), "textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 10}
-    ax.annotate(first.order, (at(first.t_s), rows[first.lane]), fontweight="bold", color="#222222", zorder=5, **beside)
-
-
-def _waits_in(mark: lanes.Mark, after: lanes.Mark | None) -> str:
-    """Return the lane in which an order is between two marks."""
-    if mark.kind in ("sent", "redriven"):
-        return lanes.STREAM
-    if mark.kind == "dead" or (after and after.kind == "dead") or (mark.kind in BEGINS and not after):
-        return mark.lane
-    return mark.lane if after and after.lane == mark.lane and mark.kind in BEGINS else lanes.PENDING
-
-
-def _draw_mark(ax: Axes, mark: lanes.Mark, x: float, y: float) -> None:
-    shape = SHAPES[mark.kind]
-    face, ink = ("white", shape.colour) if shape.hollow else (shape.colour, "white")
-    look = {"markerfacecolor": face, "markeredgecolor": ink, "markeredgewidth": 1.6 if shape.hollow else 1.0}
-    ax.plot([x], [y], marker=shape.marker, markersize=shape.size, zorder=3, **look)
-    text, size = str(mark.delivery) if mark.delivery else shape.text, min(0.65 * shape.size, 13)
-    place = {"ha": "center", "va": "center_baseline", "zorder": 4}
-    ax.text(x, y, text, color=ink, fontsize=size, fontweight="bold", **place)
-    if mark.kind == "killed":
-        beside = {"xytext": (17, 0), "textcoords": "offset points", "va": "center", "fontsize": 10}
-        ax.annotate("killed", (x, y), fontweight="bold", zorder=4, **beside)
-
-
-def _legend(figure: Figure, kinds: Sequence[lanes.Kind]) -> None:
-    handles = []
-    for kind in kinds:
-        shape = SHAPES[kind]
-        look = {"markerfacecolor": "white" if shape.hollow else shape.colour, "markeredgecolor": shape.colour}
-        size = min(0.65 * shape.size, 14)
-        handles.append(Line2D([], [], linestyle="", marker=shape.marker, markersize=size, label=shape.says, **look))
-    look = {"frameon": False, "fontsize": 9, "handletextpad": 0.2}
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), **look)
 
 
 def chosen(show: Sequence[str]) -> list[Line]:
@@ -416,7 +252,8 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 def png(figure: Figure) -> bytes:
     """Return the figure's bytes; the same figure gives the same bytes."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with DRAWING:
+        canvas.draw()
     return encode(numpy.asarray(canvas.buffer_rgba()))
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -47,7 +48,8 @@ SETTLED_S = 2.5  # by then somebody else has what a dead consumer held
 IN_LANES = 3  # orders
 TIGHT = "line-height: 1.4; overflow: hidden"
 REMEMBERED = 10_000  # orders, to see whether one is handled again
-STATES, FAILED = {None: "● running", 0: "○ stopped", -9: "✝ killed"}, "✗ failed"
+KILLED = -signal.SIGKILL
+STATES, FAILED = {None: "● running", 0: "○ stopped", KILLED: "✝ killed"}, "✗ failed"
 
 
 class ControlRoom:
@@ -125,7 +127,7 @@ class ControlRoom:
         """
         Wait until *condition* holds for a new sample, and return that one.
 
-        The picture moves meanwhile. What you do to a slider or a button has its effect when the cell has ended.
+        The picture moves meanwhile. What you do to a number or a button has its effect when the cell has ended.
 
         Raises:
             TimeoutError: It did not within *timeout_s* seconds.
@@ -219,7 +221,8 @@ class ControlRoom:
         for control in _controls_in(self._controls):
             control.disabled = True
         self._problem.say(alert("Stopped. To go on, run the cell again that opened the room."))
-        ControlRoom._open = None
+        if ControlRoom._open is self:
+            ControlRoom._open = None
 
     # Workers ----------------------------------------------------------------------------------------------
 
@@ -267,7 +270,7 @@ class ControlRoom:
                 self._note(event)
             if said := member.news():
                 self._say(said)
-                if member.worker.exit_code == -9:
+                if member.worker.exit_code == KILLED:
                     self._draw_lanes_at = sample.t_s + SETTLED_S
         if sample.t_s >= self._draw_lanes_at:
             self._draw_lanes()
@@ -300,7 +303,7 @@ class ControlRoom:
         return Look(
             sample=sample,
             running=frozenset(worker.name for worker in consumers if worker.alive),
-            killed=frozenset(worker.name for worker in consumers if worker.exit_code == -9),
+            killed=frozenset(worker.name for worker in consumers if worker.exit_code == KILLED),
             rate_per_s=sum(worker.knobs["rate_per_s"] for worker in team if worker.role == "producer" and worker.alive),
             dead=tuple(map(_item, self._letters.values())),
             lost=self._link.lost if self._link else 0,

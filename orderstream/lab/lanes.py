@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 STREAM, PENDING, DEAD = "stream", "pending", "dead letters"
 Kind = Literal["sent", "new", "claimed", "acked", "failed", "deferred", "released", "killed", "dead", "redriven"]
 
-FAILED: dict[str, Kind] = {"retry": "failed", "dead_letter": "failed", "defer": "deferred"}
-SETTLED: dict[str, Kind] = {"ack": "acked", "release": "released", **FAILED}
+ENDS: dict[str | None, Kind] = {"retry": "failed", "dead_letter": "failed", "defer": "deferred"}
+"""How a handler run ended, by its outcome. That it was acked is only said once Redis has the ack."""
+SETTLED: dict[str, Kind] = {"ack": "acked", "release": "released"}
 ORDERS, CONSUMERS = 6, 6  # more than that nobody can follow
 
 
@@ -53,15 +55,15 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
     """
     spans = sorted(spans, key=lambda span: span.began_s)
     orders = _orders(spans)
-    settled = {(s.entry_id, s.consumer, s.attempt) for s in spans if s.operation in SETTLED and s.ended_s}
-    ran = {(s.entry_id, s.attempt) for s in spans if s.operation == "process"}
+    settled = {(s.entry_id, s.consumer, s.attempt) for s in spans if s.operation in {*SETTLED, *ENDS} and s.ended_s}
+    ran = {(s.group, s.entry_id, s.attempt) for s in spans if s.operation == "process"}
     found: list[Mark] = []
 
     def mark(t_s: float, lane: str | None, span: Span, kind: Kind, delivery: int | None = None) -> None:
         t_s -= spans[0].began_s
         found.extend(Mark(t_s, lane or "", order, kind, delivery) for order in orders[span.id])
 
-    seen: set[str | None] = set()
+    seen: set[tuple[str | None, str | None]] = set()
     for span in spans:
         match span.operation:
             case "send" if span.outcome == "redrive" and span.entry_id:
@@ -69,14 +71,15 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
             case "send" if span.ended_s and not span.error:
                 mark(span.began_s, STREAM, span, "sent")
             case "process":
-                mark(span.began_s, span.consumer, span, "claimed" if span.entry_id in seen else "new", span.attempt)
-                seen.add(span.entry_id)
-                if span.ended_s and span.outcome in FAILED:
-                    mark(span.ended_s, span.consumer, span, FAILED[span.outcome])
+                first = (span.group, span.entry_id) not in seen
+                seen.add((span.group, span.entry_id))
+                mark(span.began_s, span.consumer, span, "new" if first else "claimed", span.attempt)
+                if span.ended_s and span.outcome in ENDS:
+                    mark(span.ended_s, span.consumer, span, ENDS[span.outcome])
                 elif span.killed_s and (span.entry_id, span.consumer, span.attempt) not in settled:
                     mark(span.killed_s, span.consumer, span, "killed")
             case "dead_letter" if span.ended_s and not span.outcome and not span.error:
-                if (span.entry_id, span.attempt) not in ran:  # given up without another handler run
+                if (span.group, span.entry_id, span.attempt) not in ran:  # given up without another handler run
                     mark(span.began_s, span.consumer, span, "claimed", span.attempt)
                 mark(span.ended_s, DEAD, span, "dead")
             case "ack" | "release" as operation if span.ended_s and not span.outcome and not span.error:
@@ -123,14 +126,20 @@ def eventful(all_marks: Sequence[Mark]) -> list[Mark]:
     return [mark for mark in all_marks if mark.order in kept]
 
 
+def latest(all_marks: Sequence[Mark], orders: int = ORDERS) -> list[Mark]:
+    """Return the marks of the orders that came last, in seconds since the first of them."""
+    kept = list(dict.fromkeys(mark.order for mark in all_marks))[-orders:]
+    theirs = [mark for mark in all_marks if mark.order in kept]
+    return [replace(mark, t_s=mark.t_s - theirs[0].t_s) for mark in theirs]
+
+
 def sentence(all_marks: Sequence[Mark]) -> str:
     """Tell what the marks show, order by order."""
-    paths = [f"{order}: {', '.join(_steps(all_marks, order))}" for order in _in_order(all_marks)]
+    paths = []
+    for order in dict.fromkeys(mark.order for mark in all_marks):
+        steps = [(step, len(list(same))) for step, same in groupby(_steps(all_marks, order))]
+        paths.append(f"{order}: {', '.join(step + (f' ×{times}' if times > 1 else '') for step, times in steps)}")
     return "; ".join(paths) + "."
-
-
-def _in_order(all_marks: Sequence[Mark]) -> list[str]:
-    return list(dict.fromkeys(mark.order for mark in all_marks))
 
 
 def _steps(all_marks: Sequence[Mark], order: str) -> list[str]:

@@ -13,18 +13,22 @@ import html
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy
 import traitlets
 
-from orderstream.lab import charts
+from orderstream.lab import charts, lanes
 from orderstream.lab.processes import Process
 from orderstream.lab.processes import consumer as start_consumer
 from orderstream.lab.sampler import Sample, Sampler
 
+if TYPE_CHECKING:
+    from orderstream.lab.spans import Recorder
+
 SECONDS = 30  # the right edge of the moving picture is now
+LANES_EVERY_S = 1.0  # drawing them takes a tenth of that
 ROW = {"flex_flow": "row wrap"}
 
 
@@ -80,17 +84,18 @@ class LiveChart(widgets.Image):
         columns = [charts.column(shown, line) for line in self._lines]
         canvas: Any = self._figure.canvas
         limits = [charts.limits(values) for values in columns]
-        if limits != self._limits:  # the only full drawing
-            for ax, ends in zip(self._axes, limits, strict=True):
-                ax.set_ylim(*ends)
-            canvas.draw()
-            self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
-        canvas.restore_region(self._background)
-        for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
-            curve.show(ago, values)
-            number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
-            for artist in (*curve.artists, number):
-                ax.draw_artist(artist)
+        with charts.DRAWING:
+            if limits != self._limits:  # the only full drawing
+                for ax, ends in zip(self._axes, limits, strict=True):
+                    ax.set_ylim(*ends)
+                canvas.draw()
+                self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
+            canvas.restore_region(self._background)
+            for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
+                curve.show(ago, values)
+                number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
+                for artist in (*curve.artists, number):
+                    ax.draw_artist(artist)
         self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
 
 
@@ -126,6 +131,8 @@ class Panel:
         self.producer, self.consumers = producer, list(consumers)
         self._show_columns = show
         self.chart = LiveChart(show=show)
+        self._lanes: tuple[Recorder, widgets.Image] | None = None
+        self._lanes_drawn_s = 0.0
         self._said, self._outage = widgets.HTML(), widgets.HTML()
         self._kill_buttons = widgets.HBox([self._kill_button(consumer) for consumer in self.consumers])
         self._add_button = widgets.Button(description="Add a consumer", icon="plus")
@@ -142,7 +149,7 @@ class Panel:
         self.sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
 
     def __repr__(self) -> str:
-        pictures = listed(charts.chosen(self._show_columns)).lower()
+        pictures = listed(charts.chosen(self._show_columns)).lower() + ("; swim lanes" if self._lanes else "")
         sliders = [slider.description.partition(",")[0].lower() for slider in self._sliders.children]
         more = "".join(f", {button.description}" for button in self._buttons.children[3:])
         return (
@@ -194,11 +201,20 @@ class Panel:
         self._buttons.children = (*self._buttons.children, button)
         return button
 
+    def add_lanes(self, recorder: Recorder) -> None:
+        """Add the swim lanes of the orders that came last below the picture; they are drawn anew every second."""
+        layout = {"width": "100%", "max_width": f"{charts.WIDTH * 100:.0f}px", "object_fit": "contain"}
+        image = widgets.Image(format="png", layout=layout, value=charts.swim_lanes([]).png)
+        self._lanes = recorder, image
+        self._box.children = (self._box.children[0], image, *self._box.children[1:])
+
     def add_consumer(self) -> Process:
         """Start one more consumer, set like the others."""
         number = 1 + max([int(c.name[1:]) for c in self.consumers if c.name[1:].isdigit()], default=0)
         knobs = {"failure_rate": self.failure.value / 100, "work_ms": self.work.value}
-        new = start_consumer(f"c{number}", **knobs, **self.consumers[0].settings)
+        new = start_consumer(f"c{number}", trace=self.consumers[0].traced, **knobs, **self.consumers[0].settings)
+        if self._lanes:
+            self._lanes[0].watch(new)
         self.consumers.append(new)
         self.sampler.watch(new, start=0)  # where much is waiting, it has handled some already
         self._kill_buttons.children = (*self._kill_buttons.children, self._kill_button(new))
@@ -253,6 +269,10 @@ class Panel:
     def _show(self, sample: Sample) -> None:
         self._outage.value = alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else ""
         self.chart.push(sample)
+        if self._lanes and sample.t_s - self._lanes_drawn_s > LANES_EVERY_S:
+            self._lanes_drawn_s = sample.t_s
+            recorder, image = self._lanes
+            image.value = charts.swim_lanes(lanes.latest(lanes.marks(recorder.spans()))).png
 
 
 def listed(lines: Sequence[charts.Line]) -> str:

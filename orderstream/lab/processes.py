@@ -151,6 +151,7 @@ class Process(Child):
         name: Its name.
         knobs: What ``set`` may change, with the values of now.
         settings: The settings it was given.
+        traced: Whether it tells OpenTelemetry what it does.
     """
 
     def __init__(
@@ -167,6 +168,7 @@ class Process(Child):
         if old := _workers.get((role, name)):
             old.stop()
         self._read_up_to = 0
+        self.traced = bool(options.get("trace"))
         super().__init__(
             __name__,
             role,
@@ -208,7 +210,8 @@ class Process(Child):
         Every event has ``t``, the time in Unix seconds, and ``event``: ``ready``; of a producer ``sent``, with
         ``count``, ``unknown``, with ``count``, and ``outage``; of a consumer ``began``, then ``handled`` or ``failed``,
         with ``id``, the order's, and ``consumer``. A kill after ``began`` hits a consumer that has an order in hand.
-        With ``trace=True`` there is ``span``, too, for its begin and its end, see ``lab.spans``.
+        With ``trace=True`` there are ``span``, for its begin and its end, and ``metrics``, see ``lab.spans`` and
+        ``lab.metrics``.
         """
         events, self._read_up_to = self.read(self._read_up_to)
         return events
@@ -355,9 +358,10 @@ def main() -> None:
     given = vars(parser.parse_args())
     knobs = {knob: given[knob] for knob in KNOBS[given["role"]]}
     if given["trace"]:
-        from orderstream.lab import spans
+        from orderstream.lab import metrics, spans
 
         spans.tell(_say)
+        metrics.tell(_say, given["role"], given["name"])
     if given["role"] == "producer":
         run_producer(given["seed"], knobs)
     else:

@@ -15,19 +15,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import msgspec
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
 from orderstream import tracing
+from orderstream.lab.state import State, Table
 
 if TYPE_CHECKING:
     from orderstream.lab.processes import Process
 
 EVENT = "span"
+COLUMNS = ("trace", "span", "kind", "who", "attempt", "outcome", "child of", "linked to")
 HERE = "notebook"
 ALIVE_EVERY_S = 0.02
 
@@ -78,6 +81,10 @@ class Span(msgspec.Struct, frozen=True):
         return self.attributes.get(tracing.ORDER_ID)
 
     @property
+    def group(self) -> str | None:
+        return self.attributes.get(tracing.GROUP)
+
+    @property
     def consumer(self) -> str | None:
         return self.attributes.get(tracing.CONSUMER)
 
@@ -108,9 +115,8 @@ class Recorder:
 
     def __init__(self, *workers: Process) -> None:
         self._workers = list(workers)
-        self._spans: dict[str, Span] = {}
-        _tell(_notebook)
-        _notebook.say = lambda span: self._spans.__setitem__(span.id, span)
+        self._spans = spans = dict[str, Span]()
+        _listen(lambda span: spans.__setitem__(span.id, span))  # not self: it would keep the workers for ever
 
     def watch(self, *workers: Process) -> None:
         """Look for the spans of these, too."""
@@ -123,16 +129,56 @@ class Recorder:
             found += spans_of(worker)
         return sorted(found, key=lambda span: span.began_s)
 
+    def until(self, condition: Callable[[list[Span]], bool], timeout_s: float = 20) -> None:
+        """
+        Wait until *condition* holds for the spans known then.
+
+        Raises:
+            TimeoutError: It did not within *timeout_s* seconds; the message holds the spans' names.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not condition(found := self.spans()):
+            if time.monotonic() > deadline:
+                names = ", ".join(span.name for span in found) or "none"
+                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the spans are {names}")
+            time.sleep(ALIVE_EVERY_S)
+
+    def table(self) -> State:
+        """Show all spans known now, oldest first. Ids are random, so others are named, and traces have letters."""
+        return table(self.spans())
+
 
 def spans_of(worker: Process) -> list[Span]:
     """Return the spans of a worker that was started with ``trace=True``, in the order in which they began."""
-    killed_s = None if worker.alive or worker.exit_code == 0 else worker.last_alive_s  # asked before its spans
+    killed = not worker.alive and worker.exit_code != 0  # asked first: then nothing comes any more
     spans: dict[str, Span] = {}
     for event in worker.read(0)[0]:
         if event["event"] == EVENT:
             span = msgspec.convert(event["span"], Span)
+            # The clock of files is some milliseconds late.
+            killed_s = max(worker.last_alive_s, span.began_s) if killed else None
             spans[span.id] = msgspec.structs.replace(span, process=worker.name, killed_s=killed_s)
     return list(spans.values())
+
+
+def table(spans: Sequence[Span]) -> State:
+    """Show *spans*, see ``Recorder.table``."""
+    names = {span.id: span.name for span in spans}
+    traces = list(dict.fromkeys(span.trace_id for span in spans))
+    rows = [
+        (
+            chr(ord("A") + traces.index(span.trace_id) % 26),
+            span.name,
+            span.kind,
+            span.consumer or span.process,
+            str(span.attempt or ""),
+            "never ended" if span.ended_s is None else span.outcome or "",
+            names.get(span.parent_id or "", "–" if span.parent_id is None else "a span of others"),
+            ", ".join(names.get(link, "a span of others") for link in span.links) or "–",
+        )
+        for span in spans
+    ]
+    return State([Table("spans", COLUMNS, rows, "no spans")])
 
 
 # In the worker process -------------------------------------------------------------------------------------
@@ -150,16 +196,17 @@ def tell(say: Callable[..., None]) -> None:
             os.utime(1)
             time.sleep(ALIVE_EVERY_S)
 
-    _tell(_Processor(lambda span: say(EVENT, span=msgspec.to_builtins(span))))
+    _listen(lambda span: say(EVENT, span=msgspec.to_builtins(span)))
     threading.Thread(target=live, name="sign of life", daemon=True).start()
 
 
 # What both share -------------------------------------------------------------------------------------------
 
 
-class _Processor(SpanProcessor):
-    def __init__(self, say: Callable[[Span], None]) -> None:
-        self.say = say
+class _Listener(SpanProcessor):
+    """Hears of every span of this process twice: when it begins and when it ends."""
+
+    say: Callable[[Span], None]
 
     def on_start(self, span: ReadableSpan, parent_context: object = None) -> None:
         self.say(_known(span))
@@ -168,20 +215,20 @@ class _Processor(SpanProcessor):
         self.say(_known(span))
 
 
-_notebook = _Processor(lambda span: None)
-_told: set[_Processor] = set()
+_listener = _Listener()
+_providers: WeakSet[TracerProvider] = WeakSet()
 
 
-def _tell(processor: _Processor) -> None:
-    """Let *processor* hear of all spans from now on. A process has one tracer provider, for as long as it lives."""
-    if processor in _told:
-        return
-    _told.add(processor)
+def _listen(say: Callable[[Span], None]) -> None:
+    """Call *say* for all spans of this process from now on, and nobody else any more."""
+    _listener.say = say
     provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
+    if not isinstance(provider, TracerProvider):  # a process gets one, and keeps it
         provider = TracerProvider()
         trace.set_tracer_provider(provider)
-    provider.add_span_processor(processor)
+    if provider not in _providers:
+        _providers.add(provider)
+        provider.add_span_processor(_listener)
 
 
 def _known(span: ReadableSpan) -> Span:

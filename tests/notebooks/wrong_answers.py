@@ -524,6 +524,54 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "you say that all is done",
         ),
     ],
+    "08.1": [
+        (
+            "def carry(fields):\n"
+            "    from opentelemetry.propagate import inject\n"
+            "    carrier = dict(fields)\n"
+            "    inject(carrier)\n"
+            "    return carrier",
+            "baggage may be private",
+        ),
+        ("def carry(fields): return dict(fields)", "no traceparent"),
+        ("def carry(fields): return {**fields, 'traceparent': '00-' + '1' * 32 + '-' + '2' * 16 + '-01'}", "child of"),
+        (
+            "def carry(fields):\n"
+            "    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator\n"
+            "    TraceContextTextMapPropagator().inject(fields)\n"
+            "    return fields",
+            "the caller's has changed",
+        ),
+        (
+            "def carry(fields):\n"
+            "    from opentelemetry import trace\n"
+            "    own = trace.get_current_span().get_span_context()\n"
+            "    return {**fields, 'traceparent': f'00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}'}",
+            "without a span there is no context",
+        ),
+    ],
+    "08.2": [
+        ("def where_is(spans, order_id): return 'pending'", "is 'stream', you say 'pending'"),
+        ("def where_is(spans, order_id): return lab.lanes.marks(spans)[-1].lane", "is 'stream', you say 'bob'"),
+        (
+            "def where_is(spans, order_id):\n"
+            "    return [m.lane for m in lab.lanes.marks(spans) if m.order == order_id][-1]",
+            "'done', you say",
+        ),
+        (
+            "def where_is(spans, order_id):\n"
+            "    last = [m for m in lab.lanes.marks(spans) if m.order == order_id][-1]\n"
+            "    return 'done' if last.kind == 'acked' else last.lane",
+            "is 'pending', you say 'ann'",
+        ),
+        (
+            "def where_is(spans, order_id):\n"
+            "    last = [m for m in lab.lanes.marks(spans) if m.order == order_id][-1]\n"
+            "    places = {'acked': 'done', 'failed': 'pending', 'redriven': 'stream'}\n"
+            "    return places.get(last.kind, last.lane)",
+            "never ended",
+        ),
+    ],
     "09.1": [
         ("def keeps_up(backlog): return True", "it grows, and has no end"),
         ("def keeps_up(backlog): return not any(backlog)", "nearly everything is handled at once"),
@@ -580,6 +628,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
             "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 1, idle=idle_ms)]",
             "bob asked for new orders a moment ago",
+        ),
     ],
     "10.1": [
         (
