@@ -180,10 +180,10 @@ class Telemetry:
             if (last := entry.fields[-1]) == unwanted:
                 continue
             creation = _creation(entry)
-            if creation and not self._wants(creation):
-                unwanted = last
-            else:
+            if creation is None or self._wants(creation):
                 creations[entry.id] = creation
+            elif entry.fields[-2] == b"traceparent":
+                unwanted = last
         return Deliveries(self, consumer, creations) if creations else None
 
     def _wants(self, creation: SpanContext) -> bool:

@@ -342,6 +342,14 @@ def test_a_context_is_found_wherever_it_stands_among_the_fields(stream, spans):
     assert [run.context.trace_id for run in spans.named("process")] == [1, 2, 3]
 
 
+def test_an_order_is_not_taken_for_the_one_before_it_that_was_not_sampled(stream, spans):
+    """Both end with the same field of another program's."""
+    for n, sampled in (1, b"00"), (2, b"01"):
+        stream.add([(*TEA.to_fields(), b"traceparent", b"00-%032x-%016x-%b" % (n, n, sampled), b"region", b"eu")])
+    Consumer(stream, lambda order: None).drain()
+    assert [run.context.trace_id for run in spans.named("process")] == [2]
+
+
 # What is never told ------------------------------------------------------------------------------------------
 
 
