@@ -18,11 +18,11 @@ from typing import Any
 
 import redis
 
-from benchmarks import recovery
+from benchmarks import recovery, tracing
 from benchmarks.peers import PEERS
 from benchmarks.peers.base import BATCH, GROUP, STREAM
 from benchmarks.process import ROOT, Failed, Process
-from benchmarks.report import CONSUME, IMPORT, MEMORY, P50, P99, PRODUCE, RECOVERY, SEND, Measure, Results
+from benchmarks.report import CONSUME, IMPORT, MEMORY, P50, P99, PRODUCE, RECOVERY, SEND, Measure, Results, traced
 from orderstream import Producer, Settings, connect, random_orders
 from orderstream.stream import OrderStream
 
@@ -55,6 +55,7 @@ class Size:
     pending: int = 1_000_000
     consumers: tuple[int, ...] = (1, 2, 4, 8)
     abandoned: int = 100_000
+    traced: int = 100 * BATCH  # of 100 batches one is sampled
     imports: int = 4  # in each round; they are short
     limit_s: int = 60  # for one process
 
@@ -180,6 +181,8 @@ class Bench:
         for count in size.consumers:
             yield Step("1 ms consumers", peer, lambda count=count: self.consumers(peer, count, 0.001))
         yield Step("recovery", peer, lambda: self.recover(peer))
+        if peer == "ours":
+            yield Step("tracing", peer, self.trace)
         for _ in range(size.imports):
             yield Step("import", peer, lambda: import_time(peer))
 
@@ -240,6 +243,11 @@ class Bench:
                 return {RECOVERY: recovery.bare(stream, self.size.abandoned)}
             rate, share = recovery.consumer(stream, self.size.abandoned)
         return {RECOVERY: rate, Measure("abandoned ones recovered when the last new one was handled", "%"): 100 * share}
+
+    def trace(self) -> Numbers:
+        with closing(self.stream(0, "tracing")) as stream:
+            shares = tracing.shares(stream, self.size.traced)
+        return {traced(*key): 100 * share for key, share in shares.items()}
 
     # What they share ---------------------------------------------------------------------------------------
 

@@ -36,6 +36,12 @@ MAIN = (PRODUCE, SEND, CONSUME, P50, P99, MEMORY)
 COMPARED = ("produce", "consume", "send", "latency")  # what every peer does
 RECOVERY = Measure("recover abandoned orders, each alone", "/s")
 IMPORT = Measure("`import redis`, `import orderstream`", "ms")
+TRACING_GOALS = {"off": 0.99, "1 % sampled": 0.9}
+TRACED = ("`send_many`", "`Consumer`")
+
+
+def traced(what: str, way: str) -> Measure:
+    return Measure(f"{what} with tracing {way}, against untraced", "%")
 
 
 @dataclass
@@ -148,6 +154,11 @@ def goals(results: Results, small: Measure, large: Measure, large_memory: Measur
         ("p50 latency, against the naive loop", "≤", 1.2, ratio(P50, "ours", "naive")),
         ("`import orderstream`, against `import redis`", "≤", 1.15, ratio(IMPORT, "ours")),
         ("recovered in a second", "≥", 5_000, ours(RECOVERY, "ours")),
+        *[
+            (traced(what, way).name, "≥", goal, divide(ours(traced(what, way), "ours"), 100))
+            for what in TRACED
+            for way, goal in TRACING_GOALS.items()
+        ],
     ):
         met = None if got is None else got >= goal if sign == "≥" else got <= goal
         number = NONE if got is None else f"{got:,.0f}" if got >= 10 else f"{got:.2f}"

@@ -37,6 +37,7 @@ from orderstream.consumer import Handler
 from orderstream.deadletter import DeadLetter
 from orderstream.doctor import Level, examine
 from orderstream.errors import DecodeError, Defer, OrderStreamError, SendUnknown
+from orderstream.export import ENDPOINT, LAST_WORDS_S, exporting
 from orderstream.order import Order
 from orderstream.policy import describe
 from orderstream.stream import Holder
@@ -47,7 +48,7 @@ DEFAULT_RATE = 10.0  # orders per second, without --count
 CATCH_UP_S = 1.0  # the most a producer that fell behind its rate makes up for
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # between two tries to reach a Redis that went away
 WATCH_S = 1.0
-KILL_MARGIN_S = 2.0  # children leave by themselves after the grace time; a supervisor waits so much longer
+KILL_MARGIN_S = 2.0 + LAST_WORDS_S  # children leave by themselves after the grace time; a supervisor waits longer
 AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
 MARKS = {Level.OK: "✓", Level.ADVICE: "!", Level.LOSS: "✗", Level.UNKNOWN: "?"}
 COLOURS = {Level.OK: "green", Level.ADVICE: "yellow", Level.LOSS: "red", Level.UNKNOWN: "cyan"}
@@ -102,6 +103,9 @@ def _which_stream(command: FC) -> FC:
     return command
 
 
+_otlp = _setting(
+    "--otlp", ENDPOINT, "ENDPOINT", "Where to send traces and metrics, such as http://localhost:4317.", "nowhere"
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -125,6 +129,15 @@ def _connect() -> OrderStream:
             "Start one with `docker compose up -d` or `redis-server`; or type `make lab`, the lab brings its own"
         )
     raise click.ClickException(problem)
+
+
+def _export(settings: Settings) -> None:
+    """Send spans and metrics until the command ends, if an option or a variable says where to."""
+    context = click.get_current_context()
+    commands = settings.trace_errors == "message"
+    context.with_resource(
+        exporting(f"orderstream-{context.command.name}", _environ().get(ENDPOINT), commands=commands)
+    )
 
 
 def _where(settings: Settings) -> str:
@@ -183,6 +196,7 @@ def cli() -> None:
 )
 @_setting("--batch", "ORDERSTREAM_BATCH", "N", "The most orders in one round trip.", Settings.batch, type=AT_LEAST_1)
 @click.option("--seed", type=int, metavar="S", help="The same S sends the same orders.  [default: always new ones]")
+@_otlp
 @_which_stream
 def produce(count: int | None, rate: float | None, seed: int | None) -> None:
     """
@@ -198,7 +212,8 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
       orderstream produce --rate 200 --seed 1
     """
     stream, stop, orders = _connect(), threading.Event(), random_orders(seed)
-    leave_when_told(stop.set, stream.settings.grace_s)
+    _export(stream.settings)
+    done = leave_when_told(stop.set, stream.settings.grace_s)
     rate = rate or (DEFAULT_RATE if count is None else None)
     began, sent, unknown = time.monotonic(), 0, 0
     with progress(count) if count else nullcontext() as advance:
@@ -216,6 +231,7 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
             else:
                 for id, order in zip(ids, batch, strict=False):
                     click.echo(f"{id}  {_line(order)}")
+    done()
     click.echo(f"Sent {_pace(sent, began)}.", err=True)
     if unknown and not stop.is_set():
         more = f"{unknown:,} more orders are" if unknown > 1 else "1 more order is"
@@ -279,6 +295,7 @@ def _handler(place: str | None) -> Handler:
 @click.option(
     "--until-idle", type=SECONDS, metavar="S", help="End when nothing was left for S seconds.  [default: no end]"
 )
+@_otlp
 @click.option("--lifeline", type=int, hidden=True)  # makes it a supervisor's child
 @_which_stream
 def consume(
@@ -308,6 +325,7 @@ def consume(
         _supervise(processes, name, {"--handler": place, "--work-ms": work_ms, "--until-idle": until_idle})
         return
     stream, told, handled = _connect() if lifeline is None else _connect_again(lifeline), threading.Event(), 0
+    _export(stream.settings)
 
     def stop() -> None:
         told.set()
@@ -329,13 +347,14 @@ def consume(
         handled += 1
 
     consumer = Consumer(stream, work, name)
-    leave_when_told(stop, stream.settings.grace_s, lifeline=lifeline)
+    done = leave_when_told(stop, stream.settings.grace_s, lifeline=lifeline)
     if lifeline is None:
         click.echo(f"{consumer.name} handles {stream.settings.stream} for {stream.settings.group}.", err=True)
     began = time.monotonic()
     if until_idle is not None:
         _step_until_idle(consumer, until_idle, told)
     consumer.run()
+    done()
     click.echo(f"{who}Handled {_pace(handled, began)}.", err=True)
 
 
@@ -343,6 +362,7 @@ def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> N
     """Run this command in *count* processes, and end when they have ended."""
     stream = _connect()  # one process finds out for all of them
     stream.close()
+    _export(stream.settings)
     settings, name = stream.settings, Consumer(stream, print, name).name
     names = [f"{name}-{n}" for n in range(1, count + 1)]
     # -P: unless the package itself lies in this folder, no file there, random.py say, may be taken for another.
@@ -532,6 +552,7 @@ def _ago(at_ms: int) -> str:
 @dlq.command()
 @_ids
 @_all
+@_otlp
 @_which_stream
 def redrive(ids: tuple[str, ...], all_: bool) -> None:
     """
@@ -540,6 +561,7 @@ def redrive(ids: tuple[str, ...], all_: bool) -> None:
     Each becomes a new entry with the same order id and a new set of attempts. Doing it twice is harmless.
     """
     queue = _queue(ids, all_)
+    _export(queue.stream.settings)
     _each(queue, ids, queue.redrive, "Redriven")
 
 

@@ -165,22 +165,27 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
     return replies
 
 
-def packer(*head: str | bytes) -> Callable[[Sequence[bytes]], bytes]:
+def packer(*head: str | bytes, tail: Sequence[bytes] = ()) -> Callable[[Sequence[bytes]], bytes]:
     """
-    Return what packs commands that all begin with *head*: for each it takes the other words.
+    Return what packs commands that all begin with *head* and end with *tail*: for each it takes the words between.
 
     With two of them, such as a field's name and value, it needs 0.1 µs. hiredis needs 0.4, and redis-py 1.5 µs, which
     is more than Redis itself needs for an XADD.
     """
-    start = b"*%d\r\n%b$" % (len(head) + 2, _pack(head).partition(b"\r\n")[2])
+    form = b"*%d\r\n%b$%%d\r\n%%b\r\n$%%d\r\n%%b\r\n%b" % (len(head) + 2 + len(tail), _words(head), _words(tail))
 
     def pack(words: Sequence[bytes]) -> bytes:
         if len(words) != 2:
-            return _pack((*head, *words))
+            return _pack((*head, *words, *tail))
         name, value = words
-        return b"%b%d\r\n%b\r\n$%d\r\n%b\r\n" % (start, len(name), name, len(value), value)
+        return form % (len(name), name, len(value), value)
 
     return pack
+
+
+def _words(words: Sequence[str | bytes]) -> bytes:
+    """Return *words* as they stand in a packed command, for a form that will be filled with ``%``."""
+    return _pack(tuple(words)).partition(b"\r\n")[2].replace(b"%", b"%%")
 
 
 def server_of(reply: Any) -> Server:

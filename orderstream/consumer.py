@@ -316,7 +316,7 @@ class Consumer:
 
     def _flush_acks(self) -> None:
         if self._acks:
-            with self._settling("ack", self._acks):
+            with self._settling("ack", self._acks if self._told else ()):
                 self.stream.ack([entry.id for entry in self._acks])  # if this fails they stay, for the next flush
             self._hand.drop(self._acks)
         self._acked()

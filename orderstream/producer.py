@@ -112,14 +112,13 @@ class Producer:
         return (replies, None) if problem is None else first
 
     def _try(self, batch: list[Order], carried: Fields) -> Result:
-        entries: Iterable[Fields] = map(Order.to_fields, batch)
-        if carried:
-            entries = (fields + carried for fields in entries)
+        entries = map(Order.to_fields, batch)
         try:
             if self.dedupe:
-                replies = self.stream.add_once(self.dedupe, zip((order.id for order in batch), entries, strict=True))
+                keyed = zip((order.id for order in batch), entries, strict=True)
+                replies = self.stream.add_once(self.dedupe, keyed, carried)
             else:
-                replies = self.stream.add(entries)
+                replies = self.stream.add(entries, carried)
         except ReplyLost as lost:
             return lost.replies, lost
         except redis.RedisError as unreachable:

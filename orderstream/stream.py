@@ -237,12 +237,13 @@ class OrderStream:
 
     # Adding -----------------------------------------------------------------------------------------
 
-    def add(self, batch: Iterable[Sequence[bytes]]) -> list[Any]:
+    def add(self, batch: Iterable[Sequence[bytes]], carried: Sequence[bytes] = ()) -> list[Any]:
         """
         Append one entry for each item of *batch*, in one round trip.
 
         Args:
             batch: For each entry its fields, names and values in turn.
+            carried: More fields, the same for each of them.
 
         Returns:
             For each entry its id as bytes, or the ``redis.ResponseError`` with which Redis refused it.
@@ -253,9 +254,11 @@ class OrderStream:
         Redis: XADD, O(1) each.
         Source: https://redis.io/docs/latest/commands/xadd/
         """
-        return self._exchange(list(map(packer("XADD", self.settings.stream, "*"), batch)))
+        return self._exchange(list(map(packer("XADD", self.settings.stream, "*", tail=carried), batch)))
 
-    def add_once(self, sender: str, batch: Iterable[tuple[str, Sequence[bytes]]]) -> list[Any]:
+    def add_once(
+        self, sender: str, batch: Iterable[tuple[str, Sequence[bytes]]], carried: Sequence[bytes] = ()
+    ) -> list[Any]:
         """
         Like ``add``, but an entry whose key *sender* has sent before is not added again: its reply is the id it got
         then. So sending twice is harmless, for 100 s; Redis 8.6 and newer remember the last 100 keys of a sender.
@@ -263,16 +266,20 @@ class OrderStream:
         Args:
             sender: Who sends; another sender's keys do not count.
             batch: For each entry its key, such as the order id, and its fields.
+            carried: More fields, the same for each of them.
 
         Redis: XADD … IDMP, O(1) each; before 8.6 lua/once.lua = GET, XADD, SET … PX.
         Source: https://redis.io/docs/latest/develop/data-types/streams/idempotency/
         """
         s = self.settings
         if self.server.version >= (8, 6):
-            return self._exchange([("XADD", s.stream, "IDMP", sender, key, "*", *fields) for key, fields in batch])
+            return self._exchange(
+                [("XADD", s.stream, "IDMP", sender, key, "*", *fields, *carried) for key, fields in batch]
+            )
         beside = s.stream if "{" in s.stream else f"{{{s.stream}}}"  # on a cluster in the stream's slot
         calls = [
-            _ONCE.call([s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields) for key, fields in batch
+            _ONCE.call([s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields, *carried)
+            for key, fields in batch
         ]
         replies = self._exchange(calls)
         if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):

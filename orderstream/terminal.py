@@ -82,7 +82,7 @@ def leave_when_told(
     *,
     lifeline: int | None = None,
     last: Callable[[], None] = lambda: None,
-) -> None:
+) -> Callable[[], None]:
     """
     Call *stop* at the first Ctrl-C or SIGTERM. At the second, or *grace_s* seconds later, leave at once.
 
@@ -94,7 +94,11 @@ def leave_when_told(
         grace_s: Seconds.
         lifeline: A supervisor's child has one: when this file ends, *stop* is called as at a signal.
         last: To do before leaving at once.
+
+    Returns:
+        What to call when the work is done: the grace time was for the work, and what follows may take longer.
     """
+    done = threading.Event()
     told, tell = os.pipe()
     os.set_blocking(tell, False)
     signal.set_wakeup_fd(tell)
@@ -105,6 +109,8 @@ def leave_when_told(
         watched, signals, deadline = [told] if lifeline is None else [told, lifeline], 0, None
         while signals < 2:
             ready, _, _ = select.select(watched, [], [], deadline and max(0.0, deadline - time.monotonic()))
+            if not ready and done.is_set():
+                return
             if not ready:
                 break
             if lifeline in ready:
@@ -126,6 +132,7 @@ def leave_when_told(
         os._exit(1)
 
     threading.Thread(target=leave, name="leave when told", daemon=True).start()
+    return done.set
 
 
 def _say(line: str) -> None:

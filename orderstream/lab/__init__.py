@@ -8,6 +8,7 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.fresh("orders")                          # each experiment begins with it
     lab.predict("01.1", …), lab.reveal("01.1", …)
     lab.state("orders")
+    with lab.wire(r): …                          # what the cell sends, and what comes back
     lab.check("01.1", …), lab.hint("01.1")
     lab.scoreboard()                             # what you believed, and what became of it
     lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes,
@@ -25,13 +26,17 @@ from orderstream.lab.environment import environment
 from orderstream.lab.predict import predict, reveal
 from orderstream.lab.scoreboard import scoreboard
 from orderstream.lab.state import state
+from orderstream.lab.wire import wire
 
 # Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_MODULES = ("charts", "faults", "lanes", "live", "metrics", "processes", "readers", "sharing", "spans")
-_LATER = {"Sampler": "sampler", "Recorder": "spans"} | {name: name for name in _MODULES}
+_MODULES = (
+    "charts", "eras", "faults", "lanes", "live", "metrics", "processes", "readers", "sharing", "spans"
+)  # fmt: skip
+_LATER = {"ControlRoom": "control_room", "Recorder": "spans", "Sampler": "sampler"} | {name: name for name in _MODULES}
 
 __all__ = [
-    "check", "environment", "fresh", "hint", "needs", "predict", "reveal", "scoreboard", "start", "state", *_LATER,
+    "check", "environment", "fresh", "hint", "needs", "predict", "reveal", "scoreboard", "start", "state", "wire",
+    *_LATER,
 ]  # fmt: skip
 
 

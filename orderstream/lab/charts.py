@@ -56,6 +56,7 @@ LINES = {
         Line("memory", "Memory", "kB that the stream takes", "#8A3A6B", DASHES),
         Line("lag", "Lag", "not yet delivered", "#0072B2", DASHES),
         Line("dead_lettered", "Dead letters", "orders put aside", "#000000", width=1.2, filled=True),
+        Line("waiting_s", "Waiting", "seconds of the oldest undelivered", "#8A3A6B", width=3.0),
     )
 }
 SHOWN = ("throughput", "pending", "retries")
@@ -96,7 +97,7 @@ def timeline(
     Args:
         samples: A sampler, or samples of one.
         sentence: What the picture shows; None says it in general terms.
-        show: Which columns, two or three of ``LINES``.
+        show: Which columns of ``LINES``: two or three, or an even number of them in two rows.
     """
     taken = list(samples.samples if isinstance(samples, Sampler) else samples)
     lines = chosen(show)
@@ -214,10 +215,16 @@ class Curve:
 
 
 def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:
-    """Make an empty figure with one titled panel for each line, calm and without pyplot: safe in any thread."""
-    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=100, layout="constrained", facecolor="white")
+    """
+    Make an empty figure with one titled panel for each line, calm and without pyplot: safe in any thread.
+
+    Up to three stand side by side; more are two rows.
+    """
+    rows = 1 if len(lines) <= 3 else 2
+    size = (WIDTH, HEIGHT if rows == 1 else 1.5 * HEIGHT)
+    figure = Figure(figsize=size, dpi=100, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = list(figure.subplots(1, len(lines), squeeze=False)[0])
+    axes = list(figure.subplots(rows, math.ceil(len(lines) / rows), squeeze=False).flat)
     for ax, line in zip(axes, lines, strict=True):
         ax.set_title(line.title, loc="left", fontsize=11, color=line.colour, fontweight="bold")
         ax.set_title(line.counts, loc="right", fontsize=8.5, color="#444444")

@@ -38,7 +38,7 @@ class LiveChart(widgets.Image):
 
     Args:
         seconds: How far back the picture reaches.
-        show: Which columns, two or three of ``charts.LINES``.
+        show: Which columns of ``charts.LINES``: two or three, or an even number of them in two rows.
     """
 
     description = traitlets.Unicode("").tag(sync=True)  # without it, the front end fails over the tooltip
@@ -229,7 +229,7 @@ class Panel:
         self.sampler.stop()
         for widget in (*self._sliders.children, *self._kill_buttons.children, *self._buttons.children[1:]):
             widget.disabled = True
-        self._said.value = _alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
+        self._said.value = alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
 
     def _slider(self, label: str, value: float, high: int, knob: str, factor: float = 1) -> widgets.IntSlider:
         slider = self._new_slider(label, value, high)
@@ -264,10 +264,10 @@ class Panel:
         try:
             action(*values, **knobs)
         except Exception as error:  # noqa: BLE001 - a button has nobody else to tell
-            self._said.value = _alert(f"{type(error).__name__}: {error}")
+            self._said.value = alert(f"{type(error).__name__}: {error}")
 
     def _show(self, sample: Sample) -> None:
-        self._outage.value = _alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else ""
+        self._outage.value = alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else ""
         self.chart.push(sample)
         if self._lanes and sample.t_s - self._lanes_drawn_s > LANES_EVERY_S:
             self._lanes_drawn_s = sample.t_s
@@ -281,6 +281,6 @@ def listed(lines: Sequence[charts.Line]) -> str:
     return f"{', '.join(first)} and {last}".capitalize()
 
 
-def _alert(line: str) -> str:
+def alert(line: str) -> str:
     """Return *line* as HTML that a screen reader speaks when it appears."""
     return f'<span role="alert">{html.escape(line)}</span>'

@@ -216,6 +216,10 @@ class Process(Child):
         events, self._read_up_to = self.read(self._read_up_to)
         return events
 
+    def forget(self) -> None:
+        """Free the disk space of what ``events`` has returned. ``read`` will not find it any more."""
+        self.give_back(self._read_up_to)
+
     def read(self, start: int) -> tuple[list[dict[str, Any]], int]:
         """Return the events from byte *start* of its output on, and where the next ones will begin."""
         output = self.output(start)

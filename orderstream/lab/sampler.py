@@ -45,6 +45,7 @@ class Sample:
         failed: Handler runs that failed since the sampler began.
         memory: Bytes that the stream takes in Redis, its groups and pending entries included.
         held: Consumer -> pending entries it holds; only those that hold any.
+        waiting_s: Seconds since the oldest undelivered entry was added; 0 if all are delivered.
     """
 
     t_s: float
@@ -58,6 +59,7 @@ class Sample:
     failed: int
     memory: int | None = None
     held: dict[str, int] = field(default_factory=dict)
+    waiting_s: float | None = None
 
 
 class Sampler:
@@ -187,6 +189,7 @@ class Sampler:
             held={consumer.name: consumer.pending for consumer in backlog.consumers if consumer.pending}
             if backlog
             else {},
+            waiting_s=backlog and round(backlog.oldest_undelivered_s or 0.0, 1),
         )
         self.samples.append(sample)
 

@@ -128,6 +128,7 @@ class Notebook:
         expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").first).to_be_visible()
         self.wait_until_idle()  # only the status bar knows: the indicator says idle before there is a kernel
         expect(page.locator(".jp-NotebookPanel .jp-Spinner")).to_have_count(0)
+        self.set_theme("JupyterLab Light")  # JupyterLab remembers the one of the test before
 
     @property
     def picture(self):

@@ -146,6 +146,16 @@ def test_compose_offers_redis_to_this_machine_only_and_keeps_its_data():
     assert redis["healthcheck"]["test"][:2] == ["CMD", "redis-cli"]
 
 
+def test_the_trace_viewer_starts_only_when_it_is_asked_for():
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert {name: service.get("profiles") for name, service in services.items()} == {
+        "redis": None, "jaeger": ["observability"]
+    }  # fmt: skip
+    ports = [port.rpartition(":")[2] for port in services["jaeger"]["ports"]]
+    assert ports == ["16686", "4317", "4318"]
+    assert re.fullmatch(r"jaegertracing/jaeger:2\.\d+\.\d+", services["jaeger"]["image"])
+
+
 def test_one_redis_8_everywhere():
     """Compose, the container tests and the build in CI."""
     image = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]["image"]

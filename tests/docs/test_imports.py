@@ -17,7 +17,7 @@ LEVELS = [
     {"stream"},
     {"producer", "consumer", "deadletter", "doctor"},
     {"__init__"},
-    {"terminal", "supervisor"},
+    {"terminal", "supervisor", "export"},
     {"cli"},
     {"__main__"},
 ]
@@ -34,6 +34,7 @@ UNKNOWN = {
     "producer": {"orderstream.consumer"},
     "consumer": {"orderstream.deadletter"},
     "supervisor": {"redis", "orderstream"},
+    "export": {"redis", "orderstream.stream", "orderstream.tracing"},
     "deadletter": {"orderstream.consumer"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
 }

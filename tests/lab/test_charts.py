@@ -83,6 +83,12 @@ def test_a_picture_fits_beside_the_file_browser():
     assert Image.open(io.BytesIO(timeline([]).png)).size == (1080, 260)
 
 
+def test_six_columns_stand_in_two_rows():
+    """All of them in the width of three."""
+    six = ("throughput", "pending", "lag", "retries", "dead_lettered", "waiting_s")
+    assert Image.open(io.BytesIO(timeline(samples(), show=six).png)).size == (1080, 390)
+
+
 def test_a_picture_is_its_sentence():
     """What nbval compares, and what a screen reader reads."""
     assert repr(timeline(samples(), "60 orders handled.")) == "60 orders handled."

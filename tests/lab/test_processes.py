@@ -414,6 +414,19 @@ def test_a_file_beside_the_notebook_is_not_taken_for_a_module(tmp_path, monkeypa
     assert producer().alive
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can free a part of a file")
+def test_what_was_read_need_not_stay_on_disk(eventually):
+    """A room may be open for hours; what comes is still read."""
+    worker = producer(rate_per_s=200, trace=True)
+    log = Log(worker)
+    eventually(lambda: len(worker.output()) > 3 * 4096)
+    before = log.count("sent")
+    used = os.fstat(worker._output.fileno()).st_blocks
+    worker.forget()
+    assert os.fstat(worker._output.fileno()).st_blocks < used
+    eventually(lambda: log.count("sent") > before)
+
+
 def test_events_are_whole_while_they_are_being_written(stream, eventually):
     """A line that is not complete yet waits for the next call."""
     send(stream, 3000)

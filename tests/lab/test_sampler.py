@@ -83,6 +83,17 @@ def test_lag_is_unknown_where_redis_does_not_know_it(lesson):
     assert math.isnan(sampler.frame()["lag"].iloc[-1]) is not known
 
 
+def test_waiting_is_the_age_of_the_oldest_new_order_on_every_version(lesson):
+    """And 0 when all are delivered, acked or not."""
+    lesson.xgroup_create("orders", "order_group", "0", mkstream=True)
+    send(2)
+    with Sampler() as sampler:
+        first = sampler.until(lambda now: now.waiting_s >= 0.2)
+        sampler.until(lambda now: now.waiting_s > first.waiting_s)
+        lesson.xreadgroup("order_group", "c1", {"orders": ">"})
+        assert sampler.until(lambda now: now.waiting_s == 0).pending == 2
+
+
 def test_a_worker_is_counted_from_the_moment_it_is_watched():
     """Not what it did before, which another sampler may have seen."""
     worker = consumer("c1", work_ms=0)
@@ -129,7 +140,7 @@ def test_the_frame_has_a_row_for_every_sample_by_time():
     assert frame.index.name == "t_s"
     assert frame.index.is_monotonic_increasing
     assert list(frame.columns) == [
-        "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed", "memory"
+        "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed", "memory", "waiting_s"
     ]  # fmt: skip
     assert len(frame) == len(sampler.samples)
     assert set(frame.dtypes.astype(str)) == {"float64"}

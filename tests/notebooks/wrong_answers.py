@@ -572,6 +572,147 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "never ended",
         ),
     ],
+    "09.1": [
+        ("def keeps_up(backlog): return True", "it grows, and has no end"),
+        ("def keeps_up(backlog): return not any(backlog)", "nearly everything is handled at once"),
+        ("def keeps_up(backlog): return backlog[-1] <= backlog[0] + 5", "a burst has just come"),
+        ("def keeps_up(backlog): return max(backlog) < 100 and backlog[0] < 5", "a high backlog that shrinks"),
+        (
+            "def keeps_up(backlog):\n"
+            "    known = [count or 0 for count in backlog]\n"
+            "    return min(known[len(known) // 2 :]) <= min(known[: len(known) // 2])",
+            "unknown is not 0",
+        ),
+        (
+            "def keeps_up(backlog):\n"
+            "    known = [count for count in backlog if count is not None]\n"
+            "    return min(known[len(known) // 2 :]) <= known[0]",
+            "even the valleys rise",
+        ),
+        (
+            "def keeps_up(backlog):\n"
+            "    known = [count for count in backlog if count is not None]\n"
+            "    return min(known[len(known) // 2 :]) <= min(known[: len(known) // 2])",
+            "your code raised ValueError",
+        ),
+    ],
+    "09.2": [
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return [c['name'] for c in r.xinfo_consumers(key, group) if c['pending']]",
+            "ann renews the 120 orders",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return [c['name'] for c in r.xinfo_consumers(key, group) if c['pending'] and c['idle'] >= idle_ms]",
+            "nobody has worked on emil's two orders",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    page = r.xpending_range(key, group, '-', '+', 10)\n"
+            "    return sorted({e['consumer'] for e in page if e['time_since_delivered'] >= idle_ms})",
+            "nobody has worked on emil's two orders",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    page = r.xpending_range(key, group, '-', '+', 100, idle=idle_ms // 2)\n"
+            "    return sorted({e['consumer'] for e in page})",
+            "dora's order waits",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 100, idle=idle_ms)]",
+            "each name once",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 1, idle=idle_ms)]",
+            "bob asked for new orders a moment ago",
+        ),
+    ],
+    "10.1": [
+        (
+            "def take(r, key, me, idle):\n"
+            "    reply = r.xreadgroup('order_group', me, {key: '>'}, count=1)\n"
+            "    return (*reply[0][1][0], 0) if reply else None",
+            "overdue comes before new",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    claimed = r.xautoclaim(key, 'order_group', me, idle)[1]\n"
+            "    return (*claimed[0], 4)",
+            "one order at a time: bob holds 1-0, 2-0",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    claimed = r.xautoclaim(key, 'order_group', me, idle, count=1)[1]\n"
+            "    return (*claimed[0], 1)",
+            "return ('1-0', {'item': 'tea'}, 4), not",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10):\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, [due['message_id']]):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']",
+            "no overdue order is missed",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=idle):\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, 0, [due['message_id']]):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1):\n"
+            "        return entry_id, fields, 0",
+            "carl claimed 1-0 before you did",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=idle):\n"
+            "        ids, n = [due['message_id']], due['times_delivered']\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, ids, retrycount=n):\n"
+            "            return entry_id, fields, n",
+            "a claim is a delivery",
+        ),
+    ],
+    "10.2": [
+        ("def settle(r, key, group, i): return r.xack(key, group, i) and r.xdel(key, i) == 1", "still needs: 1-0"),
+        ("def settle(r, key, group, i): return not r.xack(key, group, i)", "what nobody needs is deleted"),
+        ("def settle(r, key, group, i): return False", "still pending in kitchen"),
+        (
+            "def settle(r, key, group, i):\n"
+            "    r.xack(key, group, i)\n"
+            "    if any(r.xpending(key, g['name'])['pending'] for g in r.xinfo_groups(key)): return False\n"
+            "    return r.xdel(key, i) == 1",
+            "books and screen have not read it",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    r.xack(key, group, i)\n"
+            "    if any(g['last-delivered-id'] < i for g in r.xinfo_groups(key)): return False\n"
+            "    return r.xdel(key, i) == 1",
+            "dora of the books has it in her hands",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    r.xack(key, group, i)\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        held = r.xpending_range(key, g['name'], i, i, 1)\n"
+            "        if g['last-delivered-id'] < i or held: return False\n"
+            "    return r.xdel(key, i) == 1",
+            "the books were given 9-0, and 10-0 comes after it",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        held = r.xpending_range(key, g['name'], i, i, 1) and g['name'] != group\n"
+            "        if place(g['last-delivered-id']) < place(i) or held: return not r.xack(key, group, i)\n"
+            "    gone = r.xdel(key, i) == 1\n"
+            "    r.xack(key, group, i)\n"
+            "    return gone",
+            "1-0 was deleted, and kitchen still holds it",
+        ),
+    ],
     "11.1": [
         ("def lost(sent, handled, dead, pending): return len(sent) - len(handled)", "a list of order ids"),
         ("def lost(sent, handled, dead, pending): return [o for o in sent if o not in handled]", "both are safe"),

@@ -1,11 +1,14 @@
 """What the tests on a real Redis share: servers that may be killed, links that lose replies, consumers."""
 
 import contextlib
+import os
 import socket
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
@@ -15,6 +18,8 @@ from redis.retry import Retry
 from orderstream import Producer, connect
 from orderstream.lab import server as lab_server
 from orderstream.lab.faults import LossyLink
+
+ROOT = Path(__file__).parents[2]
 
 
 class Server:
@@ -202,5 +207,50 @@ def running():
                 assert not thread.is_alive(), "run() did not end after stop()"
         if raised:
             raise raised[0]
+
+    return run
+
+
+@pytest.fixture
+def environ(settings):
+    """What a shell would hold that works on this test's stream."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ORDERSTREAM_", "REDIS_"))}
+    numbers = ("claim_idle_ms", "backoff_ms", "block_ms", "grace_s")
+    return {
+        **clean,
+        "PYTHONPATH": str(ROOT),
+        "REDIS_URL": settings.redis_url,
+        "ORDERSTREAM_STREAM": settings.stream,
+        "ORDERSTREAM_GROUP": settings.group,
+        **{f"ORDERSTREAM_{name.upper()}": str(getattr(settings, name)) for name in numbers},
+    }
+
+
+@pytest.fixture
+def start(environ, tmp_path):
+    """Start a command in the background; it does not outlive the test."""
+    started = []
+
+    def start(*args, through=("-m", "orderstream"), **more):
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        command = [sys.executable, *through, *map(str, args)]
+        process = subprocess.Popen(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def run(start):
+    """Run a command to its end: (exit code, stdout, stderr)."""
+
+    def run(*args, input=None):
+        process = start(*args, **({} if input is None else {"stdin": subprocess.PIPE}))
+        out, err = process.communicate(input, timeout=20)
+        return process.returncode, out, err
 
     return run

@@ -11,7 +11,7 @@ from orderstream.lab.server import PrivateServer
 
 SMALL = Size(
     rounds=1, part=0.001, latency_s=0.1, first=500, backlogs=(1_000, 1_500, 2_000), pending=1_000, consumers=(2,),
-    abandoned=50, imports=1, limit_s=30,
+    abandoned=50, traced=500, imports=1, limit_s=30,
 )  # fmt: skip
 
 

@@ -22,13 +22,13 @@ from orderstream import Consumer, DeadLetterQueue, Order, Producer, Reject, rand
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "": "--version",
-    "produce": "--count --rate --batch --seed",
-    "consume": "--name --handler --work-ms --processes --until-idle",
+    "produce": "--count --rate --batch --seed --otlp",
+    "consume": "--name --handler --work-ms --processes --until-idle --otlp",
     "status": "--watch --json",
     "dlq": "",
     "dlq list": "--count --after --json",
     "dlq show": "--json",
-    "dlq redrive": "--all",
+    "dlq redrive": "--all --otlp",
     "dlq purge": "--all --yes",
     "trim": "--json",
     "doctor": "--json",
@@ -40,51 +40,6 @@ import fcntl, runpy, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 runpy.run_module("orderstream", run_name="__main__")
 """
-
-
-@pytest.fixture
-def environ(settings):
-    """What a shell would hold that works on this test's stream."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ORDERSTREAM_", "REDIS_"))}
-    numbers = ("claim_idle_ms", "backoff_ms", "block_ms", "grace_s")
-    return {
-        **clean,
-        "PYTHONPATH": str(ROOT),
-        "REDIS_URL": settings.redis_url,
-        "ORDERSTREAM_STREAM": settings.stream,
-        "ORDERSTREAM_GROUP": settings.group,
-        **{f"ORDERSTREAM_{name.upper()}": str(getattr(settings, name)) for name in numbers},
-    }
-
-
-@pytest.fixture
-def start(environ, tmp_path):
-    """Start a command in the background; it does not outlive the test."""
-    started = []
-
-    def start(*args, through=("-m", "orderstream"), **more):
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        command = [sys.executable, *through, *map(str, args)]
-        process = subprocess.Popen(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def run(start):
-    """Run a command to its end: (exit code, stdout, stderr)."""
-
-    def run(*args, input=None):
-        process = start(*args, **({} if input is None else {"stdin": subprocess.PIPE}))
-        out, err = process.communicate(input, timeout=20)
-        return process.returncode, out, err
-
-    return run
 
 
 class Terminal:
@@ -693,7 +648,7 @@ def test_settings_that_cannot_work_are_one_line(run, environ):
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        ("produce --coutn 3", "Did you mean '--count'? See: orderstream produce --help"),
+        ("produce --cound 3", "Did you mean '--count'? See: orderstream produce --help"),
         ("produce --count -1", "-1 is not in the range"),
         ("produce --rate 0", "0.0 is not in the range"),
         ("produce --batch 0", "0 is not in the range"),

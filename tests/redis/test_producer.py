@@ -217,8 +217,8 @@ def test_a_restart_in_the_middle_is_waited_out(own_server, own_stream):
     producer = Producer(own_stream, dedupe="till-1")
     lost, add_once = [], own_stream.add_once
 
-    def kill_after(sender, batch):
-        replies = add_once(sender, batch)
+    def kill_after(*asked):
+        replies = add_once(*asked)
         if not lost:
             lost.append(replies)
             own_server.kill()

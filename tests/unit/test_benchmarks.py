@@ -9,7 +9,7 @@ from benchmarks import report
 from benchmarks.measures import PAIR, Bench, Size, memory_with, rate_with, rotated
 from benchmarks.peers import PEERS
 from benchmarks.picture import draw
-from benchmarks.report import CONSUME, MEMORY, P50, PRODUCE, Measure, Results
+from benchmarks.report import CONSUME, MEMORY, P50, PRODUCE, Measure, Results, traced
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -85,6 +85,10 @@ def test_a_goal_is_met_missed_or_not_measured():
     assert line(table, "rate with a large backlog")[1:] == ["≥ 0.9", "0.89", "**no**"]
     assert line(table, "peak memory")[1:] == ["≤ 45", "34", "yes"]
     assert line(table, "p50 latency")[1:] == ["≤ 1.2", "–", "not measured"]
+    made.add("ours", {traced("`Consumer`", "off"): 99.4, traced("`Consumer`", "1 % sampled"): 71})
+    table = report.goals(made, rate_with(1), rate_with(9), memory_with(9))
+    assert line(table, "`Consumer` with tracing off")[1:] == ["≥ 0.99", "0.99", "yes"]
+    assert line(table, "`Consumer` with tracing 1 %")[1:] == ["≥ 0.9", "0.71", "**no**"]
 
 
 def test_the_picture_says_in_words_what_it_shows():

@@ -158,9 +158,10 @@ def test_a_password_is_in_no_repr_of_the_stream():
     [(), (b"name",), (b"name", b"value"), (b"", b""), (b"\r\n", b"\xff\x00"), (b"a", b"1", b"b", b"x" * 100_000)],
     ids=["none", "one", "two", "empty", "bytes", "four"],
 )
-def test_what_is_packed_in_advance_is_what_redis_py_would_send(words):
-    expected = redis.Connection().pack_command("XADD", "örders", "*", *words)
-    assert packer("XADD", "örders", "*")(words) == b"".join(expected)
+@pytest.mark.parametrize("tail", [(), (b"more%d", b"100 %")], ids=["alone", "with a tail"])
+def test_what_is_packed_in_advance_is_what_redis_py_would_send(words, tail):
+    expected = redis.Connection().pack_command("XADD", "örders-%b", "*", *words, *tail)
+    assert packer("XADD", "örders-%b", "*", tail=tail)(words) == b"".join(expected)
 
 
 # What HELLO says

@@ -1,0 +1,20 @@
+"""Every lesson opens in JupyterLab as it was committed; the screenshot at its end is the whole lesson."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+LESSONS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+TALLEST = 16_000  # pixels that Chromium puts into one picture
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson_opens(path, open_notebook, page, complaints):
+    """No cell is run: what is seen is what was committed."""
+    notebook = open_notebook(path)
+    expect(page.locator(".jp-NotebookPanel h1").first).to_be_visible()
+    tall = page.locator(".jp-WindowedPanel-inner").first.evaluate("element => element.scrollHeight")
+    page.set_viewport_size({"width": 1280, "height": min(tall + 200, TALLEST)})
+    expect(notebook.cell(0).locator(".jp-OutputArea")).to_contain_text("Redis answers.")
+    assert not complaints
