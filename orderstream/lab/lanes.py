@@ -7,6 +7,7 @@ The marks are made from the spans, so ``charts.swim_lanes`` draws the telemetry 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -127,8 +128,9 @@ def eventful(all_marks: Sequence[Mark]) -> list[Mark]:
 
 
 def latest(all_marks: Sequence[Mark], orders: int = ORDERS) -> list[Mark]:
-    """Return the marks of the orders that came last, in seconds since the first of them."""
-    kept = list(dict.fromkeys(mark.order for mark in all_marks))[-orders:]
+    """Return the marks of the newest orders that are under way, then of those done last; from 0 s on."""
+    last = {mark.order: math.inf if mark.kind not in ("acked", "dead") else mark.t_s for mark in all_marks}
+    kept = sorted(last, key=last.__getitem__)[-orders:]
     theirs = [mark for mark in all_marks if mark.order in kept]
     return [replace(mark, t_s=mark.t_s - theirs[0].t_s) for mark in theirs]
 

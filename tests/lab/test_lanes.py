@@ -266,6 +266,8 @@ def test_the_newest_orders_begin_at_zero():
     newest = lanes.latest([*KILLED, *later], 1)
     assert [mark.t_s for mark in newest] == pytest.approx([mark.t_s for mark in KILLED])
     assert lanes.latest([*KILLED, *later]) == [*KILLED, *later]
+    waiting = KILLED[:3]
+    assert lanes.latest([*waiting, *later], 1) == waiting  # newer ones are done
     assert lanes.latest([]) == []
 
 
