@@ -125,7 +125,7 @@ def test_a_picture_that_is_there_is_shown(picture):
 
 # Commands ---------------------------------------------------------------------------------------------------
 
-ENDLESS = {"produce", "consume", "consume --processes 4"}
+ENDLESS = {"produce", "consume", "consume --processes 4", "consume --otlp http://localhost:4317"}
 FINDS_FAULTS = {"doctor"}  # a Redis for tests keeps nothing on disk
 ELSEWHERE = {
     "make lab": (".ci/elsewhere", "make lab "),
