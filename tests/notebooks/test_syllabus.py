@@ -18,9 +18,6 @@ import redis
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-NEWER = FOLDER / "10_newer_redis.ipynb"
-"""Where all that came after 8.0 has its place; until this lesson is there, it may be missing."""
-
 TABLE = """
 XADD                      5.0   xadd
 XADD *                    5.0   xadd without id
@@ -173,15 +170,9 @@ def lessons_that_run(spelling):
     }
 
 
-def version(text):
-    return tuple(map(int, text.split(".")))
-
-
 @pytest.mark.parametrize(("what", "since", "spelling"), ROWS, ids=[row[0] for row in ROWS])
 def test_the_course_runs_every_command_and_every_option(what, since, spelling):
     """A learner has met what the manual lists, and the lesson's own output says what it does."""
-    if version(since) > (8, 0) and not NEWER.exists():
-        return
     assert lessons_that_run(spelling), f"no lesson runs {what}: a cell like `{spelling}`"
 
 
