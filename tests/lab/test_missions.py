@@ -54,6 +54,7 @@ DETOURS = {
     "Kill a consumer": [
         look(killed=frozenset({"c1"})),  # it held nothing
         look(held={"c1": 1}),  # it lives
+        CALM,
         LEFT,
         look(LEFT, pending=None, held={}),  # Redis did not answer
         look(TAKEN, running=frozenset()),
