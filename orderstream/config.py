@@ -73,7 +73,8 @@ class Settings:
 
     trace_errors: str = "type"
     """What a span tells of a failure: its ``type``, or its ``message`` and stack trace, too. A message may hold what an
-    order holds."""
+    order holds. With ``message`` the commands also tell of each redis command of a handler: the library that does it
+    knows no other way."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dlq", self.dlq or f"{self.stream}-dlq")
