@@ -78,7 +78,8 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
                 if span.ended_s and span.outcome in ENDS:
                     mark(span.ended_s, span.consumer, span, ENDS[span.outcome])
                 elif span.killed_s and (span.entry_id, span.consumer, span.attempt) not in settled:
-                    mark(span.killed_s, span.consumer, span, "killed")
+                    # The clock of files, which tells when a process died, is some milliseconds late.
+                    mark(max(span.killed_s, span.began_s), span.consumer, span, "killed")
             case "dead_letter" if span.ended_s and not span.outcome and not span.error:
                 if (span.group, span.entry_id, span.attempt) not in ran:  # given up without another handler run
                     mark(span.began_s, span.consumer, span, "claimed", span.attempt)

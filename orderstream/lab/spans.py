@@ -150,13 +150,11 @@ class Recorder:
 
 def spans_of(worker: Process) -> list[Span]:
     """Return the spans of a worker that was started with ``trace=True``, in the order in which they began."""
-    killed = not worker.alive and worker.exit_code != 0  # asked first: then nothing comes any more
+    killed_s = None if worker.alive or worker.exit_code == 0 else worker.last_alive_s  # asked before its spans
     spans: dict[str, Span] = {}
     for event in worker.read(0)[0]:
         if event["event"] == EVENT:
             span = msgspec.convert(event["span"], Span)
-            # The clock of files is some milliseconds late.
-            killed_s = max(worker.last_alive_s, span.began_s) if killed else None
             spans[span.id] = msgspec.structs.replace(span, process=worker.name, killed_s=killed_s)
     return list(spans.values())
 
