@@ -203,10 +203,12 @@ def test_a_redis_of_one_s_own_is_not_paused(guest, capsys):
 
 def test_swim_lanes_show_trouble_first_and_else_the_newest(room):
     """By the beginnings of their ids; and when nothing happens, they say so."""
-    room.rate.value = 40
     room.until(lambda now: now.handled >= 20)
-    assert room.swim_lanes().sentence.count("sent, new on c") == IN_LANES
-    room.failure.value = 100
+    room.rate.value = 0
+    room.until(lambda now: now.pending == now.waiting_s == 0)
+    told = room.swim_lanes().sentence
+    assert told.count("and acked") == told.count(": ") == IN_LANES
+    room.rate.value, room.failure.value = 40, 100
     failed = room.until(lambda now: now.dead_lettered >= 1)
     room.failure.value = 0
     room.until(lambda now: now.handled >= failed.handled + 20)
