@@ -226,8 +226,11 @@ print(span.name, span.operation == "", span.ended_s > span.began_s)
 
 def test_metrics_of_a_traced_worker_are_those_of_its_own_process(recorder, stream, eventually):
     """Each run is in a bucket; no attribute names a consumer, an order or an entry."""
-    fast, slow = worker(recorder, "fast"), worker(recorder, "slow", work_ms=300)
-    Producer(stream).send_many(Order(f"o-{n}", "tea", 1) for n in range(50))
+    slow = worker(recorder, "slow", work_ms=300)
+    Producer(stream).send(TEA)
+    recorder.until(lambda spans: "process" in {span.operation for span in spans})
+    fast = worker(recorder, "fast")
+    Producer(stream).send_many(Order(f"o-{n}", "tea", 1) for n in range(2, 51))
     eventually(lambda: stream.backlog().done)
     fast.stop(), slow.stop()
     runs = {each.name: metrics.histogram(each, "messaging.process.duration") for each in (fast, slow)}
