@@ -258,12 +258,12 @@ def test_what_redis_holds_is_shown_as_text(room, lesson, eventually):
 # How it ends -----------------------------------------------------------------------------------------------
 
 
-def test_stop_all_leaves_no_process_and_no_thread(room):
+def test_stop_all_leaves_no_process_and_no_thread(room, eventually):
     """The picture stays, and every control is off."""
     team = [member.worker for member in room._team]
     press(room, "Stop all")
     assert not any(worker.alive for worker in team)
-    assert {"sampler", "lossy link"}.isdisjoint(thread.name for thread in threading.enumerate())
+    eventually(lambda: {"sampler", "lossy link"}.isdisjoint(thread.name for thread in threading.enumerate()))
     assert all(each.disabled for each in _controls_in(room._controls))
     assert "Stopped." in problem(room)
 

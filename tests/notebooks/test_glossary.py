@@ -21,7 +21,7 @@ ROWS = re.findall(r"^\| \*\*(.+?)\*\* \| (.+) \| \[(\d\d)\]\((\S+)\) \|$", GLOSS
 DEFINED = re.compile(r"(?:\b(?:an?|is|called|of|this)|:) \*\*([\w'-]+(?:\s[\w'-]+){0,2})\*\*", re.I)
 """How a lesson defines a word: "that is **fan-out**", "a number called **lag**". More than three are a sentence."""
 
-EMPHASIS = {"whole node", "new entry id", "one"}
+EMPHASIS = {"whole node", "new entry id", "one", "lost"}
 """What stands like that and is no term."""
 
 
