@@ -83,6 +83,7 @@ def test_the_lesson_is_broken_and_repaired_by_mouse(open_notebook, tmp_path, sav
 
     room.set("Orders per second", 40)
     room.set("Handler time, ms", 300)
+    expect(room.mission("Repair it: nothing may wait")).to_be_visible()  # orders wait: everybody has one in hand
     expect(room.worker("c1")).to_contain_text("holds 1")
     room.button("kill -9 c1").click()
     expect(room.worker("c1")).to_contain_text("✝ killed")
