@@ -30,7 +30,7 @@ lint: .venv/dev-installed      ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv-bench/installed      ## how fast it is, beside other libraries (a quarter of an hour; QUICK=1: three minutes)
+bench: .venv-bench/installed      ## how fast it is, beside other libraries (ten minutes; QUICK=1: three)
 	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick)
 
 refresh: .venv/lab-installed      ## run every notebook and store its output

@@ -159,9 +159,16 @@ class Telemetry:
                 span.set_attribute(ENTRY_ID, id)
                 self._sent.add(1, self._base | {OPERATION: "send"})
 
-        with self._told(span):
+        problem: BaseException | None = None
+        try:
             yield done
-        self._took("send", began, self._base)
+        except BaseException as error:
+            problem = error
+            raise
+        finally:
+            self.fail(span, problem)
+            span.end()
+            self._took("send", began, self._base | _failed(problem))
 
     # Handling ---------------------------------------------------------------------------------------
 
@@ -284,17 +291,6 @@ class Telemetry:
         return self._backlog
 
     # What they share ----------------------------------------------------------------------------------
-
-    @contextmanager
-    def _told(self, span: Span) -> Iterator[None]:
-        """End *span* after the block, and say what went wrong in it."""
-        try:
-            yield
-        except BaseException as error:
-            self.fail(span, error)
-            raise
-        finally:
-            span.end()
 
     def fail(self, span: Span, problem: BaseException | None) -> None:
         if problem is not None:

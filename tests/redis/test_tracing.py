@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
+import redis
 from opentelemetry import baggage, context, metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -438,6 +439,19 @@ def test_an_order_that_was_claimed_away_is_told_as_a_lost_lease(stream, spans, m
     ((_, count),) = measured()["orderstream.messages.lease_lost"]
     assert count == 1
     assert "orderstream.messages.retried" not in measured()
+
+
+def test_a_redrive_that_redis_refuses_is_told_with_its_error_and_how_long_it_took(stream, spans, measured):
+    """A script cannot add so many fields; the dead letter stays."""
+    stream.add([[part for n in range(4_000) for part in (b"field-%d" % n, b"value")]])
+    Consumer(stream, print).drain()
+    with pytest.raises(redis.ResponseError):
+        DeadLetterQueue(stream).redrive_all()
+    assert spans.one("send").attributes["error.type"] == "redis.exceptions.ResponseError"
+    operations = [about for about, _ in measured()["messaging.client.operation.duration"]]
+    assert [about["error.type"] for about in operations if about["messaging.operation.name"] == "send"] == [
+        "redis.exceptions.ResponseError"
+    ]
 
 
 # Metrics -----------------------------------------------------------------------------------------------------
