@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from orderstream import Consumer, Order, Producer, random_orders
+from orderstream.observer import NOBODY
 from orderstream.stream import OrderStream
 from orderstream.tracing import Telemetry
 
@@ -26,18 +27,18 @@ LAPS = 4 * len(WAYS)
 
 
 class Untraced(OrderStream):
-    telemetry = None
+    observer = NOBODY
 
 
 class Sampled(OrderStream):
     """As if the application had set up an SDK. To do so would set it up for the other two as well."""
 
-    told: Telemetry
+    telemetry: Telemetry
 
     @property
-    def telemetry(self) -> Telemetry:
-        _ = super().telemetry  # the way there costs something, too
-        return self.told
+    def observer(self) -> Telemetry:
+        _ = super().observer  # the way there costs something, too
+        return self.telemetry
 
 
 class ThrownAway(SpanExporter):
@@ -71,7 +72,7 @@ def shares(stream: OrderStream, orders: int) -> dict[tuple[str, str], float]:
     )
     provider.add_span_processor(BatchSpanProcessor(ThrownAway()))
     sampled = Sampled(stream.client, stream.settings)
-    sampled.told = Telemetry(provider.get_tracer("orderstream"), None, stream.settings)
+    sampled.telemetry = Telemetry(provider.get_tracer("orderstream"), None, stream.settings)
     streams = dict(zip(WAYS, (Untraced(stream.client, stream.settings), stream, sampled), strict=True))
     wanted = list(islice(random_orders(seed=1), orders))
     sending, handling = (dict.fromkeys(WAYS, math.inf) for _ in range(2))  # seconds

@@ -14,11 +14,12 @@ consumer, deadletter. Each file knows only those before it.
 from orderstream.config import Settings
 from orderstream.consumer import Consumer
 from orderstream.deadletter import DeadLetter, DeadLetterQueue
-from orderstream.errors import Defer, Reject, SendUnknown
+from orderstream.entries import Backlog
+from orderstream.errors import Defer, Reject
 from orderstream.order import Order, random_orders
 from orderstream.policy import RetryPolicy
-from orderstream.producer import Producer
-from orderstream.stream import Backlog, OrderStream, connect
+from orderstream.producer import Producer, SendUnknown
+from orderstream.stream import OrderStream, connect
 
 __version__ = "0.1.0"
 

@@ -31,16 +31,16 @@ import redis
 from click.decorators import FC
 
 import orderstream
-from orderstream import Consumer, DeadLetterQueue, OrderStream, Producer, Settings, connect, random_orders
+from orderstream import Consumer, DeadLetterQueue, OrderStream, Producer, SendUnknown, Settings, connect, random_orders
 from orderstream.connection import Trouble, trouble
 from orderstream.consumer import Handler
 from orderstream.deadletter import DeadLetter
 from orderstream.doctor import Level, examine
-from orderstream.errors import DecodeError, Defer, OrderStreamError, SendUnknown
+from orderstream.entries import Holder
+from orderstream.errors import DecodeError, Defer, OrderStreamError
 from orderstream.export import ENDPOINT, LAST_WORDS_S, exporting
 from orderstream.order import Order
 from orderstream.policy import describe
-from orderstream.stream import Holder
 from orderstream.supervisor import Supervisor
 from orderstream.terminal import ENDINGS, leave_when_told, printable, progress, screen, show, span
 

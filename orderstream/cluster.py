@@ -1,8 +1,8 @@
 """
-The same exchange with a Redis Cluster: find the node that owns the stream's slot, and follow it when it moves.
+The same exchange with a Redis Cluster: find the node that owns the stream's slot, and follow the slot when it moves.
 
-All our keys are in one slot, so one node has everything, and a plain pipeline to it is enough. What is new is that the
-node may change while we work: a slot is moved, or its master dies and a replica takes over.
+All our keys are in one slot, so one node has them all, and a plain pipeline to it is enough. That node may change while
+we work: the slot is moved to another one, or its master dies and a replica takes over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from orderstream.config import Settings
 from orderstream.connection import Command, ReplyLost, client_options, exchange
 from orderstream.errors import ConfigError
 
-REDIRECTS = 2  # a slot that has moved again is a cluster at work: an outage, to be waited out
+REDIRECTS = 2  # after that the cluster is still moving slots around: an outage, to be waited out
 
 
 def open_cluster(settings: Settings) -> RedisCluster:
@@ -42,13 +42,13 @@ def open_cluster(settings: Settings) -> RedisCluster:
             f"{', '.join(sorted(ignored))} in it"
         )
     try:
-        # A slot that nobody has is no trouble of ours, unless it is ours.
+        # By default redis-py refuses a cluster in which any slot has no owner. We need the owner of one slot only.
         return RedisCluster.from_url(settings.redis_url, require_full_coverage=False, **client_options(settings))
     except IndexError:
         raise _down("no node has a slot yet") from None
     except exceptions.RedisClusterException as error:
         reason = error.__cause__ or error
-        if isinstance(reason.__context__, redis.ResponseError):  # CLUSTER SLOTS was refused, not "no cluster"
+        if isinstance(reason.__context__, redis.ResponseError):  # there is a cluster, and it refused CLUSTER SLOTS
             raise reason.__context__ from None
         raise _down(str(reason)) from None
 
@@ -70,25 +70,29 @@ def check_slots(settings: Settings) -> None:
         )
 
 
-def exchange_in_cluster(client: RedisCluster, commands: Sequence[Command], key: str) -> list[Any]:
+def exchange_in_cluster(client: RedisCluster, key: str, commands: Sequence[Command]) -> list[Any]:
     """
-    Like ``exchange()``. A command answered with MOVED did not run: these, and only these, go to the new owner.
+    Like ``exchange()``, with the node that owns the slot of *key*.
+
+    A command that was answered with MOVED did not run. It is sent to the new owner, and no other command is sent again.
 
     Args:
-        key: One of their keys: its slot says to which node they go.
+        client: Knows the nodes and their slots.
+        key: One of the keys of *commands*. All of them are in one slot.
+        commands: See ``exchange()``.
 
     Raises:
         redis.exceptions.ClusterDownError: No node has the slot; nothing was sent.
     """
-    replies = _exchange_with_owner(client, commands, key)
+    replies = _exchange_with_owner(client, key, commands)
     for _ in range(REDIRECTS):
         moved = [n for n, reply in enumerate(replies) if isinstance(reply, exceptions.MovedError)]
         if not moved:
             break
-        with suppress(KeyError):  # redis-py knows no owner any more
+        with suppress(KeyError):  # redis-py had no owner for this slot
             client.nodes_manager.move_slot(replies[moved[-1]])
         try:
-            again = _exchange_with_owner(client, [commands[n] for n in moved], key)
+            again = _exchange_with_owner(client, key, [commands[n] for n in moved])
         except ReplyLost as lost:
             for n, reply in zip(moved, lost.replies, strict=False):
                 replies[n] = reply
@@ -98,12 +102,12 @@ def exchange_in_cluster(client: RedisCluster, commands: Sequence[Command], key: 
             break  # nothing was sent, so MOVED stays the answer
         for n, reply in zip(moved, again, strict=True):
             replies[n] = reply
-    # ASK says no more than this to anybody but a client library.
+    # ASK: the slot is on its way to another node, and our keys may be on either. That passes, so we wait for its end.
     return [_moving(key) if isinstance(reply, exceptions.AskError) else reply for reply in replies]
 
 
-def _exchange_with_owner(client: RedisCluster, commands: Sequence[Command], key: str) -> list[Any]:
-    """Exchange with the node that owns the slot of *key*. If it does not answer as it should, ask who does by now."""
+def _exchange_with_owner(client: RedisCluster, key: str, commands: Sequence[Command]) -> list[Any]:
+    """Exchange with the node that owned the slot of *key* when we last asked. If it is the owner no more, ask again."""
     try:
         node = client.nodes_manager.get_node_from_slot(key_slot(key.encode()))
     except exceptions.SlotNotCoveredError:
@@ -116,14 +120,15 @@ def _exchange_with_owner(client: RedisCluster, commands: Sequence[Command], key:
         pool.disconnect(inuse_connections=False)  # redis-py forgets a node that is gone, and not its connections
         _find_owners(client, avoid=node)
         raise
-    # A master that lost sight of the others says CLUSTERDOWN as long as it is asked, one that restarts says LOADING.
+    # A master that lost sight of the others answers CLUSTERDOWN, one that restarts LOADING. Another may own the slot.
     if any(isinstance(reply, (exceptions.ClusterDownError, exceptions.BusyLoadingError)) for reply in replies):
         _find_owners(client, avoid=node)
     return replies
 
 
 def _find_owners(client: RedisCluster, avoid: ClusterNode | None = None) -> None:
-    with suppress(redis.RedisError, exceptions.RedisClusterException, IndexError):  # nobody knows: ask again next time
+    """Ask the nodes who owns which slot, *avoid* last. If nobody answers, the next exchange asks again."""
+    with suppress(redis.RedisError, exceptions.RedisClusterException, IndexError):
         client.nodes_manager.initialize(last_failed_node_name=avoid.name if avoid else None)
 
 
@@ -132,5 +137,5 @@ def _moving(key: str) -> exceptions.TryAgainError:
 
 
 def _down(why: str) -> exceptions.ClusterDownError:
-    """redis-py's own errors of this kind are no RedisError."""
+    """Return an error that ``trouble`` knows: what redis-py raises when a cluster is down is no RedisError."""
     return exceptions.ClusterDownError(f"the cluster is down: {why}", status_code="CLUSTERDOWN")

@@ -16,19 +16,17 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from itertools import dropwhile
-from typing import TYPE_CHECKING
 
 import redis
 
 from orderstream.connection import Trouble, trouble
+from orderstream.entries import Entry
+from orderstream.observer import UNOBSERVED_DELIVERIES
 from orderstream.order import Order
 from orderstream.policy import Decision, Outcome, RetryPolicy, describe
-from orderstream.stream import Entry, OrderStream
-
-if TYPE_CHECKING:
-    from orderstream.tracing import Deliveries
+from orderstream.stream import OrderStream
 
 log = logging.getLogger("orderstream")
 
@@ -71,7 +69,7 @@ class Consumer:
         self._stopping = False
         self._hand = _Hand(stream, self.name)
         self._acks: list[Entry] = []  # handled, in hand until Redis has confirmed the ack
-        self._told: Deliveries | None = None  # what OpenTelemetry is told of those in hand
+        self._observed = UNOBSERVED_DELIVERIES
         self._flushed_at = 0.0
         self._settled = 0
         self._turns = 0
@@ -157,8 +155,7 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
-            if telemetry := self.stream.telemetry:
-                telemetry.observe(self.stream)
+            self.stream.observer.watch(self.stream.backlog)
         self._turns += 1
         if time.monotonic() > self._next_reap:
             self._next_reap = time.monotonic() + REAP_EVERY_S
@@ -184,8 +181,7 @@ class Consumer:
         self._take([found.entry] if found.entry and not self.policy.exhausted(found.entry.attempt) else [])
         if found.lost:
             log.warning("deleted from the stream before they were handled: %s", ", ".join(found.lost))
-            if telemetry := self.stream.telemetry:
-                telemetry.lost(len(found.lost))
+            self.stream.observer.lost(len(found.lost))
         self._cursor = found.cursor
         self._due_in(found.soonest_ms)
         if found.entry:
@@ -221,15 +217,16 @@ class Consumer:
         """
         Hand *entries* to the handler in turn. Give the rest back when the consumer stops, or when it takes long.
 
-        All that is done for an order whose handler returns is here, and takes 0.5 µs, half of it to decode. A lock, a
-        decision or a second look at the clock would cost 0.05 to 0.3 each: the batch and what fails have them.
+        Here is all that is done for an order whose handler returns, so each line costs every order. Whatever a batch or
+        a failure can do instead, such as taking a lock or deciding, is done there.
 
         Returns:
             How many were begun.
         """
-        begin, decode, handler, acks = self._hand.begin, Order.from_fields, self.handler, self._acks
-        failure, done, told = None, 0, self._told
-        began = now = time.monotonic()
+        begin, acks, clock = self._hand.begin, self._acks, time.monotonic
+        handle = self._observed.handling(_decoding(self.handler), self._decide)
+        failure, done = None, 0
+        began = now = clock()
         try:
             for entry in entries:
                 if self._stopping:
@@ -239,10 +236,7 @@ class Consumer:
                     self._lease_lost(entry)
                     continue
                 try:
-                    if told and entry.id in told:
-                        self._handle_told(entry, told)
-                    else:
-                        handler(decode(entry.fields))
+                    handle(entry)
                     acks.append(entry)
                 except Exception as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
                     failure = error
@@ -252,35 +246,28 @@ class Consumer:
                 if failure is not None:
                     self._settle(entry, failure)
                     failure = None
-                now = time.monotonic()
+                now = clock()
                 if now - self._flushed_at > ACK_FLUSH_S:
                     self._flush_acks()
                     now = self._flushed_at
                     if now - began > HOARD_S:
                         break
-            if told:
-                self._flush_acks()  # by themselves: their spans must not last as long as the next read
+            if self._observed.wanted:
+                self._flush_acks()
         finally:
             self._give_back(entries[done:])
         return done
 
     def _lease_lost(self, entry: Entry) -> None:
-        """Somebody else claimed *entry*, or our own stop() gave it back."""
-        self._give_back([entry])  # if it is still ours
-        if not self._stopping and (telemetry := self.stream.telemetry):
-            telemetry.lease_lost()
-
-    def _handle_told(self, entry: Entry, told: Deliveries) -> None:
-        """As all others are handled, with a span around it."""
-        with told.processing(entry, self._decide) as identify:
-            order = Order.from_fields(entry.fields)
-            identify(order.id)
-            self.handler(order)
+        """*entry* is not in hand any more: somebody else claimed it, or our own ``stop()`` gave it back."""
+        self._give_back([entry])  # the release may have failed at the stop: then it is still ours
+        if not self._stopping:
+            self.stream.observer.lease_lost()
 
     def _give_back(self, unstarted: Sequence[Entry]) -> None:
         if not unstarted:
             return
-        self._hand.drop(unstarted)  # first: a heartbeat now would undo the release
+        self._hand.drop(unstarted)  # first: a heartbeat after the release would undo it
         with suppress(redis.RedisError):
             self._hand.release(unstarted)
             self._due_in(0)
@@ -292,14 +279,13 @@ class Consumer:
 
     def _settle(self, entry: Entry, error: Exception) -> None:
         decision = self._decide(entry, error)
-        self._hand.drop([entry])  # first: a heartbeat now would undo the delay
+        self._hand.drop([entry])  # first: a heartbeat after the retry would undo its delay
         if decision.outcome is Outcome.DEAD_LETTER:
             self._dead_letter(entry, decision.reason)
             return
         settle = self.stream.retry if decision.outcome is Outcome.RETRY else self.stream.defer
-        with self._settling(decision.outcome.value, [entry]) as told:
-            held = settle(self.name, entry, decision.delay_ms)
-            told(held)
+        with self._observed.settling(decision.outcome.value, [entry]) as step:
+            step.result = held = settle(self.name, entry, decision.delay_ms)
         self._settled += held
         self._due_in(decision.delay_ms)
         if decision.outcome is Outcome.RETRY:
@@ -307,29 +293,28 @@ class Consumer:
             log.info("entry %s failed at attempt %d, %s", entry.id, entry.attempt, then)
 
     def _dead_letter(self, entry: Entry, reason: str) -> None:
-        with self._settling("dead_letter", [entry]) as told:
-            moved = self.stream.dead_letter(self.name, entry, reason) is not None
-            told(moved)
+        with self._observed.settling("dead_letter", [entry]) as step:
+            step.result = moved = self.stream.dead_letter(self.name, entry, reason) is not None
         if moved:
             self._settled += 1
             log.warning("entry %s dead-lettered at attempt %d", entry.id, entry.attempt)
 
     def _flush_acks(self) -> None:
         if self._acks:
-            with self._settling("ack", self._acks if self._told else ()):
+            with self._observed.settling("ack", self._acks):
                 self.stream.ack([entry.id for entry in self._acks])  # if this fails they stay, for the next flush
             self._hand.drop(self._acks)
         self._acked()
 
     def _take(self, entries: Sequence[Entry]) -> None:
-        """The acks went ahead of what brought *entries*: nothing else is in hand any more."""
+        """
+        Have *entries* in hand, and nothing else.
+
+        Redis was sent our acks in front of the command that brought *entries*, so what was in hand before is acked.
+        """
         self._hand.take(entries)
         self._acked()
-        telemetry = self.stream.telemetry
-        self._told = telemetry.deliveries(self.name, entries) if telemetry else None
-
-    def _settling(self, operation: str, entries: Sequence[Entry]) -> AbstractContextManager[Callable[[bool], None]]:
-        return _settling(self.stream, self.name, operation, entries, self._told)
+        self._observed = self.stream.observer.delivered(self.name, entries)
 
     def _acked(self) -> None:
         self._settled += len(self._acks)
@@ -364,13 +349,14 @@ class Consumer:
             self._pause_s = 0.0
 
 
-def _settling(
-    stream: OrderStream, consumer: str, operation: str, entries: Sequence[Entry], told: Deliveries | None = None
-) -> AbstractContextManager[Callable[[bool], None]]:
-    """Tell OpenTelemetry of what happens in this block, if an application has set it up."""
-    if not (telemetry := stream.telemetry):
-        return nullcontext(lambda held: None)
-    return telemetry.settling(operation, consumer, entries, told.processed if told else {})
+def _decoding(handler: Handler) -> Callable[[Entry], None]:
+    """Return what handles an entry: it decodes the order and hands it to *handler*."""
+    decode = Order.from_fields
+
+    def handle(entry: Entry) -> None:
+        handler(decode(entry.fields))
+
+    return handle
 
 
 class _Hand:
@@ -403,10 +389,11 @@ class _Hand:
 
     def begin(self, entry: Entry, now: float) -> bool:
         """
-        A handler begins now. False if *entry* is not in hand any more, and must not be handled.
+        Say that a handler begins now. False if *entry* is not in hand any more, and must not be handled.
 
-        No lock, that saves 0.1 µs for each order. This says which entry begins, and then looks for it; ``_give_back``
-        takes all away, and then looks which has begun. So one of them sees the other, and no entry is in two hands.
+        This takes no lock, because every order comes by. It first writes down which entry begins, then looks whether
+        the entry is still in hand. ``_give_back`` first takes all entries out of the hand, then looks which one has
+        begun. Whoever comes second sees what the first has done, so no entry is both handled and given back.
         """
         self._begun, self._began = entry, now
         return entry.id in self._entries
@@ -418,8 +405,8 @@ class _Hand:
                     del self._entries[entry.id]
 
     def release(self, unstarted: Sequence[Entry]) -> None:
-        """Others may begin with them at attempt 1."""
-        with _settling(self._stream, self._consumer, "release", unstarted):
+        """Make them due now. This delivery is not counted: whoever claims them begins at the same attempt as we did."""
+        with self._stream.observer.releasing(self._consumer, unstarted):
             self._stream.release(self._consumer, unstarted)
 
     def _beat(self) -> None:
@@ -449,7 +436,7 @@ class _Hand:
             time.sleep(min(until_next_s, BATCH_S))
 
     def _give_back(self) -> None:
-        """Others begin with these entries at attempt 1, and ours begins with none of them: see ``begin``."""
+        """Release every entry that no handler has begun. ``begin`` says why none of them begins meanwhile."""
         with self._lock:
             entries, self._entries = self._entries, {}
             begun = self._begun

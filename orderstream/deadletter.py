@@ -14,7 +14,8 @@ from itertools import islice
 
 import msgspec
 
-from orderstream.stream import METADATA, OrderStream
+from orderstream.entries import METADATA
+from orderstream.stream import OrderStream
 
 PAGE = 100
 
@@ -47,7 +48,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
         pairs = _pairs(fields)
         cut = len(pairs) - len(METADATA)
         about = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in pairs[max(cut, 0) :]}
-        if tuple(about) != METADATA or not (about["dlq-deliveries"] + about["dlq-at"]).isdecimal():
+        numbers = ("dlq-deliveries", "dlq-at")
+        if tuple(about) != METADATA or not all(about[name].isdecimal() for name in numbers):
             return cls(id, dict(pairs), "", 0, "", "", 0)
         _, group, source_id, deliveries, reason, at_ms = about.values()
         original = pairs[:cut]
@@ -61,11 +63,16 @@ def _pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     return list(zip(fields[::2], fields[1::2], strict=True))
 
 
-_HEADER_BYTES = {0xD9: 2, 0xDA: 3, 0xDB: 5}  # of a MessagePack string; of a short one 1
+_HEADER_BYTES = {0xD9: 2, 0xDA: 3, 0xDB: 5}  # of a MessagePack string, by its first byte; a short string has 1
 
 
 def _unpack(packed: bytes) -> list[bytes]:
-    """Return what lua/dead.lua packed. To MessagePack they are strings; that they are UTF-8, nobody promised."""
+    """
+    Return the names and values that lua/dead.lua packed with MessagePack.
+
+    It packs them as strings, and they may be any bytes: a decoder of strings would refuse what is not UTF-8. So each
+    string is taken as it stands, and its header is cut off.
+    """
     strings = map(bytes, msgspec.msgpack.decode(packed, type=list[msgspec.Raw]))
     return [string[_HEADER_BYTES.get(string[0], 1) :] for string in strings]
 
@@ -121,14 +128,12 @@ class DeadLetterQueue:
         return [new for id in ids if (new := self._redrive(id))]
 
     def _redrive(self, id: str) -> str | None:
-        letter = next(iter(self.list(1, start=id)), None) if (telemetry := self.stream.telemetry) else None
-        if not (telemetry and letter and letter.id == id):
-            return self.stream.redrive(id)
-        with telemetry.redriving(letter.fields) as told:
-            new = self.stream.redrive(id)
-            told(new)
+        with self.stream.observer.redriving(lambda: self._fields_of(id)) as step:
+            step.result = new = self.stream.redrive(id)
         return new
 
+    def _fields_of(self, id: str) -> dict[bytes, bytes] | None:
+        return next((letter.fields for letter in self.list(1, start=id) if letter.id == id), None)
     def redrive_all(self) -> int:
         """Redrive every dead letter that is there now. Returns how many there were."""
         there_now = self.stream.backlog().dead_lettered  # what fails again meanwhile comes behind these

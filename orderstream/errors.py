@@ -4,7 +4,7 @@ What can go wrong, sorted by who has to act.
     OrderStreamError
     ├── ConfigError (ValueError)   you: settings contradict each other, or do not fit the server or client
     ├── OrderError (ValueError)    producer: an order that may not exist, such as amount = 0
-    ├── SendUnknown                producer: a reply was lost, some orders may or may not be in the stream
+    ├── SendUnknown (producer.py)  a reply was lost, some orders may or may not be in the stream
     ├── DecodeError (ValueError)   data: an entry that is not an order; dead-lettered, never retried
     ├── Reject                     raised by a handler on purpose: never again
     └── Defer                      raised by a handler on purpose: not now
@@ -12,15 +12,6 @@ What can go wrong, sorted by who has to act.
 Errors of Redis itself pass through unwrapped, as redis-py raises them. Only the consumer's loop
 survives them; which ones, and how, is decided in one place: ``connection.trouble``.
 """
-
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from orderstream.order import Order
-
 
 class OrderStreamError(Exception):
     """The root: catch it to catch everything orderstream raises itself."""
@@ -36,27 +27,6 @@ class OrderError(OrderStreamError, ValueError):
 
 class DecodeError(OrderStreamError, ValueError):
     """An entry whose fields are not an order."""
-
-
-class SendUnknown(OrderStreamError):
-    """
-    Some orders were sent, and no reply says whether Redis took them.
-
-    Send the ``unknown`` ones again if your handlers are idempotent: nothing after them was taken
-    from your iterable.
-
-    Attributes:
-        sent: Entry ids of the orders that are certainly in the stream, in order.
-        unknown: The orders that may be in the stream, in order.
-    """
-
-    def __init__(self, sent: Sequence[str], unknown: Sequence[Order]) -> None:
-        self.sent = list(sent)
-        self.unknown = list(unknown)
-        super().__init__(
-            f"{len(self.sent)} orders are in the stream, {len(self.unknown)} may be (first: {self.unknown[0].id!r}); "
-            "their replies were lost"
-        )
 
 
 class Reject(OrderStreamError):

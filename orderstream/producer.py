@@ -6,14 +6,14 @@ which it has. Then a second time is harmless, and the producer finds out by itse
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice, zip_longest
 from typing import Any
 
 import redis
 
 from orderstream.connection import ReplyLost, Trouble, trouble
-from orderstream.errors import SendUnknown
+from orderstream.errors import OrderStreamError
 from orderstream.order import Order
 from orderstream.stream import REMEMBERED, REMEMBERED_MS, OrderStream
 
@@ -21,8 +21,28 @@ RESEND_S = 30.0  # how long a producer that may repeats what was not answered ..
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 assert RESEND_S * 1000 < REMEMBERED_MS  # ... and Redis must remember it for longer
 
-Fields = tuple[bytes, ...]
 Result = tuple[list[Any], Exception | None]
+
+
+class SendUnknown(OrderStreamError):
+    """
+    Some orders were sent, and no reply says whether Redis took them.
+
+    Send the ``unknown`` ones again if your handlers are idempotent: nothing after them was taken
+    from your iterable.
+
+    Attributes:
+        sent: Entry ids of the orders that are certainly in the stream, in order.
+        unknown: The orders that may be in the stream, in order.
+    """
+
+    def __init__(self, sent: Sequence[str], unknown: Sequence[Order]) -> None:
+        self.sent = list(sent)
+        self.unknown = list(unknown)
+        super().__init__(
+            f"{len(self.sent)} orders are in the stream, {len(self.unknown)} may be (first: {self.unknown[0].id!r}); "
+            "their replies were lost"
+        )
 
 
 class Producer:
@@ -91,14 +111,12 @@ class Producer:
 
     def _send(self, batch: list[Order]) -> Result:
         """Return what Redis replied, as far as it came back, and the first thing that went wrong."""
-        if not (telemetry := self.stream.telemetry):
-            return self._add(batch)
-        with telemetry.sending(batch) as sending:
-            replies, problem = self._add(batch, sending.fields)
-            sending.sent(replies, problem)
+        with self.stream.observer.sending(batch) as step:
+            replies, problem = self._add(batch, step.fields)
+            step.result, step.problem = replies, problem
         return replies, problem
 
-    def _add(self, batch: list[Order], carried: Fields = ()) -> Result:
+    def _add(self, batch: list[Order], carried: Sequence[bytes]) -> Result:
         first = replies, problem = self._try(batch, carried)
         if not self.dedupe or not isinstance(problem, ReplyLost):
             return first
@@ -111,7 +129,7 @@ class Producer:
             replies, problem = self._try(batch, carried)
         return (replies, None) if problem is None else first
 
-    def _try(self, batch: list[Order], carried: Fields) -> Result:
+    def _try(self, batch: list[Order], carried: Sequence[bytes]) -> Result:
         entries = map(Order.to_fields, batch)
         try:
             if self.dedupe:

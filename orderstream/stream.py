@@ -1,13 +1,6 @@
 """
 The stream: one method for each thing asked of Redis. The only module that changes a stream.
 
-    stream     a log of entries; the order book, `orders`
-    entry      an id such as 1718000000000-0, and fields: names and values, all bytes
-    group      remembers how far its consumers have read, and which entries they have not acked
-    pending    delivered to a consumer and not yet acked
-    deliveries how often an entry was handed out; the attempt is the number of the delivery in hand
-    suspect    pending and idle for claim_idle_ms: its consumer is probably dead
-
 The rule everything follows: an entry is claimable once it has been idle for ``claim_idle_ms``.
 Heartbeat, retry, defer and release only move its idle clock or its delivery count, and only its
 current owner at its current delivery count may do so.
@@ -15,20 +8,16 @@ current owner at its current delivery count may do so.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import Any
 
-import msgspec
 import redis
 from redis.cluster import RedisCluster
 
-from orderstream.cluster import check_slots, exchange_in_cluster, open_cluster
 from orderstream.config import Settings
 from orderstream.connection import (
     Command,
@@ -41,146 +30,18 @@ from orderstream.connection import (
     server_of,
     tls_problem,
 )
+from orderstream.entries import METADATA, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
-
-if TYPE_CHECKING:
-    from orderstream.tracing import Telemetry
+from orderstream.observer import NOBODY, Observer
+from orderstream.scripts import CLAIM, DEAD, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many sent orders Redis remembers of one sender, and for how long: what 8.6 and newer do unless told otherwise."""
 
-LOOK_EVERY_S = 0.05  # asking OpenTelemetry takes 2 µs, which no order shall pay
+LOOK_EVERY_S = 0.05  # looking for an SDK costs more than handling an order
 
-TRIM_STEP = 10_000  # Redis serves nobody else meanwhile: 0.2 ms for small entries, 4 ms for those of 1 kB
+TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
 LAST_ID = b"18446744073709551615-18446744073709551615"
-METADATA = ("dlq-stream", "dlq-group", "dlq-id", "dlq-deliveries", "dlq-error", "dlq-at")
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """
-    An entry in somebody's hand.
-
-    Attributes:
-        id: Entry id.
-        fields: Names and values in turn, as Redis replied them.
-        attempt: Number of this delivery, 1 for the first. With the owner's name it is the fence: who
-            comes with an older attempt changes nothing.
-    """
-
-    id: str
-    fields: Sequence[bytes]
-    attempt: int
-
-    @property
-    def age_ms(self) -> float:
-        """Milliseconds since the entry was added, by this machine's clock."""
-        return _age_s(self.id) * 1000
-
-
-class Claimed(msgspec.Struct, frozen=True):
-    """
-    What one look at the pending entries found.
-
-    Attributes:
-        entry: The suspect taken over; None if nothing on this page was due.
-        cursor: Where to go on; ``-`` when the walk is over.
-        lost: Ids that were pending although their entry had been deleted or trimmed away.
-        soonest_ms: Milliseconds until the next entry on this page becomes due.
-    """
-
-    entry: Entry | None
-    cursor: str
-    lost: tuple[str, ...]
-    soonest_ms: int
-
-
-class ConsumerState(msgspec.Struct, frozen=True):
-    """A consumer of the group: its name, how many entries it holds, milliseconds since it last did something."""
-
-    name: str
-    pending: int
-    idle_ms: int
-
-
-class Backlog(msgspec.Struct, frozen=True):
-    """
-    How much is still to do.
-
-    Attributes:
-        length: Entries in the stream; acked ones stay in it until it is trimmed.
-        lag: Entries not yet delivered; None where Redis does not know it (before 7.0, and after
-            deletions ahead of the group). Trust ``oldest_undelivered_s`` then.
-        pending: Entries delivered and not yet acked.
-        oldest_undelivered_s: Seconds since the oldest undelivered entry was added; None if all are delivered.
-        oldest_pending_s: Seconds since the oldest pending entry was added; None if nothing is pending.
-        dead_lettered: Entries in the dead-letter stream.
-        consumers: The group's consumers, by name.
-    """
-
-    length: int
-    lag: int | None
-    pending: int
-    oldest_undelivered_s: float | None
-    oldest_pending_s: float | None
-    dead_lettered: int
-    consumers: tuple[ConsumerState, ...]
-
-    @property
-    def done(self) -> bool:
-        """True if every entry was delivered and settled."""
-        return self.oldest_undelivered_s is None and not self.pending
-
-    def remainder(self) -> str:
-        """Say in one line what is left and who holds it."""
-        undelivered = 0 if self.oldest_undelivered_s is None else self.lag or "some"
-        holders = ", ".join(f"{c.name} holds {c.pending}" for c in self.consumers if c.pending)
-        return f"{undelivered} undelivered, {self.pending} pending" + (f" ({holders})" if holders else "")
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """
-    The group that needs the oldest entry, and so keeps it and all that came after it in the stream.
-
-    Attributes:
-        group: Its name.
-        id: The entry it needs.
-        pending: True if it was delivered and not acked; False if the group has not read so far.
-        age_s: Seconds since the entry was added.
-    """
-
-    group: str
-    id: str
-    pending: bool
-    age_s: float
-
-
-class Trimmed(msgspec.Struct, frozen=True):
-    """
-    What trimming did.
-
-    Attributes:
-        removed: Entries that are gone: every group was given them, and acked them.
-        left: Entries in the stream now.
-        holder: Who keeps them there; None if nobody needs any, or if the stream has no group at all.
-    """
-
-    removed: int
-    left: int
-    holder: Holder | None
-
-
-class _Script:
-    """A Lua script and the digest Redis knows it by."""
-
-    def __init__(self, name: str) -> None:
-        self.source = Path(__file__).with_name("lua").joinpath(f"{name}.lua").read_bytes()
-        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
-
-    def call(self, keys: Sequence[str], *args: str | bytes | int) -> Words:
-        return ("EVALSHA", self.sha, len(keys), *keys, *args)
-
-
-_ONCE, _CLAIM, _LEASE, _DEAD, _REDRIVE, _REAP, _TRIM = map(_Script, "once claim lease dead redrive reap trim".split())
 
 
 class OrderStream:
@@ -198,11 +59,17 @@ class OrderStream:
 
     def __init__(self, client: redis.Redis | RedisCluster, settings: Settings) -> None:
         check_client(client, settings)
-        if isinstance(client, RedisCluster):
-            check_slots(settings)
         self.client = client
         self.settings = settings
-        self._telemetry: Telemetry | None = None
+        self._exchange: Callable[[Sequence[Command]], list[Any]]
+        if isinstance(client, RedisCluster):
+            from orderstream.cluster import check_slots, exchange_in_cluster  # for those who have one
+
+            check_slots(settings)
+            self._exchange = partial(exchange_in_cluster, client, settings.stream)
+        else:
+            self._exchange = partial(exchange, client.connection_pool)
+        self._observer = NOBODY
         self._look_again = 0.0
 
     def __repr__(self) -> str:
@@ -229,11 +96,14 @@ class OrderStream:
         return server
 
     @property
-    def telemetry(self) -> Telemetry | None:
-        """What tells OpenTelemetry; None until the application has set up an SDK, which is found within 50 ms."""
+    def observer(self) -> Observer:
+        """
+        Who is told what happens to the orders: nobody, until the application has set up an OpenTelemetry SDK. It is
+        found within ``LOOK_EVERY_S``.
+        """
         if (now := time.monotonic()) > self._look_again:
-            self._look_again, self._telemetry = now + LOOK_EVERY_S, _telemetry(self.settings)
-        return self._telemetry
+            self._look_again, self._observer = now + LOOK_EVERY_S, _find_observer(self.settings)
+        return self._observer
 
     # Adding -----------------------------------------------------------------------------------------
 
@@ -278,12 +148,12 @@ class OrderStream:
             )
         beside = s.stream if "{" in s.stream else f"{{{s.stream}}}"  # on a cluster in the stream's slot
         calls = [
-            _ONCE.call([s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields, *carried)
+            ONCE.call([s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields, *carried)
             for key, fields in batch
         ]
         replies = self._exchange(calls)
         if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
-            return self._exchange([("SCRIPT", "LOAD", _ONCE.source), *calls])[1:]
+            return self._exchange([("SCRIPT", "LOAD", ONCE.source), *calls])[1:]
         return replies
 
     # Reading ----------------------------------------------------------------------------------------
@@ -357,8 +227,8 @@ class OrderStream:
         Source: https://redis.io/docs/latest/commands/xclaim/
         """
         s = self.settings
-        look = _CLAIM.call([s.stream], s.group, consumer, s.claim_idle_ms, cursor, page)
-        next_cursor, lost, soonest_ms, *found = self._run(_CLAIM, look, ack=ack)
+        look = CLAIM.call([s.stream], s.group, consumer, s.claim_idle_ms, cursor, page)
+        next_cursor, lost, soonest_ms, *found = self._run(CLAIM, look, ack=ack)
         entry = Entry(found[0].decode(), found[1], found[2]) if found else None
         return Claimed(entry, next_cursor.decode(), tuple(id.decode() for id in lost), soonest_ms)
 
@@ -427,7 +297,7 @@ class OrderStream:
         s = self.settings
         about: Words = (s.stream, s.group, entry.id, entry.attempt, reason, int(time.time() * 1000))
         metadata = [value for pair in zip(METADATA, about, strict=True) for value in pair]
-        id = self._run(_DEAD, _DEAD.call([s.stream, s.dlq], s.group, consumer, entry.id, entry.attempt, *metadata))
+        id = self._run(DEAD, DEAD.call([s.stream, s.dlq], s.group, consumer, entry.id, entry.attempt, *metadata))
         return id.decode() if id else None
 
     def leave(self, consumer: str) -> bool:
@@ -453,7 +323,7 @@ class OrderStream:
 
     def _reap(self, idle_ms: int, *names: str) -> list[str]:
         s = self.settings
-        gone = self._run(_REAP, _REAP.call([s.stream], s.group, idle_ms, *names))
+        gone = self._run(REAP, REAP.call([s.stream], s.group, idle_ms, *names))
         return [name.decode(errors="replace") for name in gone]
 
     # Trimming -----------------------------------------------------------------------------------------
@@ -475,7 +345,7 @@ class OrderStream:
         removed, step = 0, TRIM_STEP
         while step >= TRIM_STEP // 2:
             try:
-                step, left, *needed = self._run(_TRIM, _TRIM.call([self.settings.stream], TRIM_STEP))
+                step, left, *needed = self._run(TRIM, TRIM.call([self.settings.stream], TRIM_STEP))
             except redis.ResponseError as error:
                 if _is_missing(error):
                     return Trimmed(removed, 0, None)
@@ -484,7 +354,7 @@ class OrderStream:
         if not needed:
             return Trimmed(removed, left, None)
         group, id, pending = needed[0].decode(errors="replace"), needed[1].decode(), bool(needed[2])
-        return Trimmed(removed, left, Holder(group, id, pending, _age_s(id)))
+        return Trimmed(removed, left, Holder(group, id, pending, age_s(id)))
 
     # Looking after what failed ------------------------------------------------------------------------
 
@@ -509,7 +379,7 @@ class OrderStream:
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry).
         """
         s = self.settings
-        new = self._run(_REDRIVE, _REDRIVE.call([s.dlq, s.stream], id, len(METADATA)))
+        new = self._run(REDRIVE, REDRIVE.call([s.dlq, s.stream], id, len(METADATA)))
         return new.decode() if new else None
 
     def purge(self, ids: Sequence[str]) -> int:
@@ -558,8 +428,8 @@ class OrderStream:
             length=length,
             lag=group.get(b"lag") if group else length,
             pending=count,
-            oldest_undelivered_s=_age_s(ahead[0][0].decode()) if ahead else None,
-            oldest_pending_s=_age_s(oldest.decode()) if oldest else None,
+            oldest_undelivered_s=age_s(ahead[0][0].decode()) if ahead else None,
+            oldest_pending_s=age_s(oldest.decode()) if oldest else None,
             dead_lettered=dead_lettered,
             consumers=tuple(
                 ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"]) for c in states
@@ -574,15 +444,10 @@ class OrderStream:
 
     # How the methods above reach Redis ------------------------------------------------------------------
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        if isinstance(self.client, RedisCluster):
-            return exchange_in_cluster(self.client, commands, self.settings.stream)
-        return exchange(self.client.connection_pool, commands)
-
     def _call(self, *command: str | bytes | int) -> Any:
         return _last(self._exchange([command]))
 
-    def _run(self, script: _Script, call: Command, *, ack: Iterable[str] = ()) -> Any:
+    def _run(self, script: Script, call: Command, *, ack: Iterable[str] = ()) -> Any:
         """Run *script*, loading it if Redis does not have it (yet, or any more)."""
         replies = self._exchange([*self._acks(ack), call])
         if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run: this is no second time
@@ -597,8 +462,8 @@ class OrderStream:
     def _lease(self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int) -> set[str]:
         s = self.settings
         fences = [value for entry in entries for value in (entry.id, entry.attempt)]
-        call = _LEASE.call([s.stream], s.group, consumer, max(0, idle_ms), undo, *fences)
-        return {id.decode() for id in self._run(_LEASE, call)}
+        call = LEASE.call([s.stream], s.group, consumer, max(0, idle_ms), undo, *fences)
+        return {id.decode() for id in self._run(LEASE, call)}
 
 
 def connect(settings: Settings | None = None) -> OrderStream:
@@ -619,6 +484,8 @@ def connect(settings: Settings | None = None) -> OrderStream:
         with suppress(redis.exceptions.NoPermissionError):  # a user who may not PING got an answer all the same
             client.ping()
         if server_of(exchange(client.connection_pool, [("HELLO",)])[0]).cluster:
+            from orderstream.cluster import open_cluster
+
             client.close()
             return OrderStream(open_cluster(settings), settings)
     except redis.ConnectionError as error:
@@ -628,12 +495,12 @@ def connect(settings: Settings | None = None) -> OrderStream:
     return OrderStream(client, settings)
 
 
-def _telemetry(settings: Settings) -> Telemetry | None:
-    if not sys.modules.get("opentelemetry.sdk"):  # then nobody can have set it up: do not even import ours
-        return None
-    from orderstream import tracing
+def _find_observer(settings: Settings) -> Observer:
+    if not sys.modules.get("opentelemetry.sdk"):  # nobody can have set it up: do not even import ours
+        return NOBODY
+    from orderstream.tracing import telemetry
 
-    return tracing.telemetry(settings)
+    return telemetry(settings) or NOBODY
 
 
 def _last(replies: Sequence[Any]) -> Any:
@@ -655,8 +522,3 @@ def _as_dict(reply: Any) -> dict[bytes, Any]:
 
 def _group_named(name: str, groups: Any) -> dict[bytes, Any]:
     return next((g for g in map(_as_dict, groups) if g[b"name"] == name.encode()), {})
-
-
-def _age_s(id: str) -> float:
-    """Seconds since the entry was added, by this machine's clock."""
-    return max(0.0, time.time() - int(id.split("-")[0]) / 1000)

@@ -8,8 +8,7 @@ What happens to an order, told to OpenTelemetry as spans and metrics.
 
 All that happens to one order is one trace. An order whose sender was not sampled costs nothing here.
 
-Nobody imports this file unless there is an OpenTelemetry SDK, and nothing happens until the application has set it up:
-see ``OrderStream.telemetry``.
+This file is imported once there is an OpenTelemetry SDK, see ``OrderStream.observer``.
 No span holds a payload, a password or an error message; an order is named by its id, a failure by its type.
 The names are OpenTelemetry's: https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 """
@@ -18,11 +17,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
-from weakref import ref
+from weakref import WeakMethod
 
 from opentelemetry import context, metrics, trace
 from opentelemetry.context import Context
@@ -30,11 +29,11 @@ from opentelemetry.metrics import CallbackOptions, Meter, NoOpMeter, Observation
 from opentelemetry.trace import Link, NonRecordingSpan, NoOpTracer, Span, SpanContext, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-if TYPE_CHECKING:
-    from orderstream.config import Settings
-    from orderstream.order import Order
-    from orderstream.policy import Decision
-    from orderstream.stream import Backlog, Entry, OrderStream
+from orderstream.config import Settings
+from orderstream.entries import Backlog, Entry
+from orderstream.errors import DecodeError
+from orderstream.observer import UNOBSERVED, Decide, Deliveries, Handle, Observer, Step
+from orderstream.order import Order
 
 SYSTEM = "messaging.system"
 OPERATION = "messaging.operation.name"
@@ -77,7 +76,7 @@ def _telemetry(tracers: Any, meters: Any, settings: Settings) -> Telemetry | Non
     return Telemetry(tracer, meters.get_meter("orderstream") if metering else None, settings)
 
 
-class Telemetry:
+class Telemetry(Observer):
     """
     Tells OpenTelemetry about one stream.
 
@@ -94,7 +93,7 @@ class Telemetry:
         self.settings = settings
         self._base: Attributes = {SYSTEM: "redis", DESTINATION: settings.stream, **_server(settings.redis_url)}
         self.of_group: Attributes = {**self._base, GROUP: settings.group}
-        self._watched: ref[OrderStream] | None = None
+        self._ask: Callable[[], Callable[[], Backlog | None] | None] | None = None
         self._backlog: Backlog | None = None
         self._look_again = 0.0
 
@@ -117,72 +116,56 @@ class Telemetry:
 
     # Sending ----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def sending(self, orders: Sequence[Order]) -> Iterator[Sending]:
+    def sending(self, orders: Sequence[Order]) -> AbstractContextManager[Step]:
         """One span for all of *orders*, and so one decision whether they are sampled."""
         about: Attributes = {ORDER_ID: orders[0].id} if len(orders) == 1 else {COUNT: len(orders)}
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", **about}
-        name = f"send {self.settings.stream}"
-        span = self.tracer.start_span(name, kind=SpanKind.PRODUCER, attributes=attributes)
-        sending, began = Sending(span), time.perf_counter()
-        try:
-            yield sending
-        except BaseException as error:
-            sending.problem = error
-            raise
-        finally:
-            self.fail(span, sending.problem)
+        span = self.tracer.start_span(
+            f"send {self.settings.stream}", kind=SpanKind.PRODUCER, attributes=attributes
+        )
+
+        def end(step: Step) -> None:
+            replies: Sequence[Any] = step.result or ()
+            confirmed = sum(isinstance(reply, bytes) for reply in replies) if step.problem else len(replies)
+            if len(orders) == 1 == confirmed:
+                span.set_attribute(ENTRY_ID, replies[0].decode())
+            self.fail(span, step.problem)
             span.end()
-            failed = _failed(sending.problem)
-            self._took("send", began, self._base | failed)
-            if sending.confirmed:
-                self._sent.add(sending.confirmed, self._base | {OPERATION: "send"})
-            if unconfirmed := len(orders) - sending.confirmed:
-                self._sent.add(unconfirmed, self._base | {OPERATION: "send"} | failed)
+            sent = self._base | {OPERATION: "send"}
+            if confirmed:
+                self._sent.add(confirmed, sent)
+            if confirmed < len(orders):
+                self._sent.add(len(orders) - confirmed, sent | _failed(step.problem))
 
-    @contextmanager
-    def redriving(self, fields: Mapping[bytes, bytes]) -> Iterator[Callable[[str | None], None]]:
-        """
-        One span for a dead letter that goes back into the stream. Its fields keep the context they came with.
+        return self._step("send", self._base, end, _carried(span))
 
-        Yields:
-            A function to call with the new entry id.
-        """
-        creation, caller = creation_of(fields.items()), trace.get_current_span().get_span_context()
+    def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> AbstractContextManager[Step]:
+        """One span for a dead letter that goes back into the stream. Its fields keep the context they came with."""
+        if (original := fields()) is None:  # it is not there (any more)
+            return UNOBSERVED
+        creation, caller = creation_of(original.items()), trace.get_current_span().get_span_context()
         parent, linked = (creation, caller) if self.trusted(creation) else (caller, creation)
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", OUTCOME: "redrive"}
-        name, began = f"send {self.settings.stream}", time.perf_counter()
+        name = f"send {self.settings.stream}"
         span = self.tracer.start_span(name, _below(parent), SpanKind.PRODUCER, attributes, _links(linked))
 
-        def done(id: str | None) -> None:
-            if id:
-                span.set_attribute(ENTRY_ID, id)
+        def end(step: Step) -> None:
+            if step.result:
+                span.set_attribute(ENTRY_ID, step.result)
                 self._sent.add(1, self._base | {OPERATION: "send"})
-
-        problem: BaseException | None = None
-        try:
-            yield done
-        except BaseException as error:
-            problem = error
-            raise
-        finally:
-            self.fail(span, problem)
+            self.fail(span, step.problem)
             span.end()
-            self._took("send", began, self._base | _failed(problem))
+
+        return self._step("send", self._base, end)
 
     # Handling ---------------------------------------------------------------------------------------
 
-    def deliveries(self, consumer: str, entries: Sequence[Entry]) -> Deliveries | None:
-        """
-        Take note of what *consumer* was given.
-
-        Returns:
-            What tells of those that are to be told of; None if there are none.
-        """
+    def delivered(self, consumer: str, entries: Sequence[Entry]) -> Deliveries:
+        """Take note of what *consumer* was given, and of which entries somebody wants to hear more."""
         if entries and self._metering:
             self._consumed.add(len(entries), self.of_group)
         creations: dict[str, SpanContext | None] = {}
-        unwanted = None  # the entries of a batch end with the same context: nearly all are done with in 0.1 µs
+        unwanted = None  # the entries of a batch end with the same context, so most need this one comparison only
         for entry in entries:
             if (last := entry.fields[-1]) == unwanted:
                 continue
@@ -191,7 +174,7 @@ class Telemetry:
                 creations[entry.id] = creation
             elif entry.fields[-2] == b"traceparent":
                 unwanted = last
-        return Deliveries(self, consumer, creations) if creations else None
+        return ObservedDeliveries(self, consumer, creations)
 
     def _wants(self, creation: SpanContext) -> bool:
         """Whoever sent the order has decided whether it is sampled, unless its senders are not trusted."""
@@ -201,69 +184,58 @@ class Telemetry:
         return creation if self.settings.trace_parent == "creation" else None
 
     def lost(self, count: int) -> None:
-        """*count* entries were deleted from the stream before they were handled."""
         self._lost.add(count, self.of_group)
 
     def lease_lost(self) -> None:
-        """An entry was claimed away before its handler began."""
         self._lease_lost.add(1, self.of_group)
 
-    @contextmanager
+    def releasing(self, consumer: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
+        return self.settling("release", consumer, entries, {})
+
     def settling(
         self, operation: str, consumer: str, entries: Sequence[Entry], processed: Mapping[str, SpanContext]
-    ) -> Iterator[Callable[[bool], None]]:
+    ) -> AbstractContextManager[Step]:
         """
-        Tell of an ack, retry, defer, release or dead_letter: a span for each entry, so that each trace is whole.
+        A span for each entry, so that each trace is whole.
 
         Args:
-            operation: Which of them.
+            operation: ``ack``, ``retry``, ``defer``, ``release`` or ``dead_letter``.
             consumer: Who settles.
             entries: What is settled.
             processed: Entry id -> the context of the span of its handler run, as far as there were any.
-
-        Yields:
-            A function to call with False if somebody else has the entries by now.
         """
         attributes = {**self.of_group, OPERATION: operation, OPERATION_TYPE: "settle", CONSUMER: consumer}
-        name, began, began_ns, held = f"{operation} {self.settings.stream}", time.perf_counter(), time.time_ns(), True
+        name, began_ns = f"{operation} {self.settings.stream}", time.time_ns()
 
-        def told(still_held: bool) -> None:
-            nonlocal held
-            held = still_held
-
-        problem: BaseException | None = None
-        try:
-            yield told
-        except BaseException as error:
-            problem = error
-            raise
-        finally:
-            ended_ns = time.time_ns()
+        def end(step: Step) -> None:
+            ended_ns, lease_lost = time.time_ns(), step.result is False
             for entry in entries:
                 parent = processed.get(entry.id) or self.trusted(_creation(entry))
                 if not (parent and parent.trace_flags.sampled):
                     continue
                 about = {**attributes, ENTRY_ID: entry.id, ATTEMPT: entry.attempt}
                 span = self.tracer.start_span(name, _below(parent), SpanKind.CLIENT, about, start_time=began_ns)
-                if not held:
+                if lease_lost:
                     span.set_attribute(OUTCOME, "lease_lost")
-                self.fail(span, problem)
+                self.fail(span, step.problem)
                 span.end(ended_ns)
-            self._took(operation, began, self.of_group | _failed(problem))
-            if not held:
+            if lease_lost:
                 self._lease_lost.add(len(entries), self.of_group)
-            elif operation in self._settled and not problem:
+            elif operation in self._settled and not step.problem:
                 self._settled[operation].add(len(entries), self.of_group)
+
+        return self._step(operation, self.of_group, end)
 
     # Watching ---------------------------------------------------------------------------------------
 
-    def observe(self, stream: OrderStream) -> None:
+    def watch(self, backlog: Callable[[], Backlog | None]) -> None:
         """
-        Show the backlog of *stream* as gauges: lag, pending, oldest ages, dead letters. Each collection looks once.
+        Show the backlog as gauges: lag, pending, oldest ages, dead letters. Each collection looks once.
 
-        Redis: see ``OrderStream.backlog``.
+        Args:
+            backlog: The method of a stream. It is held weakly: no gauge keeps a stream alive.
         """
-        first, self._watched = self._watched is None, ref(stream)  # weakly: no gauge keeps a stream alive
+        first, self._ask = self._ask is None, WeakMethod(backlog)
         if not first:
             return
         for name, unit, about, read in (
@@ -283,14 +255,30 @@ class Telemetry:
 
     def _look(self) -> Backlog | None:
         if time.monotonic() > self._look_again:
-            stream = self._watched() if self._watched else None
+            backlog = self._ask() if self._ask else None
             self._backlog = None
             with suppress(Exception):  # whatever a client of yours raises: no number is better than an old one
-                self._backlog = stream.backlog() if stream else None
+                self._backlog = backlog() if backlog else None
             self._look_again = time.monotonic() + FRESH_S
         return self._backlog
 
     # What they share ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _step(
+        self, operation: str, attributes: Attributes, end: Callable[[Step], None], fields: Fields = ()
+    ) -> Iterator[Step]:
+        step, began = Step(), time.perf_counter()
+        step.fields = fields
+        try:
+            yield step
+        except BaseException as error:
+            step.problem = error
+            raise
+        finally:
+            end(step)
+            took_s = time.perf_counter() - began
+            self._operation_s.record(took_s, attributes | {OPERATION: operation} | _failed(step.problem))
 
     def fail(self, span: Span, problem: BaseException | None) -> None:
         if problem is not None:
@@ -301,97 +289,84 @@ class Telemetry:
             else:
                 span.set_status(StatusCode.ERROR)
 
-    def _took(self, operation: str, began: float, attributes: Attributes) -> None:
-        self._operation_s.record(time.perf_counter() - began, attributes | {OPERATION: operation})
 
-
-class Sending:
+class ObservedDeliveries(Deliveries):
     """
-    A batch on its way.
+    What a consumer has in hand, and which of it somebody wants to hear of.
 
-    Attributes:
-        fields: What each of its entries carries, names and values in turn.
-        confirmed: How many of the orders Redis has confirmed.
-        problem: What went wrong.
-    """
-
-    def __init__(self, span: Span) -> None:
-        carrier: dict[str, str] = {}
-        _w3c.inject(carrier, trace.set_span_in_context(span, _ROOT))
-        self.fields: Fields = tuple(text.encode() for pair in carrier.items() for text in pair)
-        self.confirmed = 0
-        self.problem: BaseException | None = None
-        self._span = span
-
-    def sent(self, replies: Sequence[Any], problem: Exception | None) -> None:
-        """Take note of what Redis replied: entry ids as bytes, as far as it confirmed the orders."""
-        self.problem = problem
-        self.confirmed = sum(isinstance(reply, bytes) for reply in replies) if problem else len(replies)
-        if len(replies) == 1 == self.confirmed:
-            self._span.set_attribute(ENTRY_ID, replies[0].decode())
-
-
-class Deliveries:
-    """
-    What is told of the entries in a consumer's hand.
-
-    Attributes:
-        processed: Entry id -> the context of the span of its handler run.
+    Args:
+        telemetry: Of the stream.
+        consumer: Whose they are.
+        creations: Of the entries that somebody wants to hear of: the context of the span that sent each.
     """
 
     def __init__(self, telemetry: Telemetry, consumer: str, creations: Creations) -> None:
-        self.processed: dict[str, SpanContext] = {}
+        self.wanted = bool(creations)
         self._telemetry = telemetry
         self._consumer = consumer
         self._creations = creations
+        self._processed: dict[str, SpanContext] = {}
 
-    def __contains__(self, id: str) -> bool:
-        return id in self._creations
+    def handling(self, handle: Handle, decide: Decide) -> Handle:
+        if not self.wanted:
+            return handle
+
+        def observed(entry: Entry) -> None:
+            if entry.id not in self._creations:
+                handle(entry)
+                return
+            with self._processing(entry, decide):
+                handle(entry)
+
+        return observed
+
+    def settling(self, operation: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
+        of_interest = entries if self.wanted or operation != "ack" else ()
+        return self._telemetry.settling(operation, self._consumer, of_interest, self._processed)
 
     @contextmanager
-    def processing(
-        self, entry: Entry, decide: Callable[[Entry, Exception], Decision]
-    ) -> Iterator[Callable[[str], None]]:
-        """
-        One span for one handler run. It is current meanwhile: what the handler does belongs to the same trace.
-
-        Args:
-            entry: What is handled.
-            decide: Says what becomes of it if the handler raises.
-
-        Yields:
-            A function to call with the order's id, once it is known.
-        """
-        told = self._telemetry
-        creation, caller = self._creations[entry.id], trace.get_current_span().get_span_context()
-        about = {OPERATION: "process", OPERATION_TYPE: "process"}
-        span = told.tracer.start_span(
-            f"process {told.settings.stream}",
-            _below(told.trusted(creation)),
+    def _processing(self, entry: Entry, decide: Decide) -> Iterator[None]:
+        """One span for one handler run. It is current meanwhile: what the handler does belongs to the same trace."""
+        telemetry, creation = self._telemetry, self._creations[entry.id]
+        caller = trace.get_current_span().get_span_context()
+        about = telemetry.of_group | {OPERATION: "process", OPERATION_TYPE: "process"}
+        of_entry: Attributes = {CONSUMER: self._consumer, ENTRY_ID: entry.id, ATTEMPT: entry.attempt}
+        with suppress(DecodeError):  # the handler run will raise it
+            of_entry[ORDER_ID] = Order.from_fields(entry.fields).id
+        span = telemetry.tracer.start_span(
+            f"process {telemetry.settings.stream}",
+            _below(telemetry.trusted(creation)),
             SpanKind.CONSUMER,
-            told.of_group | about | {CONSUMER: self._consumer, ENTRY_ID: entry.id, ATTEMPT: entry.attempt},
+            about | of_entry,
             _links(creation, caller),
         )
-        self.processed[entry.id] = span.get_span_context()
+        self._processed[entry.id] = span.get_span_context()
         token, began = context.attach(trace.set_span_in_context(span)), time.perf_counter()
         failed: Attributes = {}
         try:
-            yield lambda order_id: span.set_attribute(ORDER_ID, order_id)
+            yield
             span.set_attribute(OUTCOME, "ack")
         except BaseException as error:
             outcome = decide(entry, error).outcome.value if isinstance(error, Exception) else "interrupted"
             span.set_attribute(OUTCOME, outcome)
             if outcome != "defer":
                 failed = _failed(error)
-                told.fail(span, error)
+                telemetry.fail(span, error)
             raise
         finally:
             context.detach(token)
             span.end()
-            told.process_s.record(time.perf_counter() - began, told.of_group | about | failed)
+            telemetry.process_s.record(time.perf_counter() - began, about | failed)
 
 
 # Contexts in entries ---------------------------------------------------------------------------------------
+
+
+def _carried(span: Span) -> Fields:
+    """Return the fields that carry the context of *span*, names and values in turn."""
+    carrier: dict[str, str] = {}
+    _w3c.inject(carrier, trace.set_span_in_context(span, _ROOT))
+    return tuple(text.encode() for pair in carrier.items() for text in pair)
 
 
 def creation_of(fields: Iterable[tuple[bytes, bytes]]) -> SpanContext | None:

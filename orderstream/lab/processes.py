@@ -30,10 +30,10 @@ import redis
 
 from orderstream import Consumer, Order, OrderStream, Producer, SendUnknown, Settings, connect, random_orders
 from orderstream.connection import Trouble, trouble
+from orderstream.entries import Entry
 from orderstream.errors import ConfigError, OrderStreamError
 from orderstream.lab import faults, shop
 from orderstream.lab.lifeline import Child, lifeline
-from orderstream.stream import Entry
 
 READY_S = 10.0
 TICK_S = 0.05

@@ -58,8 +58,8 @@ DEFAULT_CLIENT = """\
 """
 ADD, CLAIM, DEAD = (
     "        return self._exchange(list(map(packer(",
-    "        look = _CLAIM.call(",
-    "        id = self._run(_DEAD",
+    "        look = CLAIM.call(",
+    "        id = self._run(DEAD",
 )
 
 CHANGES = {

@@ -340,7 +340,7 @@ def test_only_the_commands_that_did_not_run_are_sent_to_the_new_owner(cluster, s
     move = ("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
     commands = [*add[:10], move, ("WAIT", 1, 1500), *add[10:]]  # WAIT: time enough to give the slot away
     replies = []
-    pipeline = threading.Thread(target=lambda: replies.extend(exchange_in_cluster(stream.client, commands, key)))
+    pipeline = threading.Thread(target=lambda: replies.extend(exchange_in_cluster(stream.client, key, commands)))
     pipeline.start()
     eventually(lambda: cluster.tell(target, "COUNTKEYSINSLOT", slot) == 1)
     cluster.finish_moving(key, source, target)

@@ -45,13 +45,14 @@ def test_what_was_handled_and_not_yet_acked_at_the_kill_is_handled_twice(start, 
     """Its process dies with a buffer full of acks. Whoever keys the effect by the order id has one of each."""
     send(*ORDERS)
     die_at_a_full_buffer = """
-exchange = OrderStream._exchange
-def exchange_or_die(self, commands):
+import orderstream.stream
+exchange = orderstream.stream.exchange
+def exchange_or_die(pool, commands):
     first = commands[0]
     if first[0] == "XACK" and len(first) > 4:  # the key, the group, and more than one id
         os.kill(os.getpid(), signal.SIGKILL)
-    return exchange(self, commands)
-OrderStream._exchange = exchange_or_die
+    return exchange(pool, commands)
+orderstream.stream.exchange = exchange_or_die
 """
     assert start("doomed", setup=die_at_a_full_buffer).wait(10) == -signal.SIGKILL
     held = stream.backlog().pending

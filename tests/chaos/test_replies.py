@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from orderstream import Consumer, DeadLetterQueue, Order, Producer, Reject, SendUnknown, random_orders
-from orderstream.stream import _CLAIM, _DEAD, _REDRIVE
+from orderstream.scripts import CLAIM, DEAD, REDRIVE
 
 ORDERS = list(islice(random_orders(1), 8))
 WARM_UP = Order("warm-up", "tea", 1)
@@ -83,7 +83,7 @@ def test_a_lost_claim_spends_an_attempt_and_never_adds_one(
     (id,) = abandoned(ORDERS[0])
     for _ in range(times):
         make_due(id)
-        link.lose_reply(_CLAIM.sha)
+        link.lose_reply(CLAIM.sha)
         consumer.step()
     consumer.drain()
     assert link.lost == times
@@ -114,7 +114,7 @@ def test_however_often_the_reply_is_lost_there_is_one_dead_letter(link, linked_s
     linked_stream.create_group()
     (entry,) = linked_stream.read_new("me", 1, None)
     assert stream.dead_letter("somebody else", entry, "no") is None  # now the script is loaded
-    link.lose_reply(_DEAD.sha, times)
+    link.lose_reply(DEAD.sha, times)
     for _ in range(times):
         with pytest.raises(redis.ConnectionError):
             linked_stream.dead_letter("me", entry, "no")
@@ -132,7 +132,7 @@ def test_a_consumer_that_did_not_hear_of_its_dead_letters_goes_on(link, linked_s
     send(WARM_UP)
     consumer.drain()
     send(*ORDERS)
-    link.lose_reply(_DEAD.sha, times=3)
+    link.lose_reply(DEAD.sha, times=3)
     consumer.drain()
     assert link.lost == 3
     assert [Order.from_fields([*letter.fields.popitem()]) for letter in DeadLetterQueue(stream)] == [WARM_UP, *ORDERS]
@@ -174,7 +174,7 @@ def test_a_redrive_whose_reply_was_lost_may_be_repeated(link, linked_stream, str
     dead_id = stream.dead_letter("me", entry, "no")
     queue = DeadLetterQueue(linked_stream)
     assert queue.redrive("0-1") == []  # the script is loaded
-    link.lose_reply(_REDRIVE.sha, times=2)
+    link.lose_reply(REDRIVE.sha, times=2)
     for _ in range(2):
         with pytest.raises(redis.ConnectionError):
             queue.redrive(dead_id)

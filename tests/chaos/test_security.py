@@ -27,9 +27,9 @@ from orderstream import (
     random_orders,
 )
 from orderstream.connection import open_client
+from orderstream.entries import METADATA
 from orderstream.errors import OrderError, OrderStreamError
 from orderstream.order import MAX_BYTES
-from orderstream.stream import METADATA
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "orderstream"

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from orderstream import Consumer, OrderStream, Settings
 from orderstream.connection import open_client
+from orderstream.entries import Entry
 from orderstream.errors import DecodeError
 from orderstream.lab.lifeline import lifeline
 from orderstream.order import Order
-from orderstream.stream import Entry
 from orderstream.terminal import leave_when_told
 
 NOTHING = Entry("-", (), 0)

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from orderstream import Consumer, DeadLetter, DeadLetterQueue, Order, OrderStream, Producer, Reject, random_orders
-from orderstream.stream import METADATA
+from orderstream.entries import METADATA
 
 
 def refuse(order):

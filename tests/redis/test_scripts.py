@@ -5,7 +5,7 @@ import redis
 from msgspec.structs import replace
 
 from orderstream.connection import Trouble, trouble
-from orderstream.stream import Entry
+from orderstream.entries import Entry
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from redis.retry import Retry
 
 from orderstream import Backlog, Order, OrderStream, Settings, connect
 from orderstream.connection import PIECE, ReplyLost, open_client
-from orderstream.stream import LAST_ID, METADATA, ConsumerState, Entry
+from orderstream.entries import METADATA, ConsumerState, Entry
+from orderstream.stream import LAST_ID
 
 SLACK_MS = 5_000
 FAR = 30_000  # claim_idle_ms of `patient`

@@ -31,6 +31,7 @@ from orderstream import (
     connect,
     random_orders,
 )
+from orderstream.observer import NOBODY
 from orderstream.tracing import creation_of
 
 TEA = Order("4711", "tea", 2)
@@ -400,7 +401,7 @@ def test_without_an_sdk_nothing_of_opentelemetry_is_needed(settings, missing):
 
 def test_nothing_is_told_or_written_until_an_application_sets_up_its_sdk(stream, client):
     Producer(stream).send(TEA)
-    assert stream.telemetry is None
+    assert stream.observer is NOBODY
     ((_, fields),) = client.xrange(stream.settings.stream)
     assert set(fields) == {b"data"}
 
@@ -410,7 +411,7 @@ def test_a_consumer_that_is_there_already_finds_an_sdk_that_is_set_up_later(stre
     producer.send(TEA)
     consumer.drain()
     spans = listen()
-    eventually(lambda: stream.telemetry)
+    eventually(lambda: stream.observer is not NOBODY)
     producer.send(TEA)
     consumer.drain()
     assert len(spans.named("process")) == 1

@@ -8,7 +8,8 @@ import pytest
 import redis
 
 from orderstream import Consumer, Producer, connect, random_orders
-from orderstream.stream import TRIM_STEP, Trimmed
+from orderstream.entries import Trimmed
+from orderstream.stream import TRIM_STEP
 
 LAST = 2**64 - 1
 IN_ORDER = [

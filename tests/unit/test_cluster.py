@@ -65,7 +65,7 @@ def ask(monkeypatch):
     def ask(*answers):
         nodes = Nodes(answers)
         monkeypatch.setattr(cluster, "exchange", nodes.exchange)
-        return nodes, lambda: cluster.exchange_in_cluster(nodes, COMMANDS, "orders")
+        return nodes, lambda: cluster.exchange_in_cluster(nodes, "orders", COMMANDS)
 
     return ask
 

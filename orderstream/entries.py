@@ -1,0 +1,138 @@
+"""
+What Redis says about a stream, as values: entries, consumers, the backlog.
+
+    stream     a log of entries; the order book, `orders`
+    entry      an id such as 1718000000000-0, and fields: names and values, all bytes
+    group      remembers how far its consumers have read, and which entries they have not acked
+    pending    delivered to a consumer and not yet acked
+    deliveries how often an entry was handed out; the attempt is the number of the delivery in hand
+    suspect    pending and idle for claim_idle_ms: its consumer is probably dead
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+METADATA = ("dlq-stream", "dlq-group", "dlq-id", "dlq-deliveries", "dlq-error", "dlq-at")
+"""The fields that a dead letter has behind its original ones: where it came from, and why it failed."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """
+    An entry in somebody's hand.
+
+    Attributes:
+        id: Entry id.
+        fields: Names and values in turn, as Redis replied them.
+        attempt: Number of this delivery, 1 for the first. With the owner's name it is the fence: who
+            comes with an older attempt changes nothing.
+    """
+
+    id: str
+    fields: Sequence[bytes]
+    attempt: int
+
+    @property
+    def age_ms(self) -> float:
+        """Milliseconds since the entry was added, by this machine's clock."""
+        return age_s(self.id) * 1000
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """
+    What one look at the pending entries found.
+
+    Attributes:
+        entry: The suspect taken over; None if nothing on this page was due.
+        cursor: Where to go on; ``-`` when the walk is over.
+        lost: Ids that were pending although their entry had been deleted or trimmed away.
+        soonest_ms: Milliseconds until the next entry on this page becomes due.
+    """
+
+    entry: Entry | None
+    cursor: str
+    lost: tuple[str, ...]
+    soonest_ms: int
+
+
+class ConsumerState(msgspec.Struct, frozen=True):
+    """A consumer of the group: its name, how many entries it holds, milliseconds since it last did something."""
+
+    name: str
+    pending: int
+    idle_ms: int
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """
+    How much is still to do.
+
+    Attributes:
+        length: Entries in the stream; acked ones stay in it until it is trimmed.
+        lag: Entries not yet delivered; None where Redis does not know it (before 7.0, and after
+            deletions ahead of the group). Trust ``oldest_undelivered_s`` then.
+        pending: Entries delivered and not yet acked.
+        oldest_undelivered_s: Seconds since the oldest undelivered entry was added; None if all are delivered.
+        oldest_pending_s: Seconds since the oldest pending entry was added; None if nothing is pending.
+        dead_lettered: Entries in the dead-letter stream.
+        consumers: The group's consumers, by name.
+    """
+
+    length: int
+    lag: int | None
+    pending: int
+    oldest_undelivered_s: float | None
+    oldest_pending_s: float | None
+    dead_lettered: int
+    consumers: tuple[ConsumerState, ...]
+
+    @property
+    def done(self) -> bool:
+        """True if every entry was delivered and settled."""
+        return self.oldest_undelivered_s is None and not self.pending
+
+    def remainder(self) -> str:
+        """Say in one line what is left and who holds it."""
+        undelivered = 0 if self.oldest_undelivered_s is None else self.lag or "some"
+        holders = ", ".join(f"{c.name} holds {c.pending}" for c in self.consumers if c.pending)
+        return f"{undelivered} undelivered, {self.pending} pending" + (f" ({holders})" if holders else "")
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """
+    The group that needs the oldest entry, and so keeps it and all that came after it in the stream.
+
+    Attributes:
+        group: Its name.
+        id: The entry it needs.
+        pending: True if it was delivered and not acked; False if the group has not read so far.
+        age_s: Seconds since the entry was added.
+    """
+
+    group: str
+    id: str
+    pending: bool
+    age_s: float
+
+
+class Trimmed(msgspec.Struct, frozen=True):
+    """
+    What trimming did.
+
+    Attributes:
+        removed: Entries that are gone: every group was given them, and acked them.
+        left: Entries in the stream now.
+        holder: Who keeps them there; None if nobody needs any, or if the stream has no group at all.
+    """
+
+    removed: int
+    left: int
+    holder: Holder | None
+
+
+def age_s(id: str) -> float:
+    """Return the seconds since the entry was added, by this machine's clock."""
+    return max(0.0, time.time() - int(id.split("-")[0]) / 1000)

@@ -1,0 +1,36 @@
+"""The Lua scripts. Redis runs each as one step: nobody else's command comes in between."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from orderstream.connection import Words
+
+
+class Script:
+    """
+    A script of the folder ``lua``.
+
+    Attributes:
+        source: What Redis is given once.
+        sha: Its digest; by this Redis knows it from then on.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.source = Path(__file__).with_name("lua").joinpath(f"{name}.lua").read_bytes()
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+
+    def call(self, keys: Sequence[str], *args: str | bytes | int) -> Words:
+        """Return the command that runs it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+
+CLAIM = Script("claim")
+LEASE = Script("lease")
+DEAD = Script("dead")
+REDRIVE = Script("redrive")
+REAP = Script("reap")
+TRIM = Script("trim")
+ONCE = Script("once")
