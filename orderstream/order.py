@@ -29,8 +29,8 @@ _ITEMS = ("tea", "coffee", "cocoa", "honey", "bread", "olives", "rice", "figs")
 
 class _Checked(msgspec.StructMeta):
     """
-    Has every order checked that Python code makes. One that comes as JSON does not pass here: msgspec checks it against
-    the annotations while it reads, which saves 0.1 µs of the 1.7 that handling an order takes.
+    Checks every order that Python code makes. An order that is read from JSON does not come by here: msgspec checks it
+    against the annotations while it reads.
     """
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - this class makes classes
@@ -54,10 +54,11 @@ class Order(msgspec.Struct, frozen=True, gc=False, metaclass=_Checked):
 
     def check(self) -> None:
         """Raise what is named above, if this may not be an order."""
-        if type(self.id) is str is type(self.item) and type(self.amount) is int and 0 < self.amount <= _MAX_AMOUNT:
+        of_right_type = type(self.id) is str and type(self.item) is str and type(self.amount) is int
+        if of_right_type and self.id and self.item and 0 < self.amount <= _MAX_AMOUNT:
             text = self.id + self.item
-            if self.id and self.item and len(text) <= _MAX_CHARS and text.isascii():
-                return  # as nearly all do, in half the time of what follows: 0.1 µs
+            if len(text) <= _MAX_CHARS and text.isascii():
+                return  # nearly every order ends here; what follows is slower, and says what is wrong
         for name in ("id", "item"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value:

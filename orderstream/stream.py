@@ -1,9 +1,29 @@
 """
 The stream: one method for each thing asked of Redis. The only module that changes a stream.
 
-The rule everything follows: an entry is claimable once it has been idle for ``claim_idle_ms``.
-Heartbeat, retry, defer and release only move its idle clock or its delivery count, and only its
-current owner at its current delivery count may do so.
+The rule everything follows: an entry is claimable once it has been idle for ``claim_idle_ms``. Heartbeat, retry, defer
+and release only move its idle clock or its delivery count, and only its holder may do so: the consumer that has it, at
+the attempt that consumer was given.
+
+    an entry is    operation     by         and is then    attempt    idle_ms                     with
+    undelivered    read_new      anybody    pending        1          0                           XREADGROUP
+    suspect        claim         anybody    pending        + 1        0                           lua/claim.lua
+    pending        heartbeat     holder     pending        same       0                           lua/lease.lua
+    pending        retry         holder     pending        same       claim_idle_ms - delay_ms    lua/lease.lua
+    pending        defer         holder     pending        - 1        claim_idle_ms - delay_ms    lua/lease.lua
+    pending        release       holder     suspect        - 1        claim_idle_ms               lua/lease.lua
+    pending        dead_letter   holder     dead letter    -          -                           lua/dead.lua
+    pending        ack           anybody    acked          -          -                           XACK
+    acked          trim          anybody    gone           -          -                           lua/trim.lua
+    dead letter    redrive       anybody    undelivered    -          -                           lua/redrive.lua
+    dead letter    purge         anybody    gone           -          -                           XDEL
+    deleted        claim         anybody    gone           -          -                           lua/claim.lua
+    deleted        dead_letter   holder     dead letter    -          -                           lua/dead.lua
+    deleted        ack           anybody    gone           -          -                           XACK
+
+Nothing else changes an entry. A suspect is pending, too: its holder may turn out to be alive. Deleted is an entry that
+somebody removed from the stream while it was pending. When its holder moves its idle clock, Redis 7.0 and newer take it
+off the pending entries, and 6.2 moves the clock.
 """
 
 from __future__ import annotations
@@ -23,6 +43,7 @@ from orderstream.connection import (
     Command,
     Server,
     Words,
+    as_dict,
     check_client,
     exchange,
     open_client,
@@ -227,8 +248,8 @@ class OrderStream:
         Source: https://redis.io/docs/latest/commands/xclaim/
         """
         s = self.settings
-        look = CLAIM.call([s.stream], s.group, consumer, s.claim_idle_ms, cursor, page)
-        next_cursor, lost, soonest_ms, *found = self._run(CLAIM, look, ack=ack)
+        args = (s.group, consumer, s.claim_idle_ms, cursor, page)
+        next_cursor, lost, soonest_ms, *found = self._run(CLAIM, [s.stream], *args, ack=ack)
         entry = Entry(found[0].decode(), found[1], found[2]) if found else None
         return Claimed(entry, next_cursor.decode(), tuple(id.decode() for id in lost), soonest_ms)
 
@@ -297,7 +318,7 @@ class OrderStream:
         s = self.settings
         about: Words = (s.stream, s.group, entry.id, entry.attempt, reason, int(time.time() * 1000))
         metadata = [value for pair in zip(METADATA, about, strict=True) for value in pair]
-        id = self._run(DEAD, DEAD.call([s.stream, s.dlq], s.group, consumer, entry.id, entry.attempt, *metadata))
+        id = self._run(DEAD, [s.stream, s.dlq], s.group, consumer, entry.id, entry.attempt, *metadata)
         return id.decode() if id else None
 
     def leave(self, consumer: str) -> bool:
@@ -307,23 +328,24 @@ class OrderStream:
         Redis: lua/reap.lua = XINFO CONSUMERS, XGROUP DELCONSUMER; O(number of consumers).
         Source: https://redis.io/docs/latest/commands/xgroup-delconsumer/
         """
-        return bool(self._reap(0, consumer))
+        return bool(self.reap(0, consumer))
 
-    def reap(self, idle_ms: int) -> list[str]:
+    def reap(self, idle_ms: int, name: str | None = None) -> list[str]:
         """
         Remove the consumers that hold nothing and were idle for *idle_ms*: processes that died leave their names
         behind. Before 7.2 a living one that waits at an empty stream looks idle, too; its next read enters it again.
+
+        Args:
+            idle_ms: Milliseconds without a command.
+            name: Look at this consumer only; None looks at all.
 
         Returns:
             The names removed.
 
         Redis: lua/reap.lua, O(number of consumers).
         """
-        return self._reap(idle_ms)
-
-    def _reap(self, idle_ms: int, *names: str) -> list[str]:
-        s = self.settings
-        gone = self._run(REAP, REAP.call([s.stream], s.group, idle_ms, *names))
+        only = () if name is None else (name,)
+        gone = self._run(REAP, [self.settings.stream], self.settings.group, idle_ms, *only)
         return [name.decode(errors="replace") for name in gone]
 
     # Trimming -----------------------------------------------------------------------------------------
@@ -345,7 +367,7 @@ class OrderStream:
         removed, step = 0, TRIM_STEP
         while step >= TRIM_STEP // 2:
             try:
-                step, left, *needed = self._run(TRIM, TRIM.call([self.settings.stream], TRIM_STEP))
+                step, left, *needed = self._run(TRIM, [self.settings.stream], TRIM_STEP)
             except redis.ResponseError as error:
                 if _is_missing(error):
                     return Trimmed(removed, 0, None)
@@ -379,7 +401,7 @@ class OrderStream:
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry).
         """
         s = self.settings
-        new = self._run(REDRIVE, REDRIVE.call([s.dlq, s.stream], id, len(METADATA)))
+        new = self._run(REDRIVE, [s.dlq, s.stream], id, len(METADATA))
         return new.decode() if new else None
 
     def purge(self, ids: Sequence[str]) -> int:
@@ -402,7 +424,7 @@ class OrderStream:
         Source: https://redis.io/docs/latest/commands/xinfo-groups/
         """
         s = self.settings
-        length, groups, consumers, pending, dead_lettered = self._exchange(
+        replies = self._exchange(
             [
                 ("XLEN", s.stream),
                 ("XINFO", "GROUPS", s.stream),
@@ -411,19 +433,16 @@ class OrderStream:
                 ("XLEN", s.dlq),
             ]
         )
-        for reply in (length, dead_lettered):
-            if isinstance(reply, Exception):
-                raise reply
-        missing = (groups, consumers, pending)
-        for reply in missing:
+        for reply in replies:
             if isinstance(reply, Exception) and not _is_missing(reply):
                 raise reply
+        length, groups, consumers, pending, dead_lettered = replies
         group = {} if isinstance(groups, Exception) else _group_named(s.group, groups)
         after = group.get(b"last-delivered-id", b"0-0")
         # Redis refuses to look behind the last id there is.
         ahead = after != LAST_ID and self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
         count, oldest = (0, None) if isinstance(pending, Exception) else pending[:2]
-        states = [] if isinstance(consumers, Exception) else map(_as_dict, consumers)
+        states = [] if isinstance(consumers, Exception) else map(as_dict, consumers)
         return Backlog(
             length=length,
             lag=group.get(b"lag") if group else length,
@@ -447,8 +466,9 @@ class OrderStream:
     def _call(self, *command: str | bytes | int) -> Any:
         return _last(self._exchange([command]))
 
-    def _run(self, script: Script, call: Command, *, ack: Iterable[str] = ()) -> Any:
+    def _run(self, script: Script, keys: Sequence[str], *args: str | bytes | int, ack: Iterable[str] = ()) -> Any:
         """Run *script*, loading it if Redis does not have it (yet, or any more)."""
+        call = script.call(keys, *args)
         replies = self._exchange([*self._acks(ack), call])
         if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run: this is no second time
             replies[-1:] = self._exchange([("SCRIPT", "LOAD", script.source), call])
@@ -462,8 +482,8 @@ class OrderStream:
     def _lease(self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int) -> set[str]:
         s = self.settings
         fences = [value for entry in entries for value in (entry.id, entry.attempt)]
-        call = LEASE.call([s.stream], s.group, consumer, max(0, idle_ms), undo, *fences)
-        return {id.decode() for id in self._run(LEASE, call)}
+        held = self._run(LEASE, [s.stream], s.group, consumer, max(0, idle_ms), undo, *fences)
+        return {id.decode() for id in held}
 
 
 def connect(settings: Settings | None = None) -> OrderStream:
@@ -515,10 +535,5 @@ def _is_missing(error: Exception) -> bool:
     return "no such key" in str(error) or "NOGROUP" in str(error)
 
 
-def _as_dict(reply: Any) -> dict[bytes, Any]:
-    """Names and values: a flat list in RESP2, a map in RESP3."""
-    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-
-
 def _group_named(name: str, groups: Any) -> dict[bytes, Any]:
-    return next((g for g in map(_as_dict, groups) if g[b"name"] == name.encode()), {})
+    return next((g for g in map(as_dict, groups) if g[b"name"] == name.encode()), {})

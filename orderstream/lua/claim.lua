@@ -7,25 +7,28 @@
 --   cursor   where the next call goes on; '-' when the walk is over
 --   lost     pending entries that were deleted or trimmed away; they are pending no more
 --   soonest  milliseconds until the first entry on this page becomes due
-local idle_needed = tonumber(ARGV[3])
-local lost, soonest = {}, idle_needed
+local stream = KEYS[1]
+local group, consumer, idle_needed, cursor, page_size = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+
 local function after(id)                                        -- Redis refuses to look behind the highest id there is
   return id == '18446744073709551615-18446744073709551615' and '-' or '(' .. id
 end
-local page = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[4], '+', ARGV[5])
+
+local lost, soonest = {}, idle_needed
+local page = redis.call('XPENDING', stream, group, cursor, '+', page_size)
 for _, pending in ipairs(page) do
   local id, idle = pending[1], pending[3]
   if idle >= idle_needed or idle < 0 then                       -- below 0: given back with XNACK (8.8)
     local attempt = math.min(pending[4] + 1, 1000000000)        -- XNACK FATAL counts 2^63-1, Lua cannot
-    local entry = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', attempt)[1]
+    local entry = redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt)[1]
     if entry then
       return {after(id), lost, 0, id, entry[2], attempt}
     end
-    redis.call('XACK', KEYS[1], ARGV[1], id)                    -- 6.2 keeps a deleted entry pending for ever
+    redis.call('XACK', stream, group, id)                       -- 6.2 keeps a deleted entry pending for ever
     lost[#lost + 1] = id
   else
     soonest = math.min(soonest, idle_needed - idle)
   end
 end
-local cursor = #page == tonumber(ARGV[5]) and after(page[#page][1]) or '-'
-return {cursor, lost, soonest}
+local walk_over = #page < page_size
+return {walk_over and '-' or after(page[#page][1]), lost, soonest}

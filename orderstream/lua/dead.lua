@@ -4,19 +4,22 @@
 -- KEYS  stream, dead-letter stream
 -- ARGV  group consumer id attempt  name value  [name value ...]   the metadata, appended last
 -- Returns the id in the dead-letter stream; nil if the entry is no longer ours, or was moved before
-local id = ARGV[3]
-local mine = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2])[1]
-if not mine or mine[4] ~= tonumber(ARGV[4]) then
+local stream, dlq = KEYS[1], KEYS[2]
+local group, consumer, id, attempt = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local first_of_metadata = 5
+
+local mine = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
+if not mine or mine[4] ~= attempt then
   return false
 end
-local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+local entry = redis.call('XRANGE', stream, id, id)[1]
 local fields = entry and entry[2] or {}
 if #fields > 4000 then                                          -- unpack() fails at about 8000 values
   fields = {'dlq-packed', cmsgpack.pack(fields)}
 end
-for i = 5, #ARGV do
+for i = first_of_metadata, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
-local dead = redis.call('XADD', KEYS[2], '*', unpack(fields))
-redis.call('XACK', KEYS[1], ARGV[1], id)
+local dead = redis.call('XADD', dlq, '*', unpack(fields))
+redis.call('XACK', stream, group, id)
 return dead

@@ -9,13 +9,16 @@
 -- KEYS  stream
 -- ARGV  group consumer idle_ms undo  id attempt  [id attempt ...]
 -- Returns the ids that were still ours
+local stream = KEYS[1]
+local group, consumer, idle_ms, undo = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local first_entry = 5
+
 local held = {}
-for i = 5, #ARGV, 2 do
+for i = first_entry, #ARGV, 2 do
   local id, attempt = ARGV[i], tonumber(ARGV[i + 1])
-  local mine = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1, ARGV[2])[1]
+  local mine = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
   if mine and mine[4] == attempt then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id,
-      'IDLE', ARGV[3], 'RETRYCOUNT', attempt - tonumber(ARGV[4]), 'JUSTID')
+    redis.call('XCLAIM', stream, group, consumer, 0, id, 'IDLE', idle_ms, 'RETRYCOUNT', attempt - undo, 'JUSTID')
     held[#held + 1] = id
   end
 end

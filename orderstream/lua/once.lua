@@ -4,10 +4,13 @@
 -- KEYS  stream, the key that remembers this order
 -- ARGV  milliseconds to remember it  name value  [name value ...]
 -- Returns the entry id, of now or of then
-local before = redis.call('GET', KEYS[2])
+local stream, memory = KEYS[1], KEYS[2]
+local remember_ms, first_field = ARGV[1], 2
+
+local before = redis.call('GET', memory)
 if before then
   return before
 end
-local id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2))
-redis.call('SET', KEYS[2], id, 'PX', ARGV[1])
+local id = redis.call('XADD', stream, '*', unpack(ARGV, first_field))
+redis.call('SET', memory, id, 'PX', remember_ms)
 return id

@@ -4,15 +4,18 @@
 -- KEYS  stream
 -- ARGV  group idle_ms [consumer]      only those idle for idle_ms; only this one
 -- Returns the names removed
+local stream = KEYS[1]
+local group, idle_ms, only = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+
 local gone = {}
-for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+for _, info in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   local consumer = {}
   for i = 1, #info, 2 do
     consumer[info[i]] = info[i + 1]
   end
   local name = consumer['name']
-  if consumer['pending'] == 0 and consumer['idle'] >= tonumber(ARGV[2]) and (ARGV[3] or name) == name then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], name)
+  if consumer['pending'] == 0 and consumer['idle'] >= idle_ms and (not only or only == name) then
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, name)
     gone[#gone + 1] = name
   end
 end

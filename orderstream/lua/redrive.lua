@@ -4,11 +4,14 @@
 -- KEYS  dead-letter stream, stream
 -- ARGV  id, number of metadata pairs
 -- Returns the new entry id; nil if there is no such dead letter, or nothing in it
-local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
+local dlq, stream = KEYS[1], KEYS[2]
+local id, metadata_pairs = ARGV[1], tonumber(ARGV[2])
+
+local entry = redis.call('XRANGE', dlq, id, id)[1]
 if not entry then
   return false
 end
-local fields, metadata = entry[2], 2 * tonumber(ARGV[2])
+local fields, metadata = entry[2], 2 * metadata_pairs
 if fields[#fields - metadata + 1] == 'dlq-stream' then          -- else another program wrote it: keep it whole
   for _ = 1, metadata do
     fields[#fields] = nil
@@ -24,6 +27,6 @@ end
 if #fields == 0 then                                            -- deleted before it was dead-lettered
   return false
 end
-local id = redis.call('XADD', KEYS[2], '*', unpack(fields))
-redis.call('XDEL', KEYS[1], ARGV[1])
-return id
+local new_id = redis.call('XADD', stream, '*', unpack(fields))
+redis.call('XDEL', dlq, id)
+return new_id

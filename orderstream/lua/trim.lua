@@ -7,6 +7,7 @@
 --   group    needs the oldest entry that is needed at all; none if the stream has no group, or is empty now
 --   id       that entry
 --   pending  1 if it is pending, 0 if the group has not read it yet
+local stream, step = KEYS[1], tonumber(ARGV[1])
 local last_possible = '18446744073709551615-18446744073709551615'
 local needed
 
@@ -21,16 +22,16 @@ local function need(group, id, pending)
   end
 end
 
-local groups = redis.call('XINFO', 'GROUPS', KEYS[1])
+local groups = redis.call('XINFO', 'GROUPS', stream)
 for _, info in ipairs(groups) do
   local group = {}
   for i = 1, #info, 2 do
     group[info[i]] = info[i + 1]
   end
-  need(group['name'], redis.call('XPENDING', KEYS[1], group['name'])[2], 1)
+  need(group['name'], redis.call('XPENDING', stream, group['name'])[2], 1)
   local read = group['last-delivered-id']
   if read ~= last_possible then                                 -- XRANGE refuses to look behind that one
-    local unread = redis.call('XRANGE', KEYS[1], '(' .. read, '+', 'COUNT', 1)[1]
+    local unread = redis.call('XRANGE', stream, '(' .. read, '+', 'COUNT', 1)[1]
     need(group['name'], unread and unread[1], 0)                -- XGROUP SETID may have put it before the pending ones
   end
 end
@@ -41,9 +42,9 @@ if #groups > 0 then                                             -- else nobody h
   if needed then
     strategy, threshold = 'MINID', needed[2]
   end
-  removed = redis.call('XTRIM', KEYS[1], strategy, '~', threshold, 'LIMIT', ARGV[1])
-  if removed < ARGV[1] / 2 then                                 -- of what may go, only a part of one node is left
-    removed = removed + redis.call('XTRIM', KEYS[1], strategy, threshold)
+  removed = redis.call('XTRIM', stream, strategy, '~', threshold, 'LIMIT', step)
+  if removed < step / 2 then                                    -- of what may go, only a part of one node is left
+    removed = removed + redis.call('XTRIM', stream, strategy, threshold)
   end
 end
-return {removed, redis.call('XLEN', KEYS[1]), unpack(needed or {})}
+return {removed, redis.call('XLEN', stream), unpack(needed or {})}

@@ -58,7 +58,7 @@ DEFAULT_CLIENT = """\
 """
 ADD, CLAIM, DEAD = (
     "        return self._exchange(list(map(packer(",
-    "        look = CLAIM.call(",
+    "        args = (s.group, consumer, s.claim_idle_ms, cursor, page)",
     "        id = self._run(DEAD",
 )
 
