@@ -2,7 +2,7 @@
 Read orders, hand each to your handler, and settle it: ack, retry, defer or dead-letter.
 
 One turn of the loop looks for one suspect, an entry whose consumer fell silent, then reads one batch of
-new entries. Handlers run one at a time in the caller's thread; start more processes for more work. A
+new entries. Handlers run one at a time, in the thread that called ``run()``; for more work start more processes. A
 second thread sends heartbeats for what is in hand, so that nobody else claims it.
 """
 
@@ -224,7 +224,8 @@ class Consumer:
             How many were begun.
         """
         begin, acks, clock = self._hand.begin, self._acks, time.monotonic
-        handle = self._observed.handling(_decoding(self.handler), self._decide)
+        decode, handler = Order.from_fields, self.handler
+        handle = self._observed.handling(lambda entry: handler(decode(entry.fields)), self._decide)
         failure, done = None, 0
         began = now = clock()
         try:
@@ -349,16 +350,6 @@ class Consumer:
             self._pause_s = 0.0
 
 
-def _decoding(handler: Handler) -> Callable[[Entry], None]:
-    """Return what handles an entry: it decodes the order and hands it to *handler*."""
-    decode = Order.from_fields
-
-    def handle(entry: Entry) -> None:
-        handler(decode(entry.fields))
-
-    return handle
-
-
 class _Hand:
     """
     The entries a consumer is working on, and the heartbeat that says so.
@@ -440,7 +431,8 @@ class _Hand:
         with self._lock:
             entries, self._entries = self._entries, {}
             begun = self._begun
-            waiting = list(dropwhile(lambda entry: entry is not begun, entries.values()))[1:]
+            from_begun_on = dropwhile(lambda entry: entry is not begun, entries.values())  # in the order of handling
+            waiting = list(from_begun_on)[1:]
             for entry in waiting:
                 del entries[entry.id]
             self._entries = entries

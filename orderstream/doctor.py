@@ -21,6 +21,7 @@ from uuid import uuid4
 import redis
 
 from orderstream.config import Settings
+from orderstream.connection import as_dict
 from orderstream.stream import OrderStream
 
 OLDEST = (6, 2)
@@ -96,8 +97,7 @@ def _node(stream: OrderStream) -> Any:
 
 
 def _server(client: Any, settings: Settings) -> Iterator[Finding]:
-    hello = client.execute_command("HELLO")  # needs no permission, unlike INFO
-    facts = hello if isinstance(hello, dict) else dict(zip(hello[::2], hello[1::2], strict=True))  # RESP3, RESP2
+    facts = as_dict(client.execute_command("HELLO"))  # needs no permission, unlike INFO
     yield _version(facts[b"version"].decode())
     if facts[b"role"] == b"master":
         yield Finding("replication", Level.OK, "a primary")

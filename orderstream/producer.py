@@ -1,6 +1,8 @@
 """
-Send orders. A lost reply is said, never hidden: no order is sent a second time, unless Redis is told to remember
-which it has. Then a second time is harmless, and the producer finds out by itself.
+Send orders.
+
+When a reply is lost, nobody knows whether Redis has the order. A producer says so, and sends no order a second time.
+With ``dedupe`` Redis remembers which orders it has. Sending again is harmless then, and the producer does it by itself.
 """
 
 from __future__ import annotations
