@@ -315,7 +315,8 @@ class Consumer:
         """
         self._hand.take(entries)
         self._acked()
-        self._observed = self.stream.observer.delivered(self.name, entries)
+        if entries:
+            self._observed = self.stream.observer.delivered(self.name, entries)
 
     def _acked(self) -> None:
         self._settled += len(self._acks)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
-
-from orderstream.connection import Words
 
 
 class Script:
@@ -21,10 +18,6 @@ class Script:
     def __init__(self, name: str) -> None:
         self.source = Path(__file__).with_name("lua").joinpath(f"{name}.lua").read_bytes()
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
-
-    def call(self, keys: Sequence[str], *args: str | bytes | int) -> Words:
-        """Return the command that runs it."""
-        return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
 
 CLAIM = Script("claim")

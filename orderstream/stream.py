@@ -169,7 +169,7 @@ class OrderStream:
             )
         beside = s.stream if "{" in s.stream else f"{{{s.stream}}}"  # on a cluster in the stream's slot
         calls = [
-            ONCE.call([s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields, *carried)
+            _evalsha(ONCE, [s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields, *carried)
             for key, fields in batch
         ]
         replies = self._exchange(calls)
@@ -468,7 +468,7 @@ class OrderStream:
 
     def _run(self, script: Script, keys: Sequence[str], *args: str | bytes | int, ack: Iterable[str] = ()) -> Any:
         """Run *script*, loading it if Redis does not have it (yet, or any more)."""
-        call = script.call(keys, *args)
+        call = _evalsha(script, keys, *args)
         replies = self._exchange([*self._acks(ack), call])
         if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run: this is no second time
             replies[-1:] = self._exchange([("SCRIPT", "LOAD", script.source), call])
@@ -521,6 +521,10 @@ def _find_observer(settings: Settings) -> Observer:
     from orderstream.tracing import telemetry
 
     return telemetry(settings) or NOBODY
+
+
+def _evalsha(script: Script, keys: Sequence[str], *args: str | bytes | int) -> Words:
+    return ("EVALSHA", script.sha, len(keys), *keys, *args)
 
 
 def _last(replies: Sequence[Any]) -> Any:
