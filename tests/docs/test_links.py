@@ -25,6 +25,12 @@ def test_every_link_leads_to_a_file_and_a_heading_that_are_there(name):
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_every_file_and_folder_that_a_page_names_is_there(name):
+    named = re.findall(r"`((?:\.ci|benchmarks|docs|notebooks|orderstream|tests)/[\w./-]*)`", prose(PAGES[name]))
+    assert not [path for path in named if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_every_picture_has_words_for_those_who_do_not_see_it(name):
     assert "![](" not in PAGES[name]
 
