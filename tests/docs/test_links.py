@@ -38,7 +38,3 @@ def test_every_picture_has_words_for_those_who_do_not_see_it(name):
 @pytest.mark.parametrize("name", [name for name in PAGES if name.startswith(("README", "docs/"))])
 def test_a_page_has_one_title_and_begins_with_it(name):
     assert re.findall(r"^# .+", prose(PAGES[name]), re.M) == PAGES[name].splitlines()[:1]
-
-
-def test_a_heading_is_called_as_github_calls_it():
-    assert anchors("# What you see: `…`\n\n```sh\n# no heading\n```\n## Two-step") == {"what-you-see-", "two-step"}
