@@ -26,11 +26,12 @@ from orderstream.terminal import span
 FOLDER = Path(__file__).parent
 ASKED = "ORDERSTREAM_REDIS_SERVER"
 METHOD = """\
-Medians of {rounds} interleaved rounds; each round asks everybody, in another order. Each peer runs in processes of its
-own, one that sends and one that handles, on loopback with a private Redis that keeps nothing on disk. The handler
-counts. The clock runs from the first order handled to the last; starting and connecting are left out. Slower peers get
-fewer orders. "x ideal" is the ratio to the ideal redis-py loop of this run: quote the ratios, the rest is this machine.
-[peers/](peers) has the settings of each, with links to their documentation."""
+Medians of {rounds} interleaved rounds; each round asks everybody, in another order. Each peer is set up for many short
+tasks and runs in processes of its own, one that sends and one that handles, on loopback with a private Redis that keeps
+nothing on disk. Each order is decoded and counted. The clock runs from the first order handled to the last; starting
+and connecting are left out. Slower peers get fewer orders. "x ideal" is the ratio to the ideal redis-py loop of this
+run: quote the ratios, the rest is this machine. [peers/](peers) has the settings of each, with links to their
+documentation. `make bench` measures it again."""
 
 
 def main() -> int:

@@ -311,7 +311,7 @@ _ROLES = {
     ],
     "monitor": _BACKLOG,
 }
-"""What each role of the README sends, in a form that cannot change anything: no such group, script or entry."""
+"""What each role of docs/operate.md sends, in a form that cannot change anything: no such group, script or entry."""
 
 
 def _permissions(client: Any, settings: Settings) -> Iterator[Finding]:

@@ -288,7 +288,7 @@ def test_a_cluster_client_of_your_own_does_not_make_two_slots_one(cluster, setti
 
 
 def test_a_user_who_may_not_ask_where_the_stream_is_is_told_so(cluster, settings):
-    """What the README adds to every role on a cluster: each of the two rules is needed, and they are enough."""
+    """What docs/operate.md adds to every role on a cluster: each of the two rules is needed, and they are enough."""
     user = replace(settings, redis_url=settings.redis_url.replace("://", "://till-1:pw@"))
 
     def allow(*rules):

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from orderstream.lab import preflight
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/elsewhere.md").read_text()
 BINDER = dict(
     re.fullmatch(r"([\w-]+)(.*)", package).groups()
     for package in yaml.safe_load((ROOT / "binder/environment.yml").read_text())["dependencies"]
@@ -67,13 +67,13 @@ def test_the_badges_lead_to_the_first_lesson():
         f"colab.research.google.com/github/OWNER/orderstream/blob/main/{FIRST_LESSON}",
         "github.com/OWNER/orderstream\n",
     ):
-        assert f"https://{address}" in README
+        assert f"https://{address}" in PAGE
     assert (ROOT / FIRST_LESSON).exists()
 
 
 def test_the_cell_for_colab_finds_the_versions_in_requirements():
     """And takes no Lab and no kernel with them: Colab's own would break."""
-    pattern = re.search(r'grep -E "(.+)" orderstream/requirements.txt', README)[1]
+    pattern = re.search(r'grep -E "(.+)" orderstream/requirements.txt', PAGE)[1]
     found = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if re.search(pattern, line)]
     assert {"ipywidgets", "pandas"} <= {line.partition("==")[0] for line in found}
     assert not [line for line in found if line.startswith(("jupyter", "ipykernel"))]

@@ -5,15 +5,14 @@ import re
 import subprocess
 import tomllib
 from fnmatch import fnmatch
-from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
 from orderstream.lab import preflight
+from tests.docs.pages import ROOT, tracked
 
-ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PINS = {
     requirement.name.lower(): requirement
@@ -21,16 +20,6 @@ PINS = {
     if line and not line.startswith(("#", "-"))
     for requirement in [Requirement(line)]
 }
-
-
-def tracked() -> list[Path]:
-    """Every file that is or will be in the repository: all that .gitignore does not name."""
-    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split()} | {".git"}
-    found = []
-    for folder, folders, files in os.walk(ROOT):
-        folders[:] = [name for name in folders if not any(fnmatch(name, pattern) for pattern in ignored)]
-        found += [Path(folder, name) for name in files if not any(fnmatch(name, pattern) for pattern in ignored)]
-    return found
 
 
 def run(*command: str) -> str:
@@ -47,13 +36,6 @@ def test_make_alone_lists_every_command_with_a_sentence():
     listed = dict(re.findall(r"^make (\w+) +(\S.*)$", run("make"), re.M))
     assert set(listed) == set(phony[1].split()) - {"chromium"}  # a step of `make test`, not a command to type
     assert {"lab", "test", "lint", "refresh", "services"} <= set(listed)
-
-
-def test_the_documents_name_no_command_that_make_lacks():
-    listed = set(re.findall(r"^make (\w+)", run("make"), re.M))
-    for path in ROOT.glob("*.md"):
-        named = set(re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.M))
-        assert named <= listed, path.name
 
 
 def test_make_lab_asks_whether_the_machine_can_run_it_before_it_installs():

@@ -1,4 +1,4 @@
-"""The roles of the README: each can do its work, needs all of its rules for it, and can do no other role's work."""
+"""The roles of docs/operate.md: each can do its work, needs all its rules for it, and can do no other role's work."""
 
 import re
 from contextlib import contextmanager, nullcontext
@@ -13,8 +13,8 @@ from orderstream import Consumer, DeadLetterQueue, Defer, Order, Producer, Rejec
 from orderstream.connection import Trouble, trouble
 from orderstream.doctor import Level, examine
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-BLOCK = re.search(r"^## Permissions\n.*?```text\n(.*?)```", README, re.M | re.S)[1]
+PAGE = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
+BLOCK = re.search(r"^## Permissions\n.*?```text\n(.*?)```", PAGE, re.M | re.S)[1]
 ROLES = {role: rules.split() for role, rules in re.findall(r"^(\w+) +((?:.+\n(?: +.+\n)*))", BLOCK, re.M)}
 NO_PERMISSION = r"permission|ACL failure|user executing the script can't"  # the last two inside a script
 
@@ -203,7 +203,7 @@ def test_a_consumer_that_may_not_dead_letter_leaves_the_order_pending(become, st
 
 def test_a_producer_that_removes_duplicates_needs_more_before_8_6(become, stream, client, settings, server_version):
     """A script does it there, and keeps a key for each order; from 8.6 on XADD does it."""
-    more = re.search(r"before 8\.6 also needs `([^`]+)`", " ".join(README.split()))[1].split()
+    more = re.search(r"before 8\.6 also needs `([^`]+)`", " ".join(PAGE.split()))[1].split()
     more = [rule.replace("orders", settings.stream) for rule in more]
     client.script_flush()
     with not_allowed() if server_version < (8, 6) else nullcontext():
