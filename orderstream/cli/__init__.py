@@ -1,5 +1,5 @@
 """
-The command line, ``orderstream``: a room that the rest of the package never enters. Each command is a file of its name.
+The command line, ``orderstream``. Each command is a file of its name. The package itself imports nothing from here.
 
 Read the files in this order; each imports only from those before it, and no command imports another:
 

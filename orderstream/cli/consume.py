@@ -148,7 +148,7 @@ def _somebody_reads() -> bool:
     not fail at that.
     """
     output = select.poll()
-    output.register(1, 0)  # 0: of no event but that the reader is gone, which poll always tells
+    output.register(1, 0)  # 0 asks for no event; poll tells in any case that the reader is gone
     if not output.poll(0):
         return True
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
