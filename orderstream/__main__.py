@@ -1,6 +1,6 @@
 """``python -m orderstream`` is the command ``orderstream``."""
 
-from orderstream.cli import main
+from orderstream.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -21,12 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from orderstream import Consumer, OrderStream, Settings
+from orderstream.cli.terminal import leave_when_told
 from orderstream.connection import open_client
 from orderstream.entries import Entry
 from orderstream.errors import DecodeError
 from orderstream.lab.lifeline import lifeline
 from orderstream.order import Order
-from orderstream.terminal import leave_when_told
 
 NOTHING = Entry("-", (), 0)
 

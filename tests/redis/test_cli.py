@@ -133,7 +133,7 @@ def test_the_script_and_the_module_are_alike(run, environ):
 
 def test_help_does_not_wait_for_rich(environ):
     """Drawing is loaded when there is something to draw."""
-    code = "import sys, orderstream.cli; sys.exit('rich' in sys.modules)"
+    code = "import sys, orderstream.cli.main; sys.exit('rich' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env=environ, check=True)
 
 

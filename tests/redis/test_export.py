@@ -425,10 +425,11 @@ def test_waiting_for_a_collector_is_no_part_of_the_grace_time(start, environ, st
 )
 def test_unasked_nothing_is_set_up_or_imported(environ, client, settings, variables):
     """But for the metrics of the SDK: where they are installed, redis-py imports them."""
-    code = "import atexit, sys\natexit.register(lambda: print(*sys.modules))\nfrom orderstream.cli import main\nmain()"
+    tell = "import atexit, sys\natexit.register(lambda: print(*sys.modules))"
+    code = f"{tell}\nfrom orderstream.cli.main import main\nmain()"
     command = [sys.executable, "-c", code, "produce", "--count", "1"]
     loaded = subprocess.check_output(command, env=environ | variables, text=True).split()
-    assert "orderstream.export" in loaded
+    assert "orderstream.cli.export" in loaded
     ours = ("grpc", "opentelemetry.exporter", "opentelemetry.sdk.trace.export", "opentelemetry.sdk._configuration")
     assert [name for name in loaded if name.startswith(ours)] == []
     assert [set(fields) for _, fields in client.xrange(settings.stream)] == [{b"data"}]
@@ -470,7 +471,7 @@ def test_what_the_sdk_says_of_a_variable_is_told_without_its_value(run, environ,
 
 @pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc.trace_exporter"])
 def test_a_missing_package_is_one_line_that_says_what_to_install(start, missing):
-    code = f"import sys\nsys.modules[{missing!r}] = None\nfrom orderstream.cli import main\nmain()"
+    code = f"import sys\nsys.modules[{missing!r}] = None\nfrom orderstream.cli.main import main\nmain()"
     process = start("produce", "--count", 1, "--otlp", "http://localhost:4317", through=("-c", code))
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err.count("\n")) == (1, "", 1), err

@@ -18,8 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orderstream import Order, Producer, random_orders, supervisor
-from orderstream.supervisor import Supervisor
+from orderstream import Order, Producer, random_orders
+from orderstream.cli import supervisor
+from orderstream.cli.supervisor import Supervisor
 
 ROOT = Path(__file__).parents[2]
 FIGS = Order("o-1", "figs", 3)

@@ -1,11 +1,12 @@
 """
-What people see and press: tables, a progress bar, spans of time, Ctrl-C. Knows no Redis and no orders.
+What people see and press: an order, a number, a span of time in words; tables, JSON, a progress bar; Ctrl-C.
 
-rich is imported where it is used: it would make every ``--help`` wait.
+It knows no Redis. rich is imported where it is used, because loading it would make every ``--help`` wait.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -18,6 +19,8 @@ from typing import Any
 
 import click
 
+from orderstream import Order
+
 ENDINGS = (signal.SIGINT, signal.SIGTERM)
 UNITS = (("days", 86_400_000), ("hours", 3_600_000), ("min", 60_000), ("s", 1_000))
 SHOW_CURSOR = "\x1b[?25h"
@@ -27,7 +30,7 @@ Table = Sequence[Sequence[str]]
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would obey: an order may hold anything."""
+    """Escape the control characters in *text*. An order may hold anything, and a terminal would obey them."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -37,6 +40,28 @@ def span(ms: float) -> str:
         if ms >= 2 * unit_ms:
             return f"{ms / unit_ms:.0f} {unit}"
     return f"{ms:.0f} ms"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Say a number and the noun that goes with it."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def pace(count: int, began: float) -> str:
+    """Say how many orders there were since *began*, a time of the monotonic clock, and how fast."""
+    took_s = time.monotonic() - began
+    per_second = count / max(took_s, 1e-6)
+    return f"{counted(count, 'order', 'orders')} in {took_s:.1f} s, {per_second:,.0f} per second"
+
+
+def line(order: Order) -> str:
+    """Say an order in one line."""
+    return f"{printable(order.id)}  {order.amount:>3} {printable(order.item)}"
+
+
+def print_json(value: Any) -> None:
+    """Print JSON: indented on a terminal, in one line elsewhere."""
+    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
 
 
 def show(*tables: Table) -> None:
@@ -51,7 +76,7 @@ def show(*tables: Table) -> None:
 
 @contextmanager
 def screen() -> Iterator[Callable[..., None]]:
-    """Give a function like ``show`` that draws over what it drew before, if this is a terminal."""
+    """Give a function like ``show``. On a terminal it draws over what it drew before."""
     if sys.stdout.isatty():
         from rich.live import Live
 
@@ -63,7 +88,7 @@ def screen() -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that counts: it moves a bar towards *total*, if there is a terminal to see it on."""
+    """Give a function to call with how many more are done. On a terminal it moves a bar towards *total*."""
     if not sys.stderr.isatty():
         yield lambda more: None
         return
@@ -86,17 +111,19 @@ def leave_when_told(
     """
     Call *stop* at the first Ctrl-C or SIGTERM. At the second, or *grace_s* seconds later, leave at once.
 
-    A thread does it: in a signal handler *stop* could wait for a lock that the interrupted code holds, and
-    while the main thread is busy in C code no signal handler runs at all.
+    A thread waits for the signals and calls *stop*. A signal handler could not: *stop* may need a lock that the
+    interrupted code holds, and Python runs no signal handler while the main thread is busy in C code.
 
     Args:
         stop: Must be quick.
-        grace_s: Seconds.
-        lifeline: A supervisor's child has one: when this file ends, *stop* is called as at a signal.
+        grace_s: Seconds from the first signal on.
+        lifeline: The file that a supervisor gave this process. Its end means that the supervisor is gone, and *stop*
+            is called as at a signal.
         last: To do before leaving at once.
 
     Returns:
-        What to call when the work is done: the grace time was for the work, and what follows may take longer.
+        A function to call when the work is done. From then on the end of the grace time is ignored, because what a
+        command does after its work may take longer. A second signal still means: leave at once.
     """
     done = threading.Event()
     told, tell = os.pipe()
@@ -106,15 +133,18 @@ def leave_when_told(
         signal.signal(ending, lambda *_: None)
 
     def leave() -> None:
-        watched, signals, deadline = [told] if lifeline is None else [told, lifeline], 0, None
+        watched = [told] if lifeline is None else [told, lifeline]
+        signals = 0
+        deadline: float | None = None
         while signals < 2:
-            ready, _, _ = select.select(watched, [], [], deadline and max(0.0, deadline - time.monotonic()))
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select(watched, [], [], left_s)
             if not ready and done.is_set():
                 return
             if not ready:
                 break
             if lifeline in ready:
-                watched = [told]
+                watched = [told]  # a file that has ended is ready for ever
             elif os.read(told, 1)[0] in ENDINGS:
                 signals += 1
             else:
@@ -122,7 +152,7 @@ def leave_when_told(
             if deadline is None:
                 if lifeline is None:
                     _say("Finishing what is in hand; Ctrl-C again leaves at once.")
-                elif not signals:  # else the supervisor has said it, for all its children
+                elif signals == 0:  # the signal came from the supervisor, which has said so for all its children
                     _say("The supervisor is gone. Finishing what is in hand.")
                 deadline = time.monotonic() + grace_s
                 stop()
@@ -136,7 +166,11 @@ def leave_when_told(
 
 
 def _say(line: str) -> None:
-    """Write a line where sys.stderr would, without its lock. Whether anybody reads it must not matter."""
+    """
+    Write a line to stderr, and do not mind if nobody reads it.
+
+    It does not use sys.stderr: another thread may hold its lock.
+    """
     with suppress(OSError):
         os.write(2, f"{line}\n".encode())
 
@@ -157,7 +191,7 @@ def _drawn(tables: Sequence[Table]) -> Any:
     for headings, *rows in tables:
         columns = [Column(Text(printable(text)), no_wrap=True) for text in headings]
         columns[0].style = "cyan"
-        columns[-1].no_wrap = False  # the others are there to be copied
+        columns[-1].no_wrap = False  # only the last one wraps: ids and names are copied, and must stay in one line
         table = Table(*columns, box=SIMPLE_HEAD)
         for row in rows:
             table.add_row(*(Text(printable(cell)) for cell in row))

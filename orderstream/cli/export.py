@@ -1,12 +1,14 @@
 """
 Send the spans and metrics of a command to an OpenTelemetry collector, by OTLP.
 
-The SDK reads the standard variables, ``OTEL_…``, by itself: endpoints, headers, protocol, sampler, resource, intervals.
-Here is decided whether there is anything to send, and what the service is called; and that a collector which is away
-costs the command one line and a few seconds at its end.
+The SDK of OpenTelemetry reads the standard variables, ``OTEL_…``, by itself: endpoints, headers, protocol, sampler,
+resource, intervals. This file adds three things:
 
-Whoever has set up an SDK before, ``opentelemetry-instrument`` or the module of a handler, keeps theirs. Nothing of
-OpenTelemetry is imported unless it is asked for.
+- It decides whether anything is sent. If not, it imports nothing of OpenTelemetry.
+- It names the service after the command, unless a variable names it.
+- It keeps a collector that is away from disturbing the command: that costs one line, and a few seconds at the end.
+
+If an SDK was set up before, by ``opentelemetry-instrument`` or by the module of a handler, that one stays.
 """
 
 from __future__ import annotations
@@ -31,19 +33,22 @@ AWAY = (
     "4318 for OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 )
 NO_METRICS = "the collector takes traces only; OTEL_METRICS_EXPORTER=none sends it no metrics"
-LAST_WORDS_S = 3.0  # the longest a command waits at its end; at a collector that is away the SDK would for 30
+LAST_WORDS_S = 3.0  # the longest a command waits for the collector at its end; the SDK's own limit is 30 s
 
 
 @contextmanager
 def exporting(service: str, endpoint: str | None = None, *, commands: bool = False) -> Iterator[None]:
     """
-    Send what happens in this block, if somebody asks for it. What is left is sent at the end of the block.
+    Send the spans and metrics of this block to a collector, if the endpoint or a variable asks for that.
+
+    The SDK sends them from time to time. At the end of the block this sends what is left.
 
     Args:
-        service: What the service is called unless a variable says otherwise.
-        endpoint: Of the collector, such as ``http://localhost:4317``; it stands in for the variable ``ENDPOINT``.
-        commands: Make spans of the redis commands of a handler, too. The library that does it records the messages of
-            all errors, so nobody should get them unasked. Our own loop goes around what it watches.
+        service: The name of the service, unless a variable names it.
+        endpoint: The collector's URL, such as ``http://localhost:4317``. It replaces the variable ``ENDPOINT``.
+        commands: Also make a span of each Redis command that a handler sends through redis-py. The library that does
+            so records the message of every error, and a message may hold what nobody should read: so this is off
+            unless asked for. That library does not see the commands of the consumer's own loop.
 
     Raises:
         ConfigError: The endpoint or a variable is wrong, or a package is missing.
@@ -56,10 +61,10 @@ def exporting(service: str, endpoint: str | None = None, *, commands: bool = Fal
         return
     try:
         ours = _set_up(service, commands)
-    except (ImportError, RuntimeError) as error:  # RuntimeError: it is not installed, or has another name
+    except (ImportError, RuntimeError) as error:  # RuntimeError: no installed exporter has the name in a variable
         needs = 'All that is needed comes with: pip install "orderstream[otel]"'
         raise ConfigError(f"OpenTelemetry cannot be set up: {error}. {needs}") from None
-    except Exception as error:  # noqa: BLE001 - whatever a wrong variable makes them raise; it may quote a password
+    except Exception as error:  # noqa: BLE001 - a wrong variable may raise anything; its text may hold a password
         raise ConfigError(f"one of the variables OTEL_… is wrong ({type(error).__name__})") from None
     try:
         yield
@@ -69,7 +74,7 @@ def exporting(service: str, endpoint: str | None = None, *, commands: bool = Fal
 
 
 def _check(endpoint: str) -> None:
-    """Refuse what cannot be an endpoint. The message does not repeat it: it may hold a password."""
+    """Refuse what cannot be an endpoint. The error does not repeat it, because it may hold a password."""
     with suppress(ValueError):  # a port that is no number
         parts = urlsplit(endpoint)
         if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
@@ -78,7 +83,12 @@ def _check(endpoint: str) -> None:
 
 
 def _asked_for() -> bool:
-    """An endpoint asks for the signals it is for; a variable such as OTEL_TRACES_EXPORTER for what it names."""
+    """
+    Return whether a variable asks for traces or metrics.
+
+    A variable such as OTEL_TRACES_EXPORTER names what takes a signal. Where it is not set but an endpoint is, this
+    sets it to "otlp", since the SDK alone would send nothing.
+    """
     for signal in SIGNALS:
         if environ.get(ENDPOINT) or environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"):
             environ[f"OTEL_{signal}_EXPORTER"] = environ.get(f"OTEL_{signal}_EXPORTER") or "otlp"
@@ -88,8 +98,8 @@ def _asked_for() -> bool:
 
 
 def _set_up(service: str, commands: bool) -> bool:
-    """Set up the SDK as the variables say. False if somebody has done it before."""
-    environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C code writes to stderr itself
+    """Set up the SDK as the variables say, and return True. Return False if one was set up before."""
+    environ.setdefault("GRPC_VERBOSITY", "NONE")  # the C code of gRPC writes to stderr past Python's logging
     from opentelemetry import trace
     from opentelemetry.sdk._configuration import _OTelSDKConfigurator
     from opentelemetry.sdk.resources import Resource
@@ -104,7 +114,8 @@ def _set_up(service: str, commands: bool) -> bool:
     if str(known["service.name"]).startswith("unknown_service"):
         about["service.name"] = service
 
-    # All distributions of OpenTelemetry are made of this class: nothing else reads all the variables.
+    # This class is private, and there is no other that reads all the variables. Each distribution of OpenTelemetry
+    # builds on it.
     _OTelSDKConfigurator().configure(resource_attributes=about)  # type: ignore[no-untyped-call]
     if commands:
         from opentelemetry.instrumentation.redis import RedisInstrumentor
@@ -118,7 +129,8 @@ def _send_the_rest() -> None:
     from opentelemetry import metrics, trace
 
     until = time.monotonic() + LAST_WORDS_S
-    # The API knows no shutdown. In threads: while one of them waits for its collector, the other may reach its own.
+    # The API has no shutdown(), only the SDK has. Traces and metrics may go to two collectors: each gets a thread, so
+    # that one which is away does not keep the other from its share of the time.
     ends = [getattr(one, "shutdown", None) for one in (trace.get_tracer_provider(), metrics.get_meter_provider())]
     threads = [threading.Thread(target=end, name="last words", daemon=True) for end in ends if end]
     for thread in threads:
@@ -133,8 +145,9 @@ class _OneLine(logging.Handler):
     """
     Says in one line what the SDK says in many.
 
-    Theirs may hold an endpoint or a header, and so a password. Of what is wrong with a variable only the form of the
-    message is told; and whatever comes later means that spans are not taken as fast as they come.
+    The SDK's lines may hold an endpoint or a header, and so a password. While the SDK is set up, they are about a
+    variable: this handler logs such a line without the values in it. Later they mean that the collector does not take
+    what it is sent: this handler logs a line of its own. It logs the same line only once.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,13 @@
+"""
+The command line, ``orderstream``. Each command is a file of its name. The package itself imports nothing from here.
+
+Read the files in this order; each imports only from those before it, and no command imports another:
+
+    terminal      what people see and press: tables, a progress bar, Ctrl-C
+    supervisor    child processes, kept running
+    export        spans and metrics to a collector
+    options       the options that several commands have
+    connect       the way to Redis, and what to do while it is away
+    produce, consume, status, dlq, trim, doctor
+    main          the command ``orderstream``: all of these in one, and each error in one line
+"""

@@ -1,0 +1,88 @@
+"""The way to Redis: connect, say in one line why that failed, and wait while a Redis that was there is away."""
+
+from __future__ import annotations
+
+import select
+from urllib.parse import urlsplit
+
+import click
+import redis
+
+from orderstream import OrderStream, Settings, connect
+from orderstream.cli.options import environ
+from orderstream.connection import Trouble, trouble
+from orderstream.policy import describe
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # between two tries to reach a Redis that went away
+
+
+def connect_or_explain() -> OrderStream:
+    """
+    Connect as the options and the environment say.
+
+    Raises:
+        click.ClickException: No Redis answers there, or it does not let us in. The message says what to do.
+    """
+    settings = Settings.from_env(environ())
+    try:
+        return connect(settings)
+    except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
+        problem = f"Redis at {_where(settings)} does not take this user and password: {error}"
+    except redis.BusyLoadingError:
+        problem = f"Redis at {_where(settings)} is still loading its data; try again in a moment"
+    except (redis.ConnectionError, redis.TimeoutError, UnicodeError) as error:  # UnicodeError: no name of a host
+        problem = (
+            f"no Redis answers at {_where(settings)} ({getattr(error.__context__, 'strerror', None) or error}). "
+            "Start one with `docker compose up -d` or `redis-server`; or type `make lab`, the lab brings its own"
+        )
+    raise click.ClickException(problem)
+
+
+def connect_as_child(lifeline: int) -> OrderStream:
+    """
+    Connect in a supervisor's child: if Redis is away, wait for it.
+
+    The supervisor has connected before it started the child. So a Redis that does not answer now is an outage, and
+    no mistake in an option.
+
+    Raises:
+        click.Abort: The supervisor ended while the child waited.
+    """
+    settings, pause_s = Settings.from_env(environ()), 0.0
+    while not _has_ended(lifeline, pause_s):
+        try:
+            return connect(settings)
+        except redis.RedisError as error:
+            pause_s = wait_out(error, pause_s)
+    raise click.Abort
+
+
+def wait_out(error: redis.RedisError, pause_s: float) -> float:
+    """
+    Return how many seconds to wait before the next try to reach Redis.
+
+    Args:
+        error: What the last try raised.
+        pause_s: Seconds that were waited before the last try. 0: it was the first one, so the outage is news and
+            is said.
+
+    Raises:
+        redis.RedisError: *error* itself, if it is no outage: waiting would not help.
+    """
+    if trouble(error) is not Trouble.OUTAGE:
+        raise error
+    if pause_s == 0:
+        click.echo(f"Redis does not answer ({describe(error)}); waiting for it.", err=True)
+    return min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
+
+
+def _has_ended(lifeline: int, within_s: float) -> bool:
+    """Wait up to *within_s* seconds for the supervisor to end. Its end of the pipe closes then."""
+    ready, _, _ = select.select([lifeline], [], [], within_s)
+    return bool(ready)
+
+
+def _where(settings: Settings) -> str:
+    """Say where Redis is, without user and password."""
+    url = urlsplit(settings.redis_url)
+    return url.path if url.scheme == "unix" else f"{url.hostname or 'localhost'}:{url.port or 6379}"

@@ -1,0 +1,69 @@
+"""
+The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor``.
+
+Orders and state go to stdout, all that is said about the work to stderr. An error is one line and exit code 1, or 2
+for a wrong command line. Ctrl-C and SIGTERM end every command with 0.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import click
+import redis
+
+import orderstream
+from orderstream.cli.consume import consume
+from orderstream.cli.dlq import dlq
+from orderstream.cli.doctor import doctor
+from orderstream.cli.options import which_stream
+from orderstream.cli.produce import produce
+from orderstream.cli.status import status
+from orderstream.cli.terminal import ENDINGS, printable
+from orderstream.cli.trim import trim
+from orderstream.errors import OrderStreamError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@which_stream
+@click.version_option(orderstream.__version__)
+def cli() -> None:
+    """
+    Send orders through a Redis stream, handle them, and look after those that failed.
+
+    \b
+    Try it in three terminals:
+      orderstream produce             sends ten random orders a second
+      orderstream consume             prints and acknowledges them
+      orderstream status --watch      shows how much is left, and who has it
+
+    All other settings are environment variables, ORDERSTREAM_…; config.py explains them. Keep a password in
+    REDIS_URL: the options of a command are visible to others on this machine.
+    """
+
+
+for command in (produce, consume, status, dlq, trim, doctor):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command that ``sys.argv`` asks for, and end the process."""
+    for ending in ENDINGS:
+        signal.signal(ending, signal.default_int_handler)  # raises KeyboardInterrupt; click turns it into an Abort
+    try:
+        sys.exit(cli.main(prog_name="orderstream", standalone_mode=False))
+    except click.Abort:
+        sys.exit(0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        see = f" See: {error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
+        line, code = error.format_message() + see, error.exit_code
+    except OrderStreamError as error:
+        line, code = str(error), 1
+    except redis.RedisError as error:
+        line, code = f"Redis: {error}", 1
+    click.echo(click.style("Error: ", fg="red") + printable(" ".join(line.split())), err=True)
+    sys.exit(code)

@@ -1,0 +1,62 @@
+"""The options that several commands have, the types of their values, and what the options change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.decorators import FC
+
+from orderstream import Settings
+from orderstream.cli.export import ENDPOINT, exporting
+
+AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
+SECONDS, MORE_THAN_0 = click.FloatRange(0), click.FloatRange(0, min_open=True)
+
+
+def setting(flag: str, variable: str, metavar: str, help: str, default: object, **attrs: Any) -> Callable[[FC], FC]:
+    """
+    Make an option that stands in for an environment variable.
+
+    A group and its commands may both have it, and it may be given twice: the last one on the command line wins.
+    """
+
+    def remember(ctx: click.Context, _: click.Parameter, value: object) -> None:
+        if value == "":
+            raise click.BadParameter("it is empty.")
+        if value is not None:
+            ctx.ensure_object(dict)[variable] = str(value)
+
+    help += f"  [default: ${variable}, else {default}]"
+    return click.option(flag, callback=remember, expose_value=False, metavar=metavar, help=help, **attrs)
+
+
+def which_stream(command: FC) -> FC:
+    """Add the three options that every command has: ``--redis``, ``--stream`` and ``--group``."""
+    for option in (
+        setting("--group", "ORDERSTREAM_GROUP", "NAME", "Name of the consumer group.", Settings.group),
+        setting("--stream", "ORDERSTREAM_STREAM", "KEY", "Key of the stream.", Settings.stream),
+        setting("--redis", "REDIS_URL", "URL", "redis://, rediss:// or unix://", "$REDIS_ADDR or localhost:6379"),
+    ):
+        command = option(command)
+    return command
+
+
+otlp = setting(
+    "--otlp", ENDPOINT, "ENDPOINT", "Where to send traces and metrics, such as http://localhost:4317.", "nowhere"
+)
+json_wanted = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def environ() -> dict[str, str]:
+    """Return the environment variables, with the values of the options that stand in for one."""
+    return {**os.environ, **click.get_current_context().ensure_object(dict)}
+
+
+def export(settings: Settings) -> None:
+    """Send spans and metrics until the command ends, if an option or a variable says where to."""
+    context = click.get_current_context()
+    service, commands = f"orderstream-{context.command.name}", settings.trace_errors == "message"
+    context.with_resource(exporting(service, environ().get(ENDPOINT), commands=commands))
