@@ -20,7 +20,8 @@ from benchmarks import report
 from benchmarks.measures import QUICK, Bench, Size, memory_with, rate_with
 from benchmarks.peers import PEERS
 from benchmarks.picture import draw
-from orderstream.lab.server import PrivateServer, ServerError, parse_version
+from orderstream.lab.server.client import ServerError, parse_version
+from orderstream.lab.server.private import PrivateServer
 from orderstream.terminal import span
 
 FOLDER = Path(__file__).parent

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from orderstream.lab import preflight
+from orderstream.lab.author import preflight
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -59,7 +59,7 @@ def test_the_documents_name_no_command_that_make_lacks():
 def test_make_lab_asks_whether_the_machine_can_run_it_before_it_installs():
     """Given a fresh clone, the first command is the preflight."""
     commands = run("make", "--always-make", "--dry-run", "lab").splitlines()
-    assert commands[0].endswith("orderstream/lab/preflight.py")
+    assert commands[0].endswith("orderstream/lab/author/preflight.py")
     assert "notebooks/00_start_here.ipynb" in commands[-1]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orderstream.lab.environment import environment
+from orderstream.lab.tutor.environment import environment
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -131,7 +131,7 @@ ELSEWHERE = {
     "make lab": (".ci/elsewhere", "make lab "),
     "make test": (".ci/run", "make test "),
     "pytest --nbval": (".ci/run", ".venv/bin/pytest --nbval"),
-    "make refresh": ("tests/notebooks/test_refresh.py", "-m orderstream.lab.refresh"),
+    "make refresh": ("tests/notebooks/test_refresh.py", "-m orderstream.lab.author.refresh"),
     "make soak SEEDS=3": ("tests/chaos/test_soak.py", "tests.chaos.soak"),
     "make bench": ("tests/redis/test_benchmarks.py", "benchmarks"),
     "docker compose up -d --wait": (".ci/run", "compose up -d"),
@@ -203,12 +203,12 @@ OF_OTHERS = [
     "Error displaying widget: model not found",
 ]
 SAID_BY = {
-    "ServerError: found no": "orderstream/lab/server.py",
-    "ServerError: … does not answer": "orderstream/lab/server.py",
-    "ServerError: no server yet": "orderstream/lab/server.py",
-    "ServerError: every database": "orderstream/lab/database.py",
-    "ServerError: another lab session": "orderstream/lab/database.py",
-    "The lab needs": "orderstream/lab/preflight.py",
+    "ServerError: found no": "orderstream/lab/server/private.py",
+    "ServerError: … does not answer": "orderstream/lab/server/client.py",
+    "ServerError: no server yet": "orderstream/lab/server/session.py",
+    "ServerError: every database": "orderstream/lab/server/reserved.py",
+    "ServerError: another lab session": "orderstream/lab/server/reserved.py",
+    "The lab needs": "orderstream/lab/author/preflight.py",
     "Error: ": "orderstream/cli.py",
     "Warning: ": "orderstream/cli.py",
     "ERROR: which Redis": "conftest.py",

@@ -15,9 +15,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import Order, lab, random_orders
-from orderstream.lab import faults
-from orderstream.lab.faults import LossyLink
-from orderstream.lab.server import ServerError
+from orderstream.lab.server.client import ServerError
+from orderstream.lab.workers import faults
+from orderstream.lab.workers.faults import LossyLink
 
 FIGS, TEA = Order("o-1", "figs", 1), Order("o-2", "tea", 60)
 SHA = "a" * 40
@@ -475,7 +475,7 @@ def test_a_poison_order_kills_its_process():
     """The orders before it are handled."""
     code = """
 from orderstream import Order
-from orderstream.lab import faults
+from orderstream.lab.workers import faults
 handler = faults.poison("figs", then=lambda order: print(order.item, flush=True))
 handler(Order("o-1", "tea", 1))
 handler(Order("o-2", "figs", 1))

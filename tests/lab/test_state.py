@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import redis
 
-from orderstream.lab.state import state
+from orderstream.lab.pictures.state import state
 
 
 @pytest.fixture
