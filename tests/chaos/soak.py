@@ -29,7 +29,7 @@ from orderstream import DeadLetterQueue, Order, OrderStream, Producer, SendUnkno
 from orderstream.connection import Trouble, open_client, trouble
 from orderstream.errors import DecodeError
 from orderstream.lab.lifeline import Child
-from orderstream.lab.workers.faults import LossyLink
+from orderstream.lab.workers.lossy_link import LossyLink
 from tests.chaos.judge import Event, Facts, broken, kind_of
 from tests.chaos.server import Server
 

@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from orderstream.lab.lessons.lesson_02.sharing import GROUP
+from orderstream.lab.lessons.group_panel import GROUP
 from orderstream.lab.lessons.lesson_10.eras import HELD, Panel
 from orderstream.lab.workers.process import producer
 

@@ -3,7 +3,8 @@
 import pytest
 
 from orderstream.lab import server
-from orderstream.lab.lessons.lesson_02.sharing import Moment, Panel, draw
+from orderstream.lab.lessons.group_panel import draw
+from orderstream.lab.lessons.lesson_02.sharing import Moment, Panel
 from orderstream.lab.workers.process import producer
 
 STREAM = "busy"

@@ -17,7 +17,7 @@ from redis.retry import Retry
 
 from orderstream import Producer, connect
 from orderstream.lab.server.private import redis_server
-from orderstream.lab.workers.faults import LossyLink
+from orderstream.lab.workers.lossy_link import LossyLink
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from orderstream.connection import ReplyLost
 from orderstream.lab import server
 from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Died, Witness
-from orderstream.lab.workers import faults
+from orderstream.lab.workers.lossy_link import LossyLink
 
 KEY = "check"
 STOCK, AMOUNT = 10, 3
@@ -156,7 +156,7 @@ LOSSES = ((0, 1), (1, 1), (3, 1), (0, 2))
 )
 def send_all(answer):
     for through, lost in ((99, 0), *LOSSES):
-        with faults.LossyLink() as link:
+        with LossyLink() as link:
             _fresh()
             stream = connect(Settings(redis_url=link.url, stream=KEY, dlq=f"{KEY}-dlq"))
             try:

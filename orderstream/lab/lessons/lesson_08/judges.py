@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from orderstream import tracing
-from orderstream.lab.pictures.spans import Span
 from orderstream.lab.tutor.check import exercise
+from orderstream.lab.workers.tell import Span
 
 TRACE, SPAN = 0x0AF7651916CD43DD8448EB211C80319C, 0xB7AD6B7169203331
 TRACEPARENT = f"00-{TRACE:032x}-{SPAN:016x}-01"

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from orderstream.lab import server
 from orderstream.lab.lessons.lesson_11.learner import GROUP, MADE_TO_FAIL, Worker, source_of
 from orderstream.lab.pictures import lanes
-from orderstream.lab.workers.faults import LossyLink
+from orderstream.lab.workers.lossy_link import LossyLink
 
 if TYPE_CHECKING:
     from orderstream.lab.pictures.charts import Picture
