@@ -15,13 +15,13 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
 
 Its wings, in reading order. Each knows only those above it:
 
-    lifeline    processes that cannot outlive the notebook
-    server      the Redis of the lesson: yours, or a private one
-    workers     producers and consumers as real processes, and what goes wrong with them on purpose
-    pictures    what is seen of a stream: tables, charts, swim lanes, spans and metrics
-    tutor       predictions, judged answers, and what a learner believed
-    lessons     what belongs to one lesson: its judges and its moving picture
-    author      for who writes a lesson: refresh notebooks, gate cells, look at a machine before anything is installed
+    lifeline.py    processes that cannot outlive the notebook: the ground of server and workers
+    server/        the Redis of the lesson: yours, or a private one
+    workers/       producers and consumers as real processes, and what goes wrong with them on purpose
+    pictures/      what is seen of a stream: tables, charts, swim lanes, spans and metrics
+    tutor/         predictions, judged answers, and what a learner believed
+    lessons/       what belongs to one lesson: its judges and its moving picture
+    author/        for who writes a lesson: refresh notebooks, gate cells; and the look at a machine before an install
 """
 
 import importlib

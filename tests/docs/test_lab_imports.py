@@ -28,7 +28,7 @@ FILES = {name_of(path): path for path in sorted(LAB.rglob("*.py"))}
 
 def listed(package: str) -> list[str]:
     """The names in the indented table of a docstring, in its order."""
-    return re.findall(r"^    (\w+) {2,}\S", ast.get_docstring(ast.parse(FILES[package].read_text())), re.M)
+    return re.findall(r"^    (\w+)(?:\.py|/)? {2,}\S", ast.get_docstring(ast.parse(FILES[package].read_text())), re.M)
 
 
 def imported(code: str) -> Iterator[str]:

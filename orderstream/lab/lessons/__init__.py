@@ -4,7 +4,7 @@ What belongs to one lesson: the judges of its exercises, and the moving picture 
     pace           threads that read a stream, each at its own pace, and their moving picture (01, 02, 10)
     group_panel    the same for the consumers of one group (02, 10)
     overdue        a stream with pending entries of any age, for judges (04, 10)
-    lesson_NN      all that is this lesson's: ``judges.py`` holds the judges of ``NN.1``, ``NN.2``, …
+    lesson_NN/     all that is this lesson's: ``judges.py`` holds the judges of ``NN.1``, ``NN.2``, …
     exercises      finds the judge of an exercise: ``lab.check`` and ``lab.hint``
 
 No lesson needs another: what two of them share stands here, beside them.

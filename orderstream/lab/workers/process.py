@@ -196,13 +196,7 @@ class Process(Child):
         lines = [line for line in complete.splitlines() if line.startswith(b"{")]  # the others are log messages
         return [json.loads(line) for line in lines], start + len(complete)
 
-    def wait_until_ready(self) -> None:
-        """
-        Wait until it says that it is ready.
-
-        Raises:
-            ProcessError: It ended at once, or says nothing; the message holds its last words.
-        """
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_S
         while b'"ready"' not in self.output():
             if not self.alive or time.monotonic() > deadline:
@@ -230,7 +224,7 @@ def begin(role: str, name: str, start: Callable[[], AnyProcess]) -> AnyProcess:
     if before := _workers.get((role, name)):
         before.stop()
     _workers[role, name] = begun = start()
-    begun.wait_until_ready()
+    begun._wait_until_ready()
     return begun
 
 
