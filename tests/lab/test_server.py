@@ -16,7 +16,7 @@ import redis
 
 from orderstream import Settings, connect, lab
 from orderstream.lab import server
-from orderstream.lab.server import guard, private, reserved, session
+from orderstream.lab.server import private, reserved, session
 from orderstream.lab.server.client import ServerError, version_of
 from orderstream.lab.server.private import redis_server
 from orderstream.lab.server.reserved import LEASE, LEASE_MS, RECORD, ReservedDatabase
@@ -130,7 +130,7 @@ def test_the_next_session_removes_the_folder_of_a_kernel_killed_together_with_it
     with kernel:
         assert kernel.stdout.readline().startswith(b"Lesson")
         kernel.stdout.readline()
-        guard = next(p for p in scratch.processes() if guard.__name__ in p.cmdline())
+        guard = next(p for p in scratch.processes() if private.GUARD in p.cmdline())
         guard.suspend()  # so that it cannot be quicker than its own end
         kernel.kill()
         kernel.wait()
