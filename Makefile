@@ -2,7 +2,7 @@
 PYTHON ?= python3
 
 BIN := .venv/bin
-PREFLIGHT := $(PYTHON) orderstream/lab/preflight.py
+PREFLIGHT := $(PYTHON) orderstream/lab/author/preflight.py
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 BROWSER_TESTS = $(if $(CHROMIUM),tests/browser)
 # JupyterLab refuses to run as root (in a container, say) unless told so.
@@ -34,7 +34,7 @@ bench: .venv-bench/installed      ## how fast it is, beside other libraries (ten
 	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick)
 
 refresh: .venv/lab-installed      ## run every notebook and store its output
-	$(BIN)/python -m orderstream.lab.refresh notebooks/*.ipynb
+	$(BIN)/python -m orderstream.lab.author.refresh notebooks/*.ipynb
 
 services:      ## a Redis 8 on localhost:6379, in Docker
 	@docker compose version >/dev/null 2>&1 || { echo "This needs Docker with Compose. Without it: make lab brings its own Redis."; exit 1; }

@@ -42,7 +42,8 @@ def pytest_collection_modifyitems(config, items):
     from nbval.plugin import IPyNbCell
 
     from orderstream.errors import OrderStreamError
-    from orderstream.lab import gate, server
+    from orderstream.lab import server
+    from orderstream.lab.author import gate
 
     cells = [(item, gate.needed(item.cell)) for item in items if isinstance(item, IPyNbCell)]
     gated = [(item, version) for item, version in cells if version]

@@ -8,6 +8,11 @@ Read the files in this order; each imports only from those before it, and no com
     export        spans and metrics to a collector
     options       the options that several commands have
     connect       the way to Redis, and what to do while it is away
-    produce, consume, status, dlq, trim, doctor
+    produce       send random orders
+    consume       handle orders, in one process or several
+    status        how much is still to do, once or again and again
+    dlq           the dead letters: list, show, redrive, purge
+    trim          remove what every group has acknowledged
+    doctor        is this Redis fit to keep orders?
     main          the command ``orderstream``: all of these in one, and each error in one line
 """

@@ -11,8 +11,17 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     with lab.wire(r): …                          # what the cell sends, and what comes back
     lab.check("01.1", …), lab.hint("01.1")
     lab.scoreboard()                             # what you believed, and what became of it
-    lab.processes.consumer("c1")                 # processes, faults, Sampler, charts, live, Recorder, lanes,
-                                                 # metrics: loaded when first used
+    lab.processes.consumer("c1")                 # producers and consumers as real processes
+
+Its wings, in reading order. Each knows only those above it:
+
+    lifeline.py    processes that cannot outlive the notebook: the ground of server and workers
+    server/        the Redis of the lesson: yours, or a private one
+    workers/       producers and consumers as real processes, and what goes wrong with them on purpose
+    pictures/      what is seen of a stream: tables, charts, swim lanes, spans and metrics
+    tutor/         predictions, judged answers, and what a learner believed
+    lessons/       what belongs to one lesson: its judges and its moving picture
+    author/        for who writes a lesson: refresh notebooks, gate cells; and the look at a machine before an install
 """
 
 import importlib
@@ -20,24 +29,40 @@ from typing import Any
 
 import redis
 
-# A function that has the name of its module must be here before anybody imports the module alone.
-from orderstream.lab.check import check, hint
-from orderstream.lab.environment import environment
-from orderstream.lab.predict import predict, reveal
-from orderstream.lab.scoreboard import scoreboard
-from orderstream.lab.state import state
-from orderstream.lab.wire import wire
+from orderstream.lab import server
+from orderstream.lab.server.client import parse_version, version_of
 
-# Worker processes import this package as well, and must start fast: no pandas, matplotlib or ipywidgets for them.
-_MODULES = (
-    "charts", "eras", "faults", "lanes", "live", "metrics", "processes", "readers", "sharing", "spans"
-)  # fmt: skip
-_LATER = {"ControlRoom": "control_room", "Recorder": "spans", "Sampler": "sampler"} | {name: name for name in _MODULES}
+_FOUND_IN = {
+    "chaos": "lessons.lesson_11.chaos",
+    "charts": "pictures.charts",
+    "check": "lessons.exercises:check",
+    "ControlRoom": "lessons.lesson_09.control_room:ControlRoom",
+    "environment": "tutor.environment:environment",
+    "eras": "lessons.lesson_10.eras",
+    "faults": "workers.faults",
+    "hint": "lessons.exercises:hint",
+    "lanes": "pictures.lanes",
+    "learner": "lessons.lesson_11.learner",
+    "live": "pictures.live",
+    "metrics": "pictures.metrics",
+    "predict": "tutor.predict:predict",
+    "processes": "workers.process",
+    "readers": "lessons.lesson_01.readers",
+    "Recorder": "pictures.spans:Recorder",
+    "reveal": "tutor.predict:reveal",
+    "Sampler": "pictures.sampler:Sampler",
+    "scoreboard": "tutor.scoreboard:scoreboard",
+    "sharing": "lessons.lesson_02.sharing",
+    "spans": "pictures.spans",
+    "state": "pictures.state:state",
+    "wire": "pictures.wire:wire",
+}
+"""
+What a notebook names -> its file, and what it is there. Loaded when first used: worker processes import this package as
+well, and must start fast.
+"""
 
-__all__ = [
-    "check", "environment", "fresh", "hint", "needs", "predict", "reveal", "scoreboard", "start", "state", "wire",
-    *_LATER,
-]  # fmt: skip
+__all__ = ["fresh", "needs", "start", *_FOUND_IN]
 
 
 def start(lesson: str) -> redis.Redis:
@@ -57,8 +82,6 @@ def start(lesson: str) -> redis.Redis:
     Raises:
         ServerError: There is no Redis to use. The message says the ways out.
     """
-    from orderstream.lab import server
-
     client = server.start().client
     print(f"Lesson {lesson} is ready. Redis answers.")
     return client
@@ -74,8 +97,6 @@ def fresh(*keys: str) -> None:
     Raises:
         ServerError: The lesson was not started.
     """
-    from orderstream.lab import server
-
     server.current().fresh(*keys)
 
 
@@ -89,20 +110,19 @@ def needs(version: str) -> bool:
     Raises:
         ServerError: The lesson was not started.
     """
-    from orderstream.lab import server
-
-    found = server.version_of(server.current().client)
-    if found >= server.parse_version(version):
+    found = version_of(server.current().client)
+    if found >= parse_version(version):
         return True
     print(f"This cell needs Redis {version}; yours is {found[0]}.{found[1]}.")
     return False
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _FOUND_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_LATER[name]}")
-    return module if name == _LATER[name] else getattr(module, name)
+    file, _, attribute = _FOUND_IN[name].partition(":")
+    module = importlib.import_module(f"{__name__}.{file}")
+    return getattr(module, attribute) if attribute else module
 
 
 def __dir__() -> list[str]:

@@ -184,7 +184,7 @@ def workers(jupyterlab):
     for process in psutil.process_iter():
         try:
             ours = process.environ().get("TMPDIR") == str(jupyterlab.scratch)
-            if ours and "orderstream.lab.processes" in process.cmdline():
+            if ours and "orderstream.lab.workers.worker" in process.cmdline():
                 found.append(process)
         except psutil.Error:  # it has just ended, or is not ours to look at
             continue

@@ -8,7 +8,9 @@ import time
 import redis
 
 from orderstream.lab.lifeline import Child, lifeline
-from orderstream.lab.server import START_S, _die_with_parent, open_client, redis_server
+from orderstream.lab.server.client import open_client
+from orderstream.lab.server.guard import die_with_parent
+from orderstream.lab.server.private import START_S, redis_server
 
 
 class Server:
@@ -45,7 +47,7 @@ class Server:
 
 
 def guard(*command):
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent())
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent())
     lifeline(server.kill)
     server.wait()
 

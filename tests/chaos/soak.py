@@ -28,8 +28,8 @@ import redis
 from orderstream import DeadLetterQueue, Order, OrderStream, Producer, SendUnknown, Settings, connect
 from orderstream.connection import Trouble, open_client, trouble
 from orderstream.errors import DecodeError
-from orderstream.lab.faults import LossyLink
 from orderstream.lab.lifeline import Child
+from orderstream.lab.workers.lossy_link import LossyLink
 from tests.chaos.judge import Event, Facts, broken, kind_of
 from tests.chaos.server import Server
 

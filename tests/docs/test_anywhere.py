@@ -17,7 +17,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from orderstream.lab import preflight
+from orderstream.lab.author import preflight
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/elsewhere.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from orderstream.lab import preflight
+from orderstream.lab.author import preflight
 from tests.docs.pages import ROOT, tracked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -41,7 +41,7 @@ def test_make_alone_lists_every_command_with_a_sentence():
 def test_make_lab_asks_whether_the_machine_can_run_it_before_it_installs():
     """Given a fresh clone, the first command is the preflight."""
     commands = run("make", "--always-make", "--dry-run", "lab").splitlines()
-    assert commands[0].endswith("orderstream/lab/preflight.py")
+    assert commands[0].endswith("orderstream/lab/author/preflight.py")
     assert "notebooks/00_start_here.ipynb" in commands[-1]
 
 

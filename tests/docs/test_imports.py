@@ -1,117 +1,243 @@
-"""Imports run one way: who reads a module needs to know only the modules above it in the table."""
+"""
+Imports run one way: who reads a file needs to know only the files above it.
+
+README's tables say the order of the heart and of the rooms around it; a folder's docstring says the order of what lies in
+the folder. An import counts wherever it stands: in a function, under TYPE_CHECKING, and also as the name of a module in a
+string, which is how a module is loaded or run by its name. A package is the file of its `__init__`.
+"""
 
 import ast
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[2] / "orderstream"
+from orderstream import lab
 
-LEVELS = [
-    {"errors"},
-    {"order", "config", "policy", "tracing"},
-    {"connection"},
-    {"cluster"},
-    {"stream"},
-    {"producer", "consumer", "deadletter", "doctor"},
-    {"__init__"},
-    {"cli.__init__", "cli.terminal", "cli.supervisor", "cli.export"},
-    {"cli.options"},
-    {"cli.connect"},
-    {"cli.produce", "cli.consume", "cli.status", "cli.dlq", "cli.trim", "cli.doctor"},
-    {"cli.main"},
-    {"__main__"},
-]
-"""A module imports from the levels above its own, never from its own or below."""
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "orderstream" / "lab"
+
+ROW = re.compile(r"^\| \[(\w+)(?:\.py|/)\]\(orderstream/\S+\) \|", re.M)
+_, HEART, ROOMS = re.split(r"^### (?:The heart|Around it)$", (ROOT / "README.md").read_text(), flags=re.M)
+HEART, ROOMS = ([f"orderstream.{name}" for name in ROW.findall(part) if name != "lua"] for part in (HEART, ROOMS))
 
 UNKNOWN = {
     "errors": {"redis"},
     "order": {"redis"},
     "policy": {"redis", "time", "datetime"},
-    "tracing": {"redis", "orderstream"},
     "connection": {"orderstream.order"},
-    "cluster": {"orderstream.order"},
-    "stream": {"orderstream.order", "orderstream.policy"},
+    "observer": {"redis", "opentelemetry"},
+    "stream": {"orderstream.order", "orderstream.policy", "opentelemetry"},
     "producer": {"orderstream.consumer"},
-    "consumer": {"orderstream.deadletter"},
-    "cli/supervisor": {"redis", "orderstream"},
-    "cli/terminal": {"redis"},
-    "cli/export": {"redis", "orderstream.stream", "orderstream.tracing"},
+    "consumer": {"orderstream.deadletter", "opentelemetry"},
     "deadletter": {"orderstream.consumer"},
+    "cluster": {"orderstream.order"},
+    "tracing": {"redis", "orderstream.stream"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
+    "cli.supervisor": {"redis", "orderstream"},
+    "cli.terminal": {"redis"},
+    "cli.export": {"redis", "orderstream.stream", "orderstream.tracing"},
 }
-"""What a module must know nothing of."""
+"""What a file must know nothing of."""
 
 LAB_ONLY = {"orderstream.lab", "pandas", "matplotlib", "ipywidgets", "IPython", "numpy"}
 
-MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("cli/*.py")])
-
 
 def name_of(path: Path) -> str:
-    """The name of a module inside the package, such as `cli.main`."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(node: ast.AST) -> Iterator[str]:
-    """Every module name imported below `node`, also inside functions; not what only the type checker sees."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            continue
-        if isinstance(child, ast.Import):
-            yield from (name.name for name in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            assert child.level == 0, f"line {child.lineno}: write the full name, relative imports are hard to follow"
-            yield child.module or ""
-            yield from (f"{child.module}.{name.name}" for name in child.names)
-        yield from imports(child)
+FILES = {name_of(path): path for path in sorted((ROOT / "orderstream").rglob("*.py"))}
+CORE = [name for name, path in FILES.items() if LAB not in path.parents]
 
 
-def names_in(path: Path) -> set[str]:
-    return set(imports(ast.parse(path.read_text())))
+def names(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    """Every module that *tree* names, and whether it is imported as soon as the file is."""
+    at_once = {node for function in ast.walk(tree) if is_function(function) for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                found = [alias.name for alias in node.names]
+            case ast.ImportFrom():
+                assert node.level == 0, f"line {node.lineno}: write the full name, relative imports are hard to follow"
+                # `from package import module` needs the module; another name is made by the package itself.
+                full = [f"{node.module}.{alias.name}" for alias in node.names]
+                found = [name if name in FILES else node.module for name in full]
+            case ast.Constant(value=str(text)):
+                found = [text] if text in FILES and "." in text else []
+            case _:
+                continue
+        yield from ((name, node not in at_once) for name in found)
 
 
-def test_every_module_of_the_core_has_its_level():
-    assert {name_of(path) for path in MODULES} <= set().union(*LEVELS)
+def is_function(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_imports_only_from_the_levels_above_it(path):
-    level = next(i for i, names in enumerate(LEVELS) if name_of(path) in names)
-    above = set().union(*LEVELS[:level])
-    for name in names_in(path):
-        package, _, rest = name.partition(".")
-        if package == "orderstream" and rest:
-            allowed = above | public_names()
-            assert any(f"{rest}.".startswith(f"{known}.") for known in allowed), f"{path.name} imports {name}"
+NAMES = {name: set(names(ast.parse(path.read_text()))) for name, path in FILES.items()}
+ARROWS = {name: {other for other, _ in found if other in FILES} - {name} for name, found in NAMES.items()}
 
 
-def public_names() -> set[str]:
-    """What `from orderstream import …` may name where the package as a whole is above, as in the CLI."""
-    import orderstream
-
-    return {name for name in orderstream.__all__ if name not in set().union(*LEVELS)}
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_the_core_never_imports_the_lab_or_its_libraries(path):
-    for name in names_in(path):
-        assert not any(f"{name}.".startswith(f"{lab}.") for lab in LAB_ONLY), f"{path.name} imports {name}"
+def listed(package: str) -> list[str]:
+    """The names in the indented table of a docstring, in its order; those of README for the package itself."""
+    if package == "orderstream":
+        order = [*HEART, "orderstream.__init__", *ROOMS, "orderstream.lab", "orderstream.__main__"]
+        return [name.rpartition(".")[2] for name in order]
+    docstring = ast.get_docstring(ast.parse(FILES[package].read_text()))
+    return re.findall(r"^    (\w+)(?:\.py|/)? {2,}\S", docstring, re.M)
 
 
-@pytest.mark.parametrize("module", sorted(UNKNOWN))
-def test_a_module_knows_nothing_of_what_is_not_its_business(module):
-    for name in names_in(PACKAGE / f"{module}.py"):
+def may_need(name: str, other: str) -> bool:
+    """Where the ways to both part, a package lists what lies there: the other must be listed above."""
+    mine, others = name.split("."), other.split(".")
+    if mine == others[: len(mine)]:
+        return True  # a package may name what lies in it
+    if other == "orderstream":
+        others.append("__init__")
+    depth = next((depth for depth, (one, two) in enumerate(zip(mine, others, strict=False)) if one != two), None)
+    if depth is None:
+        return False  # it would wait for the package it lies in
+    order = listed(".".join(mine[:depth]))
+    below, above = (order.index(re.sub(r"^lesson_\d\d$", "lesson_NN", way[depth])) for way in (mine, others))
+    return above < below
+
+
+def circle(arrows: dict[str, set[str]]) -> list[str]:
+    """A circle among *arrows*, from its first file back to it; none: an empty list."""
+    done: set[str] = set()
+
+    def follow(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(arrows[name]):
+            if found := follow(other, [*way, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next(filter(None, (follow(name, []) for name in arrows)), [])
+
+
+# The whole house ---------------------------------------------------------------------------------------------
+
+
+def test_there_is_no_circle():
+    assert circle(ARROWS) == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_needs_only_those_above_it(name):
+    """The heart opens a room only for those who ask for it: inside a function."""
+    doors = {other for other, at_once in NAMES[name] if name in HEART and other in ROOMS and not at_once}
+    wrong = [other for other in sorted(ARROWS[name] - doors) if not may_need(name, other)]
+    assert not wrong, f"{name} must not know {wrong}"
+
+
+@pytest.mark.parametrize("package", [name for name, path in FILES.items() if path.name == "__init__.py"])
+def test_a_package_lists_what_lies_in_it(package):
+    """Who opens it learns what is there, and nothing that is not. Judges alone need no list."""
+    inside = {name.rpartition(".")[2] for name in FILES if name.rpartition(".")[0] == package}
+    inside = {re.sub(r"^lesson_\d\d$", "lesson_NN", name) for name in inside}
+    if inside != {"judges"}:
+        assert sorted({*listed(package)} - {"__init__"}) == sorted(inside)
+
+
+def test_every_folder_is_a_package():
+    assert {name.rpartition(".")[0] for name in FILES} - {""} <= set(FILES)
+
+
+# The heart and the rooms around it ---------------------------------------------------------------------------
+
+
+def test_whoever_imports_the_package_has_opened_no_room():
+    code = "import sys, orderstream; print(*(name for name in sys.modules if name.startswith('orderstream.')))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(run.stdout.split()) == set(HEART)
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_never_names_the_lab_or_its_libraries(name):
+    for other, _ in NAMES[name]:
+        assert not any(f"{other}.".startswith(f"{library}.") for library in LAB_ONLY), f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("module", UNKNOWN)
+def test_a_file_knows_nothing_of_what_is_not_its_business(module):
+    for name, _ in NAMES[f"orderstream.{module}"]:
         assert not any(f"{name}.".startswith(f"{unknown}.") for unknown in UNKNOWN[module]), f"{module} imports {name}"
+
+
+# The lab -----------------------------------------------------------------------------------------------------
+
+
+def test_beside_the_wings_the_lab_has_only_what_two_of_them_stand_on():
+    assert [name for name, path in FILES.items() if path.parent == LAB] == [
+        "orderstream.lab",
+        "orderstream.lab.lifeline",
+    ]
+
+
+def test_the_notebooks_find_all_that_the_lab_names():
+    """It is loaded when first used, so nothing else would notice."""
+    assert not [name for name in lab.__all__ if not hasattr(lab, name)]
 
 
 def test_preflight_needs_only_the_standard_library():
     """It runs before anything is installed."""
-    for name in names_in(PACKAGE / "lab" / "preflight.py"):
+    for name, _ in NAMES["orderstream.lab.author.preflight"]:
         assert name.partition(".")[0] in sys.stdlib_module_names
 
 
+# The rules themselves ----------------------------------------------------------------------------------------
+
+
 def test_the_rules_see_an_import_wherever_it_hides():
-    code = "def f():\n    import pandas.api\nif TYPE_CHECKING:\n    import redis\nfrom orderstream import lab"
-    assert set(imports(ast.parse(code))) == {"pandas.api", "orderstream", "orderstream.lab"}
+    code = """
+import orderstream.stream
+from orderstream.lab import server, start
+if TYPE_CHECKING:
+    from orderstream.lab.pictures import charts
+def f():
+    from orderstream.lab.tutor.check import exercise
+    sys.modules.get("orderstream.lab.workers.process")
+"""
+    found = dict(names(ast.parse(code)))
+    at_once = {"stream", "lab", "lab.server", "lab.pictures.charts"}
+    later = {"lab.tutor.check", "lab.workers.process"}
+    assert found == {f"orderstream.{name}": name in at_once for name in at_once | later}
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "may"),
+    [
+        ("consumer", "stream", True),
+        ("stream", "consumer", False),
+        ("tracing", "observer", True),
+        ("observer", "tracing", False),
+        ("cli.produce", "", True),
+        ("stream", "", False),
+        ("lab.pictures.charts", "lab.workers.process", True),
+        ("lab.workers.process", "lab.pictures.charts", False),
+        ("lab.pictures.charts", "lab.pictures.lanes", True),
+        ("lab.pictures.lanes", "lab.pictures.charts", False),
+        ("lab.lessons.lesson_10.eras", "lab.lessons.group_panel", True),
+        ("lab.lessons.group_panel", "lab.lessons.lesson_10.eras", False),
+        ("lab.lessons.lesson_10.judges", "lab.lessons.lesson_04.judges", False),
+        ("lab.lessons.lesson_10.judges", "lab.lessons.lesson_10.eras", True),
+        ("lab.server", "lab.server.session", True),
+        ("lab.server.session", "lab.server", False),
+    ],
+)
+def test_the_rules_know_above_from_below(name, other, may):
+    assert may_need(f"orderstream.{name}", f"orderstream.{other}".rstrip(".")) is may
+
+
+def test_the_rules_see_a_circle():
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []

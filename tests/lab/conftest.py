@@ -12,6 +12,8 @@ import redis
 
 from orderstream import lab
 from orderstream.lab import server
+from orderstream.lab.server.client import open_client
+from orderstream.lab.server.private import FOLDER, redis_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +34,7 @@ class Scratch(type(Path())):
         return found
 
     def folders(self):
-        return list(self.glob(f"{server.FOLDER}*"))
+        return list(self.glob(f"{FOLDER}*"))
 
     def is_clean(self, but=()):
         return not self.processes(but) and not self.folders()
@@ -74,13 +76,13 @@ def guest_on(scratch, tmp_path, eventually):
         folder = tmp_path / f"theirs-{port}"
         folder.mkdir(exist_ok=True)
         address = ["--port", str(port), "--bind", "127.0.0.1"]
-        command = [server.redis_server(), *address, "--save", "", "--dir", str(folder)]
+        command = [redis_server(), *address, "--save", "", "--dir", str(folder)]
         with (folder / "log").open("wb") as log:
             started.append(subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL, stdout=log))
 
         def answers():
             try:
-                return server.open_client(f"redis://127.0.0.1:{port}").ping()
+                return open_client(f"redis://127.0.0.1:{port}").ping()
             except redis.AuthenticationError:
                 return True
             except redis.ConnectionError:

@@ -9,8 +9,9 @@ import pytest
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orderstream.lab import chaos, lanes, learner
-from orderstream.lab.processes import ProcessError
+from orderstream.lab.lessons.lesson_11 import chaos, learner
+from orderstream.lab.pictures import lanes
+from orderstream.lab.workers.process import ProcessError
 
 CLAIM_IDLE_MS = 60_000
 MOVE = """
@@ -353,7 +354,7 @@ KILLED = """
 import sys
 from contextlib import redirect_stdout
 from orderstream import lab
-from orderstream.lab import chaos
+from orderstream.lab.lessons.lesson_11 import chaos
 with redirect_stdout(sys.stderr):
     lab.start("11")
 sys.path.insert(0, ".")

@@ -6,9 +6,9 @@ import numpy
 import pytest
 from PIL import Image
 
-from orderstream.lab import charts
-from orderstream.lab.charts import LINES, Picture, holdings, timeline
-from orderstream.lab.sampler import Sample
+from orderstream.lab.pictures import charts
+from orderstream.lab.pictures.charts import LINES, Picture, holdings, timeline
+from orderstream.lab.pictures.sampler import Sample
 
 
 def samples(count=50, throughput=20.0, pending=4, retries=3.0, **more):

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from orderstream.lab.check import check, exercise, hint
+from orderstream.lab.lessons import exercises
+from orderstream.lab.lessons.exercises import check, hint
+from orderstream.lab.tutor import check as judges
+from orderstream.lab.tutor.check import exercise
 
-judges = sys.modules["orderstream.lab.check"]
 HINTS = ("What is twice?", "Look at *.", "return 2 * …")
 
 
 @pytest.fixture(autouse=True)
 def double(monkeypatch):
     """Exercise 99.1: a function that doubles."""
-    monkeypatch.setattr(judges, "_exercises", {})
-    monkeypatch.setattr(judges, "_hints_given", type(judges._hints_given)())
+    monkeypatch.setattr(judges, "exercises", {})
+    monkeypatch.setattr(exercises, "exercises", judges.exercises)
+    monkeypatch.setattr(exercises, "_hints_given", type(exercises._hints_given)())
 
     @exercise("99.1", *HINTS)
     def judge(answer):

@@ -7,9 +7,10 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from orderstream.lab import charts, server
-from orderstream.lab.control_room import IN_LANES, SHOWN, ControlRoom, _controls_in
-from orderstream.lab.processes import ProcessError
+from orderstream.lab import server
+from orderstream.lab.lessons.lesson_09.control_room import IN_LANES, SHOWN, ControlRoom, _controls_in
+from orderstream.lab.pictures import charts
+from orderstream.lab.workers.process import ProcessError
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_numbers_drive_those_that_run_and_those_that_come(room):
 
 def test_there_is_a_most_of_each_kind(room, monkeypatch):
     """They share a small machine; the line says what to do."""
-    monkeypatch.setattr("orderstream.lab.control_room.MOST", 2)
+    monkeypatch.setattr("orderstream.lab.lessons.lesson_09.control_room.MOST", 2)
     press(room, "Add a consumer")
     assert "there are 2 consumers: start one again that has ended" in problem(room)
     press(room, "Add a producer")

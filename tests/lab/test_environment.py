@@ -1,6 +1,6 @@
 """The environment check of lesson 00 finds what is wrong and says what to type."""
 
-from orderstream.lab.environment import Environment, Finding, folder, package, python, redis_server
+from orderstream.lab.tutor.environment import Environment, Finding, folder, package, python, redis_server
 
 
 def test_an_old_python_is_found():

@@ -3,9 +3,9 @@
 import pytest
 import redis
 
-from orderstream.lab.eras import HELD, Panel
-from orderstream.lab.processes import producer
-from orderstream.lab.sharing import GROUP
+from orderstream.lab.lessons.group_panel import GROUP
+from orderstream.lab.lessons.lesson_10.eras import HELD, Panel
+from orderstream.lab.workers.process import producer
 
 STREAM = "busy"
 

@@ -16,11 +16,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from PIL import Image
 
 from orderstream import Consumer, DeadLetterQueue, Defer, Order, Producer, Settings, connect
-from orderstream.lab import charts, lane_chart, lanes, metrics
-from orderstream.lab.lanes import Mark, marks
-from orderstream.lab.live import Panel
-from orderstream.lab.processes import consumer, producer
-from orderstream.lab.spans import Recorder
+from orderstream.lab.pictures import charts, lane_chart, lanes, metrics
+from orderstream.lab.pictures.lanes import Mark, marks
+from orderstream.lab.pictures.live import Panel
+from orderstream.lab.pictures.spans import Recorder
+from orderstream.lab.workers.process import consumer, producer
 
 TEA = Order("o-1", "tea", 1)
 
@@ -200,8 +200,8 @@ def test_a_producer_process_s_sends_are_found(recorder, eventually):
 
 def test_a_worker_that_is_not_traced_imports_nothing_of_tracing():
     """It starts as fast as before. (redis-py imports some of OpenTelemetry's metrics wherever they are installed.)"""
-    modules = "'opentelemetry.sdk.trace', 'orderstream.tracing', 'orderstream.lab.spans'"
-    program = f"import sys, orderstream.lab.processes; print({{{modules}}} & set(sys.modules))"
+    modules = "'opentelemetry.sdk.trace', 'orderstream.tracing', 'orderstream.lab.workers.tell'"
+    program = f"import sys, orderstream.lab.workers.process; print({{{modules}}} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"
 
 
@@ -211,7 +211,7 @@ def test_recorders_set_up_the_sdk_once_in_a_process():
 import logging, sys
 from opentelemetry import trace
 logging.basicConfig(stream=sys.stdout)
-from orderstream.lab.spans import Recorder
+from orderstream.lab.pictures.spans import Recorder
 Recorder()
 recorder = Recorder()
 with trace.get_tracer("mine").start_as_current_span("work"):

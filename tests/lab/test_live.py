@@ -10,9 +10,9 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
-from orderstream.lab.live import LiveChart, Panel
-from orderstream.lab.processes import consumer, producer
-from orderstream.lab.sampler import Sample
+from orderstream.lab.pictures.live import LiveChart, Panel
+from orderstream.lab.pictures.sampler import Sample
+from orderstream.lab.workers.process import consumer, producer
 
 
 @pytest.fixture

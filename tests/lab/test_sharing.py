@@ -3,8 +3,9 @@
 import pytest
 
 from orderstream.lab import server
-from orderstream.lab.processes import producer
-from orderstream.lab.sharing import Moment, Panel, draw
+from orderstream.lab.lessons.group_panel import draw
+from orderstream.lab.lessons.lesson_02.sharing import Moment, Panel
+from orderstream.lab.workers.process import producer
 
 STREAM = "busy"
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import redis
 
-from orderstream.lab.state import state
+from orderstream.lab.pictures.state import state
 
 
 @pytest.fixture
@@ -118,9 +118,9 @@ def test_raw_bytes_and_long_values_are_shown_readably(client):
 
 def test_without_a_client_the_lesson_s_own_is_asked(orders, monkeypatch):
     """lab.start made one; a cell does not hand it over."""
-    from orderstream.lab import server
+    from orderstream.lab.server import session
 
-    monkeypatch.setattr(server, "_current", SimpleNamespace(client=orders))
+    monkeypatch.setattr(session, "_current", SimpleNamespace(client=orders))
     assert state("orders", "stream")[0].rows == [("3", "1-0", "3-0", "3-0")]
 
 

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from orderstream import lab
-from orderstream.lab.faults import LossyLink
+from orderstream.lab.workers.lossy_link import LossyLink
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from orderstream.lab.exercises.witness import Died, Witness
+from orderstream.lab.tutor.witness import Died, Witness
 
 GROUP = "order_group"
 

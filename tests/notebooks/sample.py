@@ -2,7 +2,7 @@
 
 import nbformat
 
-from orderstream.lab.refresh import KERNEL
+from orderstream.lab.author.refresh import KERNEL
 
 TITLE = "# 01 · A sample\n\n**Time:** 5 minutes"
 OBJECTIVES = "## Objectives\n\n- add an entry\n- count entries"
@@ -26,8 +26,8 @@ TODO = '○ 99.1: not attempted yet (lab.hint("99.1") helps)'
 
 SET_UP = "from orderstream import lab"
 JUDGES = '''\
-"""Stands in for orderstream/lab/exercises/lesson_99.py: the sample is no lesson of the course."""
-from orderstream.lab.check import exercise
+"""Stands in for orderstream/lab/lessons/lesson_99/judges.py: the sample is no lesson of the course."""
+from orderstream.lab.tutor.check import exercise
 
 @exercise("99.1", "What is twice?", "Look at *.", "return 2 * …")
 def double(answer):

@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from orderstream.lab import server
-from orderstream.lab.predict import predict
+from orderstream.lab.tutor.predict import predict
 from tests.notebooks import sample
 from tests.notebooks.sample import code, printed
 

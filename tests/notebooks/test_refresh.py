@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from orderstream.lab import server
-from orderstream.lab.refresh import name_cells
+from orderstream.lab.author.refresh import name_cells
 from tests.notebooks import rules, sample
 from tests.notebooks.sample import code, markdown
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def refresh(*paths):
-    command = [sys.executable, "-m", "orderstream.lab.refresh", *map(str, paths)]
+    command = [sys.executable, "-m", "orderstream.lab.author.refresh", *map(str, paths)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 

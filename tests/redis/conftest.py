@@ -16,8 +16,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import Producer, connect
-from orderstream.lab import server as lab_server
-from orderstream.lab.faults import LossyLink
+from orderstream.lab.server.private import redis_server
+from orderstream.lab.workers.lossy_link import LossyLink
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ class Server:
         self.process = None
 
     def start(self, *more, wait=True):
-        command = [lab_server.redis_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command = [redis_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         where = ["--dir", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks.measures import PAIR, Bench, Size, Step
 from benchmarks.process import Failed, Process
-from orderstream.lab.server import PrivateServer
+from orderstream.lab.server.private import PrivateServer
 
 SMALL = Size(
     rounds=1, part=0.001, latency_s=0.1, first=500, backlogs=(1_000, 1_500, 2_000), pending=1_000, consumers=(2,),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orderstream.lab import preflight
+from orderstream.lab.author import preflight
 
 SCRIPT = Path(preflight.__file__)
 

@@ -1,0 +1,178 @@
+"""
+Re-execute notebooks and write them in their canonical form.
+
+    python -m orderstream.lab.author.refresh notebooks/*.ipynb
+
+The committed notebook, outputs included, is the only source. Two refreshes in a row write the same bytes,
+unless a picture is drawn from a live run. The canonical form:
+
+- Cell ids are readable and stay: only an id that a tool made up, or that occurs twice, gets a new one,
+  from the heading above it and a number.
+- Execution counts are 1..N, stream outputs that follow each other are one, tracebacks are their last line.
+- No widget state and no views of widgets that another kernel had: their text or picture stays.
+- No metadata but a cell's ``tags`` and its ``reason`` (why its output is not compared); pictures carry none.
+"""
+
+import argparse
+import base64
+import io
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from orderstream.lab import server
+from orderstream.lab.author import gate
+
+CELL_TIMEOUT_S = 60
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+KEPT_METADATA = ("tags", "reason")
+
+_MADE_UP_ID = re.compile(r"[0-9a-f]{8}|[0-9a-f-]{32,36}")  # by Jupyter
+
+
+class RefreshError(Exception):
+    """A notebook cannot be refreshed; the message names it, the cell and the reason in one line."""
+
+
+def refresh(path: Path) -> bool:
+    """Re-execute the notebook at *path* and write its canonical form. Returns whether the file changed."""
+    path = path.resolve()
+    before = path.read_bytes()
+    old = nbformat.reads(before.decode(), 4)
+    name_cells(old)
+    book = nbformat.from_dict(old)
+    _refuse_older_server(path, book)
+    client = NotebookClient(
+        book,
+        timeout=CELL_TIMEOUT_S,
+        kernel_name="python3",
+        store_widget_state=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # not: a warning per kernel that TCP is not encrypted
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    running: dict[str, Any] = {}
+    client.on_cell_start = lambda cell, cell_index: running.update(cell)
+    try:
+        client.execute()
+    except CellExecutionError as exc:
+        raise RefreshError(f"{path.name}, cell {running['id']}: {exc.ename}: {exc.evalue}") from exc
+    except CellTimeoutError as exc:
+        raise RefreshError(f"{path.name}, cell {running['id']}: runs longer than {CELL_TIMEOUT_S} s") from exc
+    except DeadKernelError as exc:
+        raise RefreshError(f"{path.name}, cell {running.get('id', '(none yet)')}: its kernel died") from exc
+    canonical(book, old)
+    after = (nbformat.writes(book).rstrip("\n") + "\n").encode()
+    if after != before:
+        draft = path.with_suffix(".refreshing")
+        draft.write_bytes(after)
+        draft.replace(path)
+    return after != before
+
+
+def name_cells(book: Any) -> None:
+    """Give a readable id to every cell whose id a tool made up or another cell has: ``objectives-2``."""
+    book.nbformat, book.nbformat_minor = 4, 5
+    taken = {cell["id"] for cell in book.cells if "id" in cell and not _MADE_UP_ID.fullmatch(cell["id"])}
+    seen, section = set(), "start"
+    for cell in book.cells:
+        if cell.cell_type == "markdown" and (heading := re.search(r"^#+ +(.+)$", cell.source, re.M)):
+            section = re.sub(r"[^a-z0-9]+", "-", heading[1].lower()).strip("-")[:48] or "section"
+        if cell.get("id") not in taken or cell["id"] in seen:
+            number = 1
+            while f"{section}-{number}" in taken:
+                number += 1
+            cell["id"] = f"{section}-{number}"
+            taken.add(cell["id"])
+        seen.add(cell["id"])
+
+
+def canonical(book: Any, old: Any) -> None:
+    """Bring the executed *book* into its form. A picture whose pixels are those of *old* keeps its bytes."""
+    book.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    pictures = {cell["id"]: _pictures(cell) for cell in old.cells}
+    for cell in book.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_METADATA})
+        known = pictures[cell["id"]]
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                output.traceback = [f"{output.ename}: {output.evalue}"]
+            data = output.get("data", {})
+            if len(data) > 1:
+                data.pop(WIDGET_VIEW, None)
+            if "metadata" in output:
+                output.metadata = nbformat.from_dict({})
+            if "image/png" in data:
+                data["image/png"] = _canonical_png(data["image/png"], known)
+
+
+def _pictures(cell: Any) -> list[str]:
+    datas = [output.get("data", {}) for output in cell.get("outputs", [])]
+    return [data["image/png"] for data in datas if "image/png" in data]
+
+
+def _canonical_png(new: str, known: list[str]) -> str:
+    """Return *new* without metadata, or the picture among *known* that has the same pixels."""
+    for old in known:
+        if _pixels(old) == _pixels(new):
+            return old
+    from PIL import Image
+
+    png = io.BytesIO()
+    picture = Image.open(io.BytesIO(base64.b64decode(new)))
+    picture.info.clear()
+    picture.save(png, "png", optimize=True)
+    return base64.b64encode(png.getvalue()).decode()
+
+
+def _pixels(png: str) -> tuple[tuple[int, int], bytes]:
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
+    return picture.size, picture.tobytes()
+
+
+def _refuse_older_server(path: Path, book: Any) -> None:
+    wanted = [(version, cell["id"]) for cell in book.cells if (version := gate.needed(cell))]
+    if not wanted:
+        return
+    (newest, cell), ours = max(wanted), server.version()
+    if newest > ours:
+        needs, has = (".".join(map(str, version)) for version in (newest, ours))
+        raise RefreshError(
+            f"{path.name}, cell {cell}: needs Redis {needs}, this is {has}; "
+            "name a newer redis-server in ORDERSTREAM_REDIS_SERVER"
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m orderstream.lab.author.refresh", description=refresh.__doc__)
+    parser.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    paths = parser.parse_args(argv).notebooks
+    with tempfile.TemporaryDirectory(prefix="orderstream-refresh-") as home:
+        # Kernels inherit this: no earlier answers, no IPython profile, and the package of this checkout.
+        root = str(Path(__file__).resolve().parents[3])
+        os.environ["ORDERSTREAM_LAB_HOME"] = str(Path(home, "lab"))
+        os.environ["IPYTHONDIR"] = str(Path(home, "ipython"))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        for number, path in enumerate(paths, 1):
+            print(f"[{number}/{len(paths)}] {path.name} … ", end="", flush=True)
+            try:
+                print("changed" if refresh(path) else "unchanged", flush=True)
+            except (RefreshError, OSError, nbformat.reader.NotJSONError) as exc:
+                print("failed", flush=True)
+                print(f"refresh: {exc}", file=sys.stderr)
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

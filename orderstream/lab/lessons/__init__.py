@@ -1,0 +1,54 @@
+"""
+What belongs to one lesson: the judges of its exercises, and the moving picture it has of its own.
+
+    pace           threads that read a stream, each at its own pace, and their moving picture (01, 02, 10)
+    group_panel    the same for the consumers of one group (02, 10)
+    overdue        a stream with pending entries of any age, for judges (04, 10)
+    lesson_NN/     all that is this lesson's: ``judges.py`` holds the judges of ``NN.1``, ``NN.2``, …
+    exercises      finds the judge of an exercise: ``lab.check`` and ``lab.hint``
+
+No lesson needs another: what two of them share stands here, beside them.
+
+How to write a judge
+--------------------
+
+A judge gets the learner's answer, asserts what must hold, and returns. The message of a failed assertion is all
+the learner sees, so it names the broken invariant and the evidence, in plain words::
+
+    from orderstream.lab.tutor.check import exercise
+
+
+    @exercise(
+        "01.1",
+        "Which end of the stream holds the newest entry?",
+        "Look at XREVRANGE and its COUNT.",
+        "r.xrevrange('orders', count=…) returns a list of (id, fields); you want the id of its first pair.",
+    )
+    def newest_id(answer):
+        ids = answer([("1-0", {}), ("2-0", {})])
+        assert ids == "2-0", f"the newest entry has the greatest id: expected 2-0, got {ids}"
+
+A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer, which may raise:
+`check` turns that into a line as well. `raise NotImplementedError` means "not attempted yet". A judge that needs
+Redis takes `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after.
+
+In the notebook:
+
+- The exercise cell has the tag ``exercise``, holds the stub (typed, with a docstring, its body `...`) and ends with
+  the line ``lab.check("01.1", newest_id)``.
+- The next cell is Markdown and holds the solution, closed until the reader opens it. What stands in its code
+  block replaces everything in the exercise cell but the last line::
+
+    <details><summary>Solution 01.1</summary>
+
+    ```python
+    def newest_id(entries):
+        return entries[-1][0]
+    ```
+
+    Why it works, in a sentence or two.
+
+    </details>
+
+- ``tests/notebooks/wrong_answers.py`` lists at least one wrong answer per exercise, with words its line must contain.
+"""

@@ -1,0 +1,106 @@
+"""
+One group whose consumers share the work: what the moving pictures of lessons 02 and 10 share.
+
+A consumer is a thread that takes orders, handles one after the other, and acks each. How it takes them
+is the lesson's. The picture shows what each of them holds, and how many orders are new: nobody was given them yet.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as widgets
+
+from orderstream.lab.lessons import pace
+from orderstream.lab.workers.process import Process
+
+GROUP = "order_group"
+
+
+class Member(pace.Reader):
+    """
+    A consumer of the group, until stopped. How it takes orders, a subclass says.
+
+    Args:
+        name: Its name in the group.
+        stream: Key of the stream.
+        work_ms: Milliseconds for one order. It may be changed at any time.
+        counting: Held while an ack is sent and counted, so that whoever holds it sees both or neither.
+
+    Attributes:
+        handled: How many orders it has handled and acked.
+    """
+
+    def __init__(self, name: str, stream: str, work_ms: float, counting: threading.Lock) -> None:
+        super().__init__(name, stream, work_ms)
+        self.handled = 0
+        self._counting = counting
+
+
+@dataclass(frozen=True)
+class Moment:
+    """
+    What a panel of a group saw. A lesson adds what it counts.
+
+    Attributes:
+        t_s: Seconds since the panel began.
+        new: Orders that were not delivered to anybody yet.
+        held: Consumer -> orders it was given and has not acked.
+    """
+
+    t_s: float
+    new: int
+    held: dict[str, int]
+
+
+class GroupPanel(pace.Panel):
+    """
+    A stream whose orders are shared by the consumers of one group.
+
+    Args:
+        producer: Its rate gets a slider. The group is made anew on its stream.
+        member: Name, stream, ``work_ms``, the lock ``counting`` -> a consumer, see `Member`.
+        consumers: Name -> milliseconds it takes for one order.
+        more: Controls of the lesson, above those of the consumers.
+    """
+
+    def __init__(
+        self,
+        producer: Process,
+        member: Callable[[str, str, float, threading.Lock], Member],
+        consumers: Mapping[str, float],
+        *more: widgets.Widget,
+    ) -> None:
+        self._stream = producer.settings.get("stream", "orders")
+        self._counting = threading.Lock()
+        members = [member(name, self._stream, work_ms, self._counting) for name, work_ms in consumers.items()]
+        super().__init__(producer, members, *more)
+
+    def _moment(self, t_s: float, new: int, held: dict[str, int]) -> Any:
+        """Return a `Moment` of the lesson. Nothing is acked meanwhile."""
+        raise NotImplementedError
+
+    def _prepare(self) -> None:
+        with self._client.pipeline(transaction=False) as pipe:  # an old group knows what this panel has not counted
+            pipe.xgroup_create(self._stream, GROUP, id="0", mkstream=True).xgroup_destroy(self._stream, GROUP)
+            pipe.xgroup_create(self._stream, GROUP, id="0")
+            pipe.execute(raise_on_error=False)
+
+    def _look(self, t_s: float) -> Any:
+        with self._counting, self._client.pipeline(transaction=True) as pipe:  # all of it at the same moment
+            length, pending = pipe.xlen(self._stream).xpending(self._stream, GROUP).execute()
+            held = dict.fromkeys(self.readers, 0) | {one["name"]: one["pending"] for one in pending["consumers"]}
+            done = sum(member.handled for member in self.readers.values())
+            return self._moment(t_s, length - pending["pending"] - done, held)
+
+    def _draw(self, moments: Sequence[Moment], seconds: float | None) -> bytes:
+        return draw(moments, seconds)
+
+
+def draw(moments: Sequence[Moment], seconds: float | None = None) -> bytes:
+    """Return a PNG of the new orders and of what each consumer holds, over time; see ``pace.draw``."""
+    title = "New orders, and orders that each consumer holds"
+    return pace.draw(title, moments, lambda moment: {"new": moment.new, **moment.held}, seconds, "steps-post")

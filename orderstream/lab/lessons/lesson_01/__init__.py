@@ -1,0 +1,6 @@
+"""
+Lesson 01, a stream is a log, not a queue. In reading order:
+
+    readers    one log and several readers: the moving picture
+    judges     the judges of its exercises
+"""

@@ -1,0 +1,122 @@
+"""
+The moving picture of lesson 02: a group shares the work, and COUNT decides how many orders a consumer holds.
+
+A consumer asks with ``XREADGROUP … COUNT n`` for orders nobody was given yet.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import ipywidgets as widgets
+
+from orderstream.lab.lessons import group_panel, pace
+from orderstream.lab.lessons.group_panel import GROUP, GroupPanel
+from orderstream.lab.workers.process import Process
+
+COUNTS = (1, 2, 5, 10, 20, 50, 100)
+
+
+class Member(group_panel.Member):
+    """
+    A consumer of the group, written as one would with redis-py alone.
+
+    Attributes:
+        count: How many orders it asks for. It may be changed at any time, and holds from its next question on.
+        asking: The COUNT of the question under way; 0 when it works.
+    """
+
+    def __init__(self, name: str, stream: str, work_ms: float, counting: threading.Lock) -> None:
+        super().__init__(name, stream, work_ms, counting)
+        self.count, self.asking = 1, 0
+
+    def _read_on(self) -> None:
+        self.asking = self.count
+        try:
+            reply = self._client.xreadgroup(GROUP, self.name, {self._stream: ">"}, count=self.asking, block=200)
+        finally:
+            self.asking = 0
+        for _, entries in reply:
+            for entry_id, _ in entries:
+                if not self._work():
+                    return  # the rest stays pending, in its name
+                with self._counting:
+                    self.handled += self._client.xack(self._stream, GROUP, entry_id)
+
+
+@dataclass(frozen=True)
+class Moment(group_panel.Moment):
+    """
+    What the panel saw.
+
+    Attributes:
+        handled: Consumer -> orders it has handled and acked.
+    """
+
+    handled: dict[str, int]
+
+
+class Panel(GroupPanel):
+    """
+    A stream whose orders are shared by the consumers of one group.
+
+        producer = lab.processes.producer(rate_per_s=5, stream="busy")
+        panel = lab.sharing.Panel(producer, ann=20, bob=20)
+        panel                                                 # the last line of a cell shows it
+        panel.count.value = 100
+        panel.rush()                                          # 100 orders at once
+        panel.until(lambda now: now.new == 0)             # in a later cell
+        panel.picture("What happened, in a sentence.")
+
+    Args:
+        producer: Its rate gets a slider. The group is made anew on its stream.
+        consumers: Name -> milliseconds it takes for one order. Each gets a slider for that, and a button that lets it
+            go without a word.
+
+    Attributes:
+        count: The slider of what all consumers ask for, COUNT.
+    """
+
+    def __init__(self, producer: Process, **consumers: float) -> None:
+        self.count = widgets.SelectionSlider(options=COUNTS, value=1, description="COUNT", **pace.SLIDER)
+        self.count.observe(self._set_count, "value")
+        rush = widgets.Button(description="100 orders at once", icon="bolt", layout={"width": "auto"})
+        rush.on_click(lambda _: self.say_if_wrong(self.rush))
+        row = widgets.HBox([self.count, rush], layout={"flex_flow": "row wrap"})
+        super().__init__(producer, Member, consumers, row)
+
+    def __repr__(self) -> str:
+        names = " and ".join(self.readers)
+        return (
+            f"Live panel: new orders, and how many {names} hold; sliders for orders per second, COUNT and "
+            "each consumer's time per order; buttons for 100 orders at once, and for a consumer to vanish. It moves "
+            "when the notebook runs."
+        )
+
+    def rush(self, orders: int = 100) -> None:
+        """Add so many orders in one moment: nobody can ask in between, and nobody asks with the COUNT of before."""
+        while any(member.asking not in (0, member.count) for member in self.readers.values()):
+            time.sleep(0.01)  # a question lasts 0.2 s at most
+        with self._client.pipeline(transaction=True) as pipe:
+            for _ in range(orders):
+                pipe.xadd(self._stream, {"item": "tea"})
+            pipe.execute()
+
+    def _set_count(self, change: dict[str, int]) -> None:
+        for member in self.readers.values():
+            member.count = change["new"]
+
+    def _button(self, reader: Member) -> widgets.Button:
+        gone = widgets.Button(description=f"{reader.name} vanishes", icon="times", button_style="danger")
+
+        def vanish(_: widgets.Button) -> None:
+            reader.stop()
+            gone.disabled = True
+
+        gone.on_click(vanish)
+        return gone
+
+    def _moment(self, t_s: float, new: int, held: dict[str, int]) -> Moment:
+        return Moment(t_s, new, held, {name: member.handled for name, member in self.readers.items()})

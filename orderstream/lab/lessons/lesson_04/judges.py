@@ -1,0 +1,167 @@
+"""Lesson 04: find a dead consumer's orders, take them over, and delete nobody who holds one."""
+
+from contextlib import suppress
+from typing import Any
+
+from orderstream.lab import server
+from orderstream.lab.lessons.overdue import GROUP, KEY, LONG_AGO, MINUTE, State, pending, shift
+from orderstream.lab.tutor.check import exercise
+from orderstream.lab.tutor.witness import Died, Witness
+
+
+@exercise(
+    "04.1",
+    "Which command tells about pending entries without delivering them to anybody?",
+    "XPENDING with a range takes IDLE: in redis-py, xpending_range(…, idle=…).",
+    "entries = r.xpending_range(key, group, '-', '+', 100, idle=…); return the 'message_id' of each",
+)
+def overdue(answer):
+    for many in (2, 20):
+        with shift({"ann": (many, LONG_AGO), "carl": (2, 0)}) as witness:
+            before = pending()
+            got = answer(witness.client, KEY, GROUP, MINUTE)
+            _unmoved(before, witness)
+            assert isinstance(got, list), f"return a list of ids, not {got!r}"
+            wrong = [each for each in got if not isinstance(each, str)]
+            assert not wrong, f"return ids such as '1-0', not {wrong[0]!r}"
+            busy = [each for each in got if before.get(each, ("?",))[0] == "carl"]
+            assert not busy, f"in work is not overdue: {busy[0]} was given to carl a moment ago{witness.trace(*busy)}"
+            late = [f"{n}-0" for n in range(1, many + 1)]
+            missing = [each for each in late if each not in got]
+            found = f"{len(late) - len(missing)} of {len(late)} found"
+            assert not missing, f"every overdue order is named: {missing[0]} is missing, {found}{witness.trace()}"
+            assert got == late, f"each overdue order once, oldest first: expected {late}, got {got}"
+
+
+def _unmoved(before: State, witness: Witness) -> None:
+    rule, now, late = "looking changes nothing", pending(), pending(MINUTE)
+    for entry_id, (owner, count) in before.items():
+        told = witness.trace(entry_id)
+        assert entry_id in now, f"{rule}: {entry_id} is not pending any more{told}"
+        holder, counted = now[entry_id]
+        assert holder == owner, f"{rule}: {entry_id} was {owner}'s, now it is {holder}'s{told}"
+        assert counted == count, f"{rule}: the delivery count of {entry_id} was {count}, now it is {counted}{told}"
+        still = owner != "ann" or entry_id in late
+        assert still, f"{rule}: {entry_id} was idle for 90 s, now its clock is back at 0{told}"
+
+
+@exercise(
+    "04.2",
+    "How many entries does one XAUTOCLAIM with COUNT 1 look at, and what does an empty reply mean?",
+    "XAUTOCLAIM with count=1, again from the cursor it returned (start_id=…), until that is '0-0'.",
+    "cursor, entries = r.xautoclaim(key, group, me, min_idle_ms, start_id=cursor, count=1)[:2] in a loop; "
+    "return entries[0] as soon as there is one, None once the cursor is '0-0'",
+)
+def take_over(answer):
+    def ask(witness: Witness) -> Any:
+        return answer(witness.client, KEY, GROUP, "bob", MINUTE)
+
+    with shift({"ann": (3, LONG_AGO)}) as witness:
+        before = pending()
+        _one_entry(ask(witness), before, witness)
+    with shift({"carl": (40, 0), "ann": (1, LONG_AGO)}) as witness:
+        before = pending()
+        got = ask(witness)
+        _carl_keeps(40, witness)
+        rule = "no overdue order is missed: ann's 41-0 stands behind 40 that are in work"
+        assert got is not None, f"{rule}, and you returned None{witness.trace()}"
+        _one_entry(got, before, witness)
+    with shift({"carl": (2, 0)}) as witness:
+        got = ask(witness)
+        _carl_keeps(2, witness)
+        assert got is None, f"nothing is overdue, so return None, not {got!r}{witness.trace()}"
+    with shift({"ann": (1, LONG_AGO)}) as witness:
+        claims = _rival(witness)
+        got = ask(witness)
+        if claims:
+            _carl_keeps(1, witness)
+            assert got is None, f"carl claimed 1-0 before you did, so return None, not {got!r}{witness.trace('1-0')}"
+
+
+def _rival(witness: Witness) -> list[str]:
+    """Let carl claim 1-0 right after the answer has seen it with XPENDING; return what he claimed."""
+    answered, claims = witness.answered, []
+
+    def and_then(words: tuple[str, ...], reply: Any) -> None:
+        answered(words, reply)
+        if words[0] == "XPENDING" and "1-0" in str(reply) and not claims:
+            server.current().client.xclaim(KEY, GROUP, "carl", MINUTE, ["1-0"])
+            claims.append("1-0")
+            witness.note("carl", "claims 1-0 and begins")
+
+    witness.answered = and_then  # type: ignore[method-assign]
+    return claims
+
+
+def _carl_keeps(many: int, witness: Witness) -> None:
+    now = pending()
+    for entry_id in (f"{n}-0" for n in range(1, many + 1)):
+        owner = now.get(entry_id, ("nobody", 0))[0]
+        told = f"carl works on {entry_id}, now it is {owner}'s{witness.trace(entry_id)}"
+        assert owner == "carl", f"an order in work is left alone: {told}"
+
+
+def _one_entry(got: Any, before: State, witness: Witness) -> None:
+    now = pending()
+    gone = [entry_id for entry_id in before if entry_id not in now]
+    assert not gone, f"claimed is not handled: {gone[0]} is not pending any more{witness.trace(*gone)}"
+    mine = [entry_id for entry_id in before if now[entry_id][0] == "bob"]
+    assert mine, f"an overdue order gets a new owner: bob claimed none, and ann still holds them{witness.trace()}"
+    told = witness.trace(*mine)
+    assert len(mine) == 1, f"one order at a time: {', '.join(mine)} would all go down with bob{told}"
+    [entry_id] = mine
+    fields = {"item": "tea"}
+    assert got == (entry_id, fields), f"bob claimed {entry_id}: return {(entry_id, fields)}, not {got!r}{told}"
+    count = now[entry_id][1]
+    assert count == 2, f"a claim counts as a delivery: {entry_id} came a second time, the count says {count}{told}"
+
+
+@exercise(
+    "04.3",
+    "What does XGROUP DELCONSUMER do with orders that the consumer still holds?",
+    "XPENDING for one consumer (consumername=…), XCLAIM what it names, and only then XGROUP DELCONSUMER.",
+    "while entries := r.xpending_range(key, group, '-', '+', 100, consumername=dead): r.xclaim(key, group, heir, 0, "
+    "[their ids]); then r.xgroup_delconsumer(key, group, dead)",
+)
+def retire(answer):
+    for many in (3, 250):
+        with shift({"ann": (many, LONG_AGO), "carl": (2, 0)}) as witness:
+            before = pending()
+            got = answer(witness.client, KEY, GROUP, "ann", "bob")
+            _nothing_lost(before, witness)
+            _all_moved(before, witness)
+            assert got == many, f"return how many were moved: ann held {many}, you say {got!r}"
+    for word in ("XPENDING", "XCLAIM", "XAUTOCLAIM", "DELCONSUMER"):
+        with shift({"ann": (3, LONG_AGO)}) as witness:
+            before = pending()
+            witness.die_after(word)
+            with suppress(Died):
+                answer(witness.client, KEY, GROUP, "ann", "bob")
+            _nothing_lost(before, witness)
+    with shift({"carl": (2, 0)}) as witness:
+        server.current().client.xgroup_createconsumer(KEY, GROUP, "ann")
+        got = answer(witness.client, KEY, GROUP, "ann", "bob")
+        assert got == 0, f"ann held nothing, so 0 were moved, not {got!r}"
+        _all_moved(pending(), witness)
+
+
+def _nothing_lost(before: State, witness: Witness) -> None:
+    now = pending()
+    lost = [entry_id for entry_id in before if entry_id not in now]
+    if lost:
+        told = witness.trace(lost[0], "DELCONSUMER")
+        raise AssertionError(f"no order is lost: {lost[0]} was {before[lost[0]][0]}'s, now it is nobody's{told}")
+
+
+def _all_moved(before: State, witness: Witness) -> None:
+    now = pending()
+    for entry_id, (owner, _) in before.items():
+        holder, told = now[entry_id][0], witness.trace(entry_id)
+        if owner == "carl":
+            assert holder == "carl", f"the living keep their orders: {entry_id} was carl's, now it is {holder}'s{told}"
+        else:
+            assert holder == "bob", f"the heir gets every order: {entry_id} is {holder}'s, not bob's{told}"
+    names = [consumer["name"] for consumer in server.current().client.xinfo_consumers(KEY, GROUP)]
+    told = witness.trace("DELCONSUMER")
+    assert "ann" not in names, f"the dead consumer goes: ann still stands in the group{told}"
+    assert "carl" in names, f"the living stay: carl does not stand in the group any more{told}"

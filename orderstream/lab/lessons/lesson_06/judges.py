@@ -1,0 +1,226 @@
+"""Lesson 06: an effect that happens once, and orders that are sent again without a double."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import hiredis
+import redis
+
+from orderstream import Order, OrderStream, SendUnknown, Settings, connect
+from orderstream.connection import ReplyLost
+from orderstream.lab import server
+from orderstream.lab.tutor.check import exercise
+from orderstream.lab.tutor.witness import Died, Witness
+from orderstream.lab.workers.lossy_link import LossyLink
+
+KEY = "check"
+STOCK, AMOUNT = 10, 3
+ORDERS = [{"id": f"x-{n}", "item": "tea", "amount": AMOUNT} for n in (1, 2)]
+
+
+class Mortal(Witness):
+    """The process behind this client dies once *commands* of it were answered. A MULTI goes out whole or not at all."""
+
+    def __init__(self, commands: int) -> None:
+        super().__init__(KEY)
+        self._commands = commands
+
+    def asked(self) -> None:
+        if len(self.calls) >= self._commands:
+            raise Died("the process is gone")
+
+
+class Met(Witness):
+    """Once *commands* of this client were answered, *other* happens before the next one."""
+
+    def __init__(self, commands: int, other: Callable[[], object]) -> None:
+        super().__init__(KEY)
+        self._commands, self._other = commands, other
+
+    def answered(self, words: tuple[str, ...], reply: Any) -> None:
+        super().answered(words, reply)
+        if len(self.calls) >= self._commands:
+            self._commands, other = 1_000_000, self._other
+            other()
+
+
+class Shop:
+    """A book for the answer to write into, and an eye on every key that it makes."""
+
+    def __init__(self, answer: Callable[..., Any]) -> None:
+        self.client = server.current().client
+        self._answer = answer
+        self._before = set(self.client.scan_iter())
+        self._words = {KEY}
+
+    def open(self) -> None:
+        """Begin with a full stock, and without a marker of the last time."""
+        self.close()
+        self.client.hset(KEY, mapping={"stock": STOCK, "sold": 0})
+
+    def close(self) -> None:
+        made = set(self.client.scan_iter()) - self._before
+        named = [key for key in made if key in self._words or any(order["id"] in key for order in ORDERS)]
+        server.current().fresh(KEY, *named)
+
+    def run(self, witness: Witness, order: dict[str, Any] = ORDERS[0]) -> int:
+        """Let the answer handle *order* until it is done or dead; return how many commands it took."""
+        try:
+            # That somebody was faster is no mistake: the order comes again.
+            with witness, suppress(Died, redis.WatchError):
+                self._answer(witness.client, KEY, dict(order))
+        finally:
+            self._words |= {word for words, _ in witness.calls for word in words}
+        return len(witness.calls)
+
+    def must_hold(self, sold: int, how: str, trace: str = "") -> None:
+        """The order that was handled *how* must leave *sold* in the book, and the stock must agree."""
+        told = {field: int(value) for field, value in self.client.hgetall(KEY).items() if field in ("stock", "sold")}
+        book = f"stock {told.get('stock')}, sold {told.get('sold')}"
+        assert told.get("sold", 0) <= sold, f"an order has its effect once: x-1 was sold again {how}: {book}{trace}"
+        whole = sum(told.values()) == STOCK
+        assert whole, f"an effect is whole: what left the stock was not all sold {how}: {book}{trace}"
+        assert told["sold"] == sold, f"an effect is not lost: x-1 was not sold {how}: {book}{trace}"
+
+
+@contextmanager
+def shop(answer: Callable[..., Any]) -> Iterator[Shop]:
+    opened = Shop(answer)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@exercise(
+    "06.1",
+    "Between which two of your commands may the process die, and what would the second run find then?",
+    "Look for the marker under WATCH, then put both HINCRBY and the marker's SET between MULTI and EXEC.",
+    "def step(tx): return if tx.exists(marker); then tx.multi(), tx.hincrby twice, tx.set(marker, 1); and then "
+    "client.transaction(step, marker)",
+)
+def sell(answer):
+    with shop(answer) as our:
+        our.open()
+        once = Witness(KEY)
+        commands = our.run(once)
+        our.must_hold(AMOUNT, "in a quiet run", once.trace())
+        our.run(Witness(KEY), ORDERS[1])
+        sold = int(our.client.hget(KEY, "sold") or 0)
+        assert sold == 2 * AMOUNT, f"x-2 is another order of the same tea, and was not sold: sold {sold} after both"
+        for happen in (_is_killed, _is_met):
+            for number in range(1, commands + 1):
+                happen(our, number)
+
+
+def _is_killed(our: Shop, commands: int) -> None:
+    our.open()
+    first, second = Mortal(commands), Witness(KEY)
+    our.run(first)
+    first.note("process", "killed; the order comes again")
+    our.run(second)
+    our.must_hold(AMOUNT, "when the order came again after a crash", first.trace() + second.trace())
+
+
+def _is_met(our: Shop, commands: int) -> None:
+    our.open()
+    bob = Witness(KEY)
+
+    def meet() -> None:
+        ann.note("bob", "handles x-1, too")
+        our.run(bob)
+        for line in bob.trace().splitlines()[1:]:
+            ann.note("  bob", line.strip())
+
+    ann = Met(commands, meet)
+    our.run(ann)
+    our.run(Witness(KEY))  # whoever gave way gets the order again
+    our.must_hold(AMOUNT, "while two consumers had it at once", ann.trace())
+
+
+# Sending ------------------------------------------------------------------------------------------------
+
+LOSSES = ((0, 1), (1, 1), (3, 1), (0, 2))
+"""Replies let through, then lost."""
+
+
+@exercise(
+    "06.2",
+    "What must Redis know about the first try, so that it can tell the second one from a new order?",
+    "Producer has an argument for it: dedupe. With IDMP or a script, a second XADD adds nothing.",
+    'return Producer(stream, dedupe=…).send_many(…), with one name for all tries, such as "shop-1"',
+)
+def send_all(answer):
+    for through, lost in ((99, 0), *LOSSES):
+        with LossyLink() as link:
+            _fresh()
+            stream = connect(Settings(redis_url=link.url, stream=KEY, dlq=f"{KEY}-dlq"))
+            try:
+                link.lose_reply(KEY, lost, through)
+                _sends(answer, stream)
+            finally:
+                stream.close()
+                _fresh()
+
+
+def _fresh() -> None:
+    client = server.current().client
+    server.current().fresh(KEY, *client.scan_iter(f"{{{KEY}}}:sent:*"))  # made before Redis 8.6
+
+
+def _sends(answer: Callable[..., Any], stream: OrderStream) -> None:
+    orders = [Order(f"x-{n}", "tea", n) for n in range(1, 5)]
+    lines = _watched(stream)
+    try:
+        said = answer(stream, list(orders))
+    except SendUnknown:
+        raise AssertionError(f"no order stays unknown: it ended with SendUnknown{_trace(lines)}") from None
+    entries = [(entry_id, _orders_in([fields["data"]])) for entry_id, fields in server.current().client.xrange(KEY)]
+    for order in orders:
+        copies = [entry_id for entry_id, ids in entries if ids == [order.id]]
+        assert copies, f"no order is lost: {order.id} is not in the stream{_trace(lines)}"
+        assert len(copies) == 1, f"an order is one entry: {order.id} is in {len(copies)} times{_trace(lines)}"
+    ids = [entry_id for entry_id, _ in entries]
+    assert said == ids, f"return the entry ids in order: {len(ids)} of them, not {str(said)[:80]}"
+
+
+def _watched(stream: OrderStream) -> list[str]:
+    """Return a list that will tell what *stream* sends, and what comes back."""
+    lines: list[str] = []
+    exchange = stream._exchange
+
+    def tell(commands: Any) -> Any:
+        words = [word for command in commands for word in _words(command)]
+        asked = f"{_words(commands[-1])[0]} {', '.join(_orders_in(words))}"
+        try:
+            replies = exchange(commands)
+        except ReplyLost as lost:
+            lines.append(f"{asked} → {len(lost.replies)} replies, then the line broke")
+            raise
+        if _orders_in(words):
+            lines.append(f"{asked} → {len(replies)} replies")
+        return replies
+
+    stream._exchange = tell  # type: ignore[method-assign]
+    return lines
+
+
+def _words(command: Any) -> Sequence[str]:
+    """Return the words of a command as text, also of one that is packed for the wire already."""
+    if isinstance(command, bytes):
+        wire = hiredis.Reader()
+        wire.feed(command)
+        command = wire.gets()
+    return [word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in command]
+
+
+def _orders_in(words: Sequence[str]) -> list[str]:
+    return [found[1] for found in (re.search(r'"id": ?"(x-\d)"', word) for word in words) if found]
+
+
+def _trace(lines: list[str]) -> str:
+    return "".join(f"\n    {line}" for line in lines)

@@ -1,0 +1,90 @@
+"""Lesson 07: enough consumers, few round trips, and an honest answer to "is everything done?"."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orderstream.lab import server
+from orderstream.lab.tutor.check import exercise
+from orderstream.lab.tutor.witness import Witness
+
+KEY, GROUP = "check", "order_group"
+
+
+@contextmanager
+def witness() -> Iterator[Witness]:
+    """A stream of our own for as long as the judge needs it, and a client that hears every command."""
+    server.current().fresh(KEY)
+    try:
+        with Witness(KEY) as watching:
+            yield watching
+    finally:
+        server.current().fresh(KEY)
+
+
+@exercise(
+    "07.1",
+    "40 orders per second, 60 ms each: how many are in somebody's hands at once, on average?",
+    "Little's law: rate × time. Divide by 0.8, and think about which way to round.",
+    "return max(1, math.ceil(rate_per_s * work_ms / 1000 / 0.8))",
+)
+def enough(answer):
+    for rate_per_s, work_ms, right in ((40, 60, 3), (40, 40, 2), (100, 8, 1), (10, 1_000, 13), (0, 60, 1), (1, 1, 1)):
+        got, case = answer(rate_per_s, work_ms), f"{rate_per_s} orders per second, {work_ms} ms each"
+        assert got == int(got), f"consumers are whole: {case} gave {got}"
+        busy = rate_per_s * work_ms / 1000
+        assert got >= max(1, busy), f"the backlog must not grow: {case} keep {busy:g} consumers busy, you said {got}"
+        assert got * 0.8 >= busy, f"a fifth of their time stays free: {case}, {got} would be busy {busy / got:.0%}"
+        assert got == right, f"no more than needed: {case} need {right}, not {got}"
+
+
+@exercise(
+    "07.2",
+    "How many replies can be on their way at once?",
+    "r.pipeline(transaction=False) collects commands; execute() sends them together and returns their replies.",
+    "while batch := list(islice(bodies, size)): fill one pipeline with an xadd for each body, ids += pipe.execute()",
+)
+def batches(answer):
+    with witness() as watching:
+        bodies = [{"data": f"o-{n}"} for n in range(1, 8)]
+        got = answer(watching.client, KEY, iter(bodies), 3)
+        there = watching.client.xrange(KEY)
+        sent = [fields["data"] for _, fields in there]
+        for order_id in (body["data"] for body in bodies):
+            trace = watching.trace(order_id)
+            assert order_id in sent, f"no order is lost: {order_id} of o-1 to o-7 is not in the stream{trace}"
+            assert sent.count(order_id) == 1, f"each order once: {order_id} is in the stream twice{trace}"
+        assert sent == [body["data"] for body in bodies], f"orders stay in order: they arrived as {', '.join(sent)}"
+        assert got == [entry_id for entry_id, _ in there], f"return the ids of all seven, in order, not {got!r}"
+        trips = watching.round_trips - 1  # XRANGE was ours
+        told = f"seven orders by 3 need 3 round trips, you made {trips}{watching.trace()}"
+        assert trips == 3, f"one round trip for each batch: {told}"
+
+
+@exercise(
+    "07.3",
+    "Lag may be unknown. Which id does XINFO GROUPS always tell?",
+    "XINFO GROUPS has last-delivered-id and pending; XRANGE from '(' and that id finds what comes behind it.",
+    "not r.xrange(key, f'({last}', count=1) and pending == 0, of the group with the right name",
+)
+def done(answer):
+    every = ["1-0", "2-0", "3-0"]
+    cases = {
+        "o-3 was not handed out": (["1-0", "2-0"], ["1-0", "2-0"], None, False),
+        "o-2 was handed out and not acked": (every, ["1-0", "3-0"], None, False),
+        "all were handed out and acked": (every, every, None, True),
+        "all were handed out and acked, and then o-2 was deleted": (every, every, "2-0", True),
+    }
+    for case, (given, acked, deleted, right) in cases.items():
+        with witness() as watching:
+            r = watching.client
+            for n in (1, 2, 3):
+                r.xadd(KEY, {"data": f"o-{n}"}, id=f"{n}-0")
+            r.xgroup_create(KEY, "another group", "0")
+            r.xgroup_create(KEY, GROUP, "0")
+            r.xreadgroup(GROUP, "ann", {KEY: ">"}, count=len(given))
+            r.xack(KEY, GROUP, *acked)
+            if deleted:
+                r.xdel(KEY, deleted)
+            got = answer(r, KEY, GROUP)
+            wrong = "something is left" if right else "all is done"
+            assert got == right, f"{case}: you say that {wrong}{watching.trace()}"

@@ -1,0 +1,7 @@
+"""
+Lesson 09, the control room. In reading order:
+
+    missions        what the learner is asked to do there, and when it is done
+    control_room    producers, consumers and their stream in one panel, with everything there is to break
+    judges          the judges of its exercises
+"""

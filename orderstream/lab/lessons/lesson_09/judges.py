@@ -1,0 +1,94 @@
+"""Lesson 09: does anybody catch up, and is anybody dead?"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orderstream.lab import server
+from orderstream.lab.tutor.check import exercise
+from orderstream.lab.tutor.witness import Witness
+
+KEY, GROUP = "check", "order_group"
+IDLE_MS = 60_000
+BUSY = 120  # orders that ann has in hand; more than a page
+
+
+@exercise(
+    "09.1",
+    "What does a backlog do between two bursts, if somebody catches up? And if nobody does?",
+    "min() of the earlier half, and min() of the later one. None is no number: leave it out first.",
+    "known = [count for count in backlog if count is not None]; compare min(known[middle:]) with min(known[:middle])",
+)
+def keeps_up(answer):
+    cases: list[tuple[list[int | None], bool, str]] = [
+        ([0, 1, 0, 2, 0, 1], True, "nearly everything is handled at once"),
+        ([5, 9, 14, 20, 24, 31], False, "it grows, and has no end"),
+        ([0, 2, 0, 0, 1, 40], True, "a burst has just come; that alone is no reason for an alarm"),
+        ([900, 700, 450, 300, 200, 120], True, "a high backlog that shrinks is being caught up"),
+        ([60, 5, 10, 45, 15, 20, 25, 30], False, "it begins with a burst, and then even the valleys rise"),
+        ([4, 24, 8, 28, 12, 32, 16, 36], False, "bursts come and go, and each valley is higher than the last"),
+        ([10, None, 20, 25, None, 40], False, "unknown is not 0: what is known grows"),
+        ([None, None, None], True, "nothing is known, so nothing is known to grow"),
+        ([7, 7, 7, 7], True, "it is never empty, and does not grow"),
+    ]
+    for backlog, right, why in cases:
+        got = answer(list(backlog))
+        said = "keep up" if right else "do not keep up"
+        assert got == right, f"consumers {said} when the backlog is {_listed(backlog)}: {why}. You say {got!r}"
+
+
+def _listed(backlog: list[int | None]) -> str:
+    return ", ".join("?" if count is None else str(count) for count in backlog)
+
+
+@contextmanager
+def a_day_at_work() -> Iterator[Witness]:
+    """
+    Ann is busy, and renews what she has in hand. Bob asks for new orders, but forgot one; Carl holds nothing; Dora's
+    order waits for its retry; Emil is dead and had two.
+    """
+    server.current().fresh(KEY)
+    try:
+        r = server.current().client
+        for n in range(1, BUSY + 6):
+            r.xadd(KEY, {"data": f"o-{n}"}, id=f"{n}-0")
+        r.xgroup_create(KEY, GROUP, id="0")
+        for name, count in (("ann", BUSY), ("emil", 1), ("bob", 1), ("dora", 1), ("emil", 1)):
+            r.xreadgroup(GROUP, name, {KEY: ">"}, count=count)
+        for name, n, idle_ms in (
+            ("emil", BUSY + 1, 90_000),
+            ("bob", BUSY + 2, 3 * IDLE_MS),
+            ("dora", BUSY + 3, IDLE_MS - 5_000),
+            ("emil", BUSY + 4, 95_000),
+        ):
+            r.xclaim(KEY, GROUP, name, 0, [f"{n}-0"], idle=idle_ms, justid=True)
+        r.xgroup_createconsumer(KEY, GROUP, "carl")
+        with Witness(KEY) as witness:
+            yield witness
+    finally:
+        server.current().fresh(KEY)
+
+
+@exercise(
+    "09.2",
+    "Which of the two times tells of the order, and not of the consumer: that of XPENDING, or that of XINFO CONSUMERS?",
+    "XPENDING key group IDLE idle_ms - + count lists only what is idle for so long. The next page begins at '(' and "
+    "the last id.",
+    "while page := r.xpending_range(key, group, start, '+', 100, idle=idle_ms): collect the consumers, set start to "
+    "'(' and the last message_id",
+)
+def stuck(answer):
+    with a_day_at_work() as witness:
+        got = answer(witness.client, KEY, GROUP, IDLE_MS)
+        trace = witness.trace()
+        assert isinstance(got, list), f"a list of names, not {got!r}{trace}"
+        assert "ann" not in got, f"a busy consumer is no alarm: ann renews the {BUSY} orders she has in hand{trace}"
+        assert "dora" not in got, f"a retry that is not due yet is no alarm: dora's order waits for its time{trace}"
+        assert "carl" not in got, f"who holds nothing is no alarm, and carl does not{trace}"
+        assert "emil" in got, f"nobody has worked on emil's two orders for 90 s, and you say nothing of him{trace}"
+        told = "bob asked for new orders a moment ago, but nobody has worked on the one he holds for 180 s"
+        assert "bob" in got, f"the order's idle time counts: {told}{trace}"
+        assert got == ["bob", "emil"], f"each name once, in alphabetical order, not {got!r}{trace}"
+    with a_day_at_work() as witness:
+        server.current().client.xack(KEY, GROUP, *(f"{n}-0" for n in range(BUSY + 1, BUSY + 6)))
+        got = answer(witness.client, KEY, GROUP, IDLE_MS)
+        assert got == [], f"nothing is stuck, ann is busy with all that is pending: you name {got!r}{witness.trace()}"

@@ -1,0 +1,150 @@
+"""
+The missions of the control room, and how it knows that one is fulfilled.
+
+A mission is a generator, and reads like the story it asks for. It yields what to do now, is sent one look at the
+room after the other, goes on when what it waits for is seen, and returns what there was to learn. It never hears of
+a click: only what becomes of the stream counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+from orderstream.lab.pictures.sampler import Sample
+
+POISON = "poison"
+"""The item whose handler kills its process."""
+
+Story = Generator[str, "Look", str]
+
+
+@dataclass(frozen=True)
+class Look:
+    """
+    What the room sees at one moment.
+
+    Attributes:
+        sample: The stream.
+        running: The consumers that run.
+        killed: The consumers that were killed, and not started again.
+        rate_per_s: Orders per second that the running producers are set to, all together.
+        dead: The items of the dead letters, oldest first; of the first hundred.
+        lost: Replies to producers that were lost so far.
+        twice: Handler runs so far of an order that had been handled before.
+    """
+
+    sample: Sample
+    running: frozenset[str]
+    killed: frozenset[str]
+    rate_per_s: float
+    dead: tuple[str, ...]
+    lost: int
+    twice: int
+
+
+class Mission:
+    """
+    A story under way.
+
+    Attributes:
+        title: What it asks for.
+        task: What to do now; once it is done, what there was to learn.
+        done: Whether it is fulfilled.
+    """
+
+    def __init__(self, title: str, story: Story) -> None:
+        self.title, self.task, self.done = title, next(story), False
+        self._story = story
+
+    def __repr__(self) -> str:
+        return f"{'✓' if self.done else '○'} {self.title}"
+
+    def watch(self, now: Look) -> None:
+        """Go on with the story, if *now* is what it waits for."""
+        if not self.done:
+            try:
+                self.task = self._story.send(now)
+            except StopIteration as end:
+                self.task, self.done = end.value, True
+
+
+def missions() -> list[Mission]:
+    """Return all of them, each at its beginning."""
+    return [
+        Mission("Make lag grow without end, then repair it with one click", endless_lag()),
+        Mission("Kill a consumer, and have another one finish its orders", takeover()),
+        Mission("Poison the stream, and get over it", poisoned()),
+        Mission("Get an innocent order dead-lettered, then bring it back", innocent()),
+        Mission("Have an order handled twice, then make the producer careful", twice()),
+    ]
+
+
+def until(task: str, seen: Callable[[Look], object]) -> Generator[str, Look, Look]:
+    """The step of a story that asks for *task* until it is *seen*; it gives back that look."""
+    while not seen(now := (yield task)):
+        pass
+    return now
+
+
+def endless_lag() -> Story:
+    before = yield from until(
+        "Let a new order wait for 3 s although consumers are at work.",
+        lambda now: (now.sample.waiting_s or 0) >= 3 and now.sample.throughput,
+    )
+    yield from until(
+        "Repair it: nothing may wait for a second, at the same rate and with one consumer more at most.",
+        lambda now: (
+            now.sample.waiting_s is not None
+            and now.sample.waiting_s < 1
+            and now.rate_per_s >= before.rate_per_s
+            and len(now.running) <= len(before.running) + 1
+        ),
+    )
+    return "Rate × handler time is the number of busy consumers. If you have fewer, lag has no end."
+
+
+def takeover() -> Story:
+    def left_behind(now: Look) -> frozenset[str]:
+        return now.killed & now.sample.held.keys()
+
+    before = yield from until("Kill a consumer while it holds an order.", left_behind)
+    dead = left_behind(before)
+    yield from until(
+        f"Have somebody else finish what {' and '.join(sorted(dead))} left behind.",
+        lambda now: now.running and now.sample.pending is not None and not dead & now.sample.held.keys(),
+    )
+    return "Nobody was told of the death. The orders were idle for too long, and whoever lives claimed them."
+
+
+def poisoned() -> Story:
+    yield from until(
+        f"Send {POISON}, and keep consumers running until it is a dead letter.", lambda now: POISON in now.dead
+    )
+    yield from until(
+        "Leave nothing pending, with a consumer that runs.", lambda now: now.running and now.sample.pending == 0
+    )
+    return "It killed three consumers. The fourth saw the delivery count, and put the order aside unrun."
+
+
+def innocent() -> Story:
+    yield from until(
+        f"Get an order dead-lettered that is no {POISON}.", lambda now: any(item != POISON for item in now.dead)
+    )
+    yield from until(
+        "Repair what was wrong, and redrive: no dead letters, nothing pending, no retries.",
+        lambda now: now.sample.dead_lettered == now.sample.pending == now.sample.retries == 0,
+    )
+    return "Three attempts were over before the repair. If the order is not to blame, raise Defer: it spends none."
+
+
+def twice() -> Story:
+    calm = yield from until(
+        "Lose replies to the producer until an order is handled twice.", lambda now: now.lost and now.twice
+    )
+    now = calm
+    while now.lost < calm.lost + 5:
+        now = yield "Let Redis remember what was sent: five more lost replies, and no order twice."
+        if now.twice > calm.twice:
+            calm = now
+    return "A lost reply says nothing about the order. Sending again is safe only if somebody remembers."

@@ -1,0 +1,161 @@
+"""
+The moving picture of lesson 10: a group that recovers by the commands of one era or another.
+
+A consumer takes one order at a time. *How* it takes one is a function of the lesson, and the learner chooses which.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+import redis
+
+from orderstream.lab.lessons import group_panel, pace
+from orderstream.lab.lessons.group_panel import GROUP, GroupPanel
+from orderstream.lab.pictures.wire import wire
+from orderstream.lab.workers.process import Process
+
+CLAIM_IDLE_MS = 1_500
+HELD = 20
+IDLE_S = 0.1  # between two questions when there is nothing to do
+
+Take = Callable[[redis.Redis, str, str, int], tuple[str, Any] | None]
+"""Client, key, own name, ``claim_idle_ms`` -> the next order as (id, fields); None: there is none."""
+
+
+class Member(group_panel.Member):
+    """
+    A consumer of the group that takes one order at a time.
+
+    Args:
+        take: How it takes an order. It may be changed at any time.
+
+    Attributes:
+        spent: How many round trips the orders took that it has handled.
+        problem: What Redis said when it refused to let it take one.
+    """
+
+    def __init__(self, name: str, stream: str, work_ms: float, counting: threading.Lock, *, take: Take) -> None:
+        super().__init__(name, stream, work_ms, counting)
+        self.take = take
+        self.spent = 0
+        self.problem = ""
+        self._line = wire(self._client, shown=0)
+
+    def run(self) -> None:
+        with self._line:
+            super().run()
+
+    def _read_on(self) -> None:
+        before = self._line.round_trips
+        try:
+            order = self.take(self._client, self._stream, self.name, CLAIM_IDLE_MS)
+            self.problem = ""
+        except redis.ResponseError as error:
+            self.problem, order = str(error), None
+        if order is None:
+            self._stopping.wait(IDLE_S)
+        elif self._work():
+            with self._counting:
+                self.handled += self._client.xack(self._stream, GROUP, order[0])
+                self.spent += self._line.round_trips - before
+
+
+@dataclass(frozen=True)
+class Moment(group_panel.Moment):
+    """
+    What the panel saw.
+
+    Attributes:
+        handled: Orders handled and acked.
+        spent: Round trips these took.
+    """
+
+    handled: int
+    spent: int
+
+
+class Panel(GroupPanel):
+    """
+    A group whose consumers can die with orders in hand, and a choice of how the others recover them.
+
+        producer = lab.processes.producer(rate_per_s=10, stream="busy")
+        panel = lab.eras.Panel(producer, {"only new": new, "XAUTOCLAIM": next_6_2}, ann=20, bob=20)
+        panel                                                 # the last line of a cell shows it
+        panel.era.value = "XAUTOCLAIM"
+        panel.crash("ann")
+        panel.until(lambda now: now.held["ann"] == 0)         # in a later cell
+        panel.picture("What happened, in a sentence.")
+
+    Args:
+        producer: Its rate gets a slider. The group is made anew on its stream.
+        eras: Name -> how consumers take an order. They begin with the first.
+        consumers: Name -> milliseconds it takes for one order. Each gets a slider for that, and a button to crash.
+
+    Attributes:
+        era: The choice among *eras*.
+    """
+
+    def __init__(self, producer: Process, eras: Mapping[str, Take], **consumers: float) -> None:
+        self._eras = dict(eras)
+        self._before = 0, 0  # the totals when this era was chosen
+        first, *_ = self._eras
+        self.era = widgets.Dropdown(options=list(self._eras), value=first, description="Takes orders by", **pace.SLIDER)
+        self.era.observe(self._choose, "value")
+        self._cost = widgets.HTML()
+        super().__init__(producer, partial(Member, take=self._eras[first]), consumers, self.era, self._cost)
+
+    def __repr__(self) -> str:
+        names = " and ".join(self.readers)
+        return (
+            f"Live panel: new orders, and how many {names} hold; a choice of how orders are taken; sliders for orders "
+            "per second and each consumer's time per order; buttons for a consumer to crash. It moves when the "
+            "notebook runs."
+        )
+
+    def crash(self, name: str) -> None:
+        """Let the consumer *name* end without a word, with 20 orders in its hands."""
+        member = self.readers[name]
+        member.stop()
+        member.join(timeout=5)
+        in_hand = len(self._client.xpending_range(self._stream, GROUP, "-", "+", HELD, consumername=name))
+        if in_hand == HELD:
+            return  # it is dead already
+        with self._client.pipeline(transaction=True) as pipe:
+            for _ in range(HELD):
+                pipe.xadd(self._stream, {"item": "tea"})
+            pipe.xreadgroup(GROUP, name, {self._stream: ">"}, count=HELD - in_hand).execute()
+
+    def _choose(self, change: dict[str, str]) -> None:
+        with self._counting:
+            self._before = self._totals()
+        for member in self.readers.values():
+            member.take = self._eras[change["new"]]
+
+    def _button(self, reader: Member) -> widgets.Button:
+        button = widgets.Button(description=f"{reader.name} crashes", icon="bolt", button_style="danger")
+
+        def crash(_: widgets.Button) -> None:
+            button.disabled = True
+            self.say_if_wrong(lambda: self.crash(reader.name))
+
+        button.on_click(crash)
+        return button
+
+    def _totals(self) -> tuple[int, int]:
+        members = self.readers.values()
+        return sum(member.handled for member in members), sum(member.spent for member in members)
+
+    def _moment(self, t_s: float, new: int, held: dict[str, int]) -> Moment:
+        handled, spent = self._totals()
+        since, used = handled - self._before[0], spent - self._before[1]
+        problem = html.escape(next((member.problem for member in self.readers.values() if member.problem), ""))
+        each = f"{used / since:.1f}" if since else "–"
+        self._cost.value = f"Redis answers: {problem}" if problem else f"Round trips per order, since you chose: {each}"
+        return Moment(t_s, new, held, handled, spent)

@@ -1,0 +1,282 @@
+"""
+The learner's own consumer class as a real process: carried out of the notebook as a module, and run there.
+
+    class MyConsumer:
+        def __init__(self, client, stream, group, name, handler): ...
+        def step(self) -> int: ...                   # one turn; 0: there was nothing to do
+
+    Worker(source_of(MyConsumer), "ann")             # steps until there is nothing to do, or until it dies
+
+`client` is a redis-py client with readable replies. It sends a command again when no reply comes, as redis-py does
+unless told otherwise, but without the pauses. `handler(order, key)` charges the customer of *order*, the JSON of an
+entry's ``data``; with a *key* that was charged before, it charges nobody. It may raise, and it may kill the process.
+"""
+
+import argparse
+import ast
+import json
+import linecache
+import os
+import random
+import re
+import symtable
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from orderstream import Consumer, Settings, connect
+from orderstream.lab.lifeline import lifeline
+from orderstream.lab.tutor.witness import Witness, ids_in
+from orderstream.lab.workers import faults
+from orderstream.lab.workers.process import Process, begin
+from orderstream.lab.workers.worker import say
+
+RETRIES = 10  # redis-py's own number
+GROUP = "order_group"
+KINDS = {"XREADGROUP": "new", "XCLAIM": "claimed", "XAUTOCLAIM": "claimed", "XACK": "acked"}
+KNOBS = {"failure_rate": 0.0, "work_ms": 5.0}
+PAUSE_S = 0.02  # of an endless worker that has nothing to do
+
+MADE_TO_FAIL = "made to fail"
+SOURCE, FILE = "ORDERSTREAM_CLASS", "<your class>"
+
+
+class Packaged:
+    """The package's ``Consumer`` in the form of the exercise. The same settings, and the order id as the key."""
+
+    def __init__(self, client: redis.Redis, stream: str, group: str, name: str, handler: Callable[..., None]) -> None:
+        settings = Settings(
+            redis_url=os.environ["REDIS_URL"], stream=stream, group=group, claim_idle_ms=60_000, block_ms=1
+        )
+
+        def handle(order: Any) -> None:
+            handler({"id": order.id, "item": order.item, "amount": order.amount}, order.id)
+
+        self._consumer = Consumer(connect(settings), handle, name)
+
+    def step(self) -> int:
+        return self._consumer.step()
+
+
+# From the notebook into a module ------------------------------------------------------------------------
+
+
+def source_of(answer: type) -> str:
+    """
+    Return a module that defines *answer*, and whatever it names: functions, constants and imports of its notebook.
+
+    Raises:
+        AssertionError: It names something that exists in the notebook only, such as a client.
+    """
+    parts: list[str] = []
+    seen: set[str] = set()
+    known = vars(sys.modules[answer.__module__])
+
+    def carry(name: str, value: Any) -> None:
+        if name in seen or name.startswith("__"):
+            return
+        seen.add(name)
+        if isinstance(value, ModuleType):
+            parts.append(f"import {value.__name__} as {name}")
+        elif isinstance(value, (type, FunctionType)) and value.__module__ == answer.__module__:
+            text = _definition(value)
+            for each in _names(symtable.symtable(text, name, "exec")):
+                if each in known:
+                    carry(each, known[each])
+            parts.append(text)
+            if name != value.__name__:
+                parts.append(f"{name} = {value.__name__}")
+        elif hasattr(value, "__qualname__"):
+            parts.append(f"from {value.__module__} import {value.__qualname__} as {name}")
+        else:
+            parts.append(f"{name} = {_literal(name, value)}")
+
+    carry(answer.__name__, answer)
+    return "\n\n".join([*parts, f"ANSWER = {answer.__name__}\n"])
+
+
+def _definition(value: type | FunctionType) -> str:
+    """Return the text that defines a class or function. ``inspect.getsource`` finds no class of a notebook."""
+    function = value if isinstance(value, FunctionType) else next(filter(_is_function, vars(value).values()), None)
+    lines = linecache.getlines(function.__code__.co_filename) if function else []
+    for node in reversed(ast.parse("".join(lines)).body):  # a cell may define it twice: the last one counts
+        if getattr(node, "name", None) == value.__name__:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            return "".join(lines[first - 1 : node.end_lineno])
+    raise AssertionError(f"the source of {value.__name__} cannot be found: define it at the left edge of a cell")
+
+
+def _names(scope: symtable.SymbolTable) -> Iterator[str]:
+    """Return what a text refers to and does not define: no parameter or variable that only has the same name."""
+    for symbol in scope.get_symbols():
+        if symbol.is_referenced() and (symbol.is_global() or scope.get_type() == "module"):
+            yield symbol.get_name()
+    for inner in scope.get_children():
+        yield from _names(inner)
+
+
+def _is_function(member: Any) -> bool:
+    return isinstance(member, FunctionType)
+
+
+def _literal(name: str, value: Any) -> str:
+    text = repr(value)
+    try:
+        same = ast.literal_eval(text) == value
+    except (ValueError, SyntaxError):
+        same = False
+    rule = "your class runs in a process of its own"
+    assert same, f"{rule}, and {name!r} of this notebook does not go along: use self.client, or make it in the class"
+    return text
+
+
+# The worker, seen from the notebook -------------------------------------------------------------------------
+
+
+class Worker(Process):
+    """
+    A process that runs the class in *source*.
+
+    Args:
+        source: A module, see `source_of`.
+        name: Of the consumer.
+        stream: What it reads, in the group ``order_group``.
+        url: Of its Redis; None takes the lesson's.
+        fates: Order id -> where the process kills itself once it handles that order, see `worker.Point`; or
+            ``"busy"``: the handler begins and waits for `go_on`.
+        endless: It goes on when there is nothing to do, and its knobs can be set; as in a panel.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        name: str,
+        stream: str,
+        url: str | None = None,
+        fates: Mapping[str, str] | None = None,
+        endless: bool = False,
+    ) -> None:
+        told = [name, stream, f"--fates={json.dumps(fates or {})}", *["--endless"] * endless]
+        environ = {"REDIS_URL": url or os.environ["REDIS_URL"], SOURCE: source}
+        super().__init__(__name__, "consumer", name, dict(KNOBS), {"stream": stream}, told, environ)
+
+    def go_on(self) -> None:
+        """Let the handler of the busy order go on."""
+        self.tell(b'{"go_on": 1}')
+
+
+def consumer(answer: type, name: str, stream: str = "orders") -> Worker:
+    """
+    Start a process that runs *answer* until you stop it, beside the consumers of `process`.
+
+    Its handler charges nobody: it takes ``work_ms``, and fails as ``failure_rate`` has it.
+    """
+    source = source_of(answer)
+    return begin("consumer", name, lambda: Worker(source, name, stream, endless=True))
+
+
+# In the worker process: `python -m orderstream.lab.lessons.lesson_11.learner NAME STREAM …` ---------------
+
+
+class _Reporter(Witness):
+    """Says what the class asks of Redis, and what came back."""
+
+    def __init__(self, stream: str, name: str) -> None:
+        super().__init__(stream, GROUP)
+        self._known.add(name)
+        self.client.set_retry(Retry(NoBackoff(), RETRIES))
+
+    def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
+        super()._record(words, reply, where)
+        line = re.sub(r"\b\d{13}-\d+\b", "(an id)", self._lines.pop())  # which one depends on the clock
+        got = [] if isinstance(reply, Exception) else ids_in(reply[1] if words[0] == "XAUTOCLAIM" else reply)
+        acked = words[0] == "XACK" and reply not in (0, "0") and not isinstance(reply, Exception)
+        kind = KINDS.get(words[0], "asked") if got or acked else "asked"
+        if words[0] == "XPENDING" and len(got) == 1:
+            line += f", delivery {reply[0][3]}"
+        asked = [*ids_in(words), *re.findall(r'"id": "([^"]+)"', " ".join(words))]
+        say(kind, text=line, ids=got if kind in ("new", "claimed") else [*got, *asked])
+
+
+def _class_of(source: str) -> type:
+    """Run *source* as a module, and return its class. A traceback finds its lines."""
+    linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
+    module = ModuleType("my_consumer")
+    sys.modules[module.__name__] = module
+    exec(compile(source, FILE, "exec"), vars(module))
+    return module.ANSWER
+
+
+def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
+    """Step until there is nothing to do; an endless one until its lifeline ends."""
+    knobs, going_on, gone = dict(KNOBS), threading.Event(), threading.Event()
+    chance = random.Random(name)
+
+    def on_line(line: bytes) -> None:
+        knobs.update(json.loads(line))
+        if "go_on" in knobs:
+            going_on.set()
+
+    def reach(point: str, order_id: str) -> None:
+        if fates.get(order_id) == point:
+            say("dies", id=order_id)
+            faults.die()
+
+    def handler(order: Any, key: Any) -> None:
+        if not isinstance(order, dict) or not {"id", "item"} <= order.keys():
+            say("misused", text=f"handler(order, key) takes the order, a dict with its id, and got {order!r:.60}")
+            os._exit(1)
+        order_id = order["id"]
+        say("began", id=order_id, text=f"handler begins with {order_id}")
+        reach("before effect", order_id)
+        if order["item"] == "poison":
+            faults.die()
+        if fates.get(order_id) == "busy":
+            say("busy", id=order_id)
+            going_on.wait()
+        time.sleep(knobs["work_ms"] / 1000 * endless)
+        if order["item"] == "failing" or chance.random() < knobs["failure_rate"]:
+            say("failed", id=order_id, consumer=name, text=f"handler raises for {order_id}")
+            raise RuntimeError(MADE_TO_FAIL)
+        say("handled", id=order_id, consumer=name, key=str(key), text=f"handler charges {order_id}, key {key}")
+        reach("after effect", order_id)
+
+    lifeline(gone.set if endless else lambda: os._exit(1), on_line)  # of a life that nobody watches, nothing matters
+    try:
+        consumer = _class_of(os.environ.pop(SOURCE))(_Reporter(stream, name).client, stream, GROUP, name, handler)
+        say("ready")
+        while not gone.is_set():
+            if not consumer.step():
+                if not endless:
+                    break
+                gone.wait(PAUSE_S)
+    except Exception as error:  # noqa: BLE001 - the learner's code may raise anything, and wants to hear of it
+        lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE]
+        said = f"{type(error).__name__}: {error}"
+        say("raised", text=f"ends with {said}", error=said, line=(lines or ["its definition"])[-1])
+        sys.exit(said)  # once more in plain words: the last ones of a worker that does not start
+    say("ended", text="ends: nothing to do")
+
+
+def main() -> None:
+    """Run one worker."""
+    program = "python -m orderstream.lab.lessons.lesson_11.learner"
+    parser = argparse.ArgumentParser(prog=program, description=main.__doc__)
+    for word in ("name", "stream"):
+        parser.add_argument(word)
+    parser.add_argument("--fates", type=json.loads)
+    parser.add_argument("--endless", action="store_true")
+    given = parser.parse_args()
+    work(given.name, given.stream, given.fates, given.endless)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""A stream with pending entries of any age, for the judges of lessons 04 and 10."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orderstream.lab import server
+from orderstream.lab.tutor.witness import Witness
+
+KEY, GROUP = "check", "order_group"
+MINUTE, LONG_AGO = 60_000, 90_000  # milliseconds
+
+State = dict[str, tuple[str, int]]
+"""Entry id -> its owner and its delivery count."""
+
+
+@contextmanager
+def shift(idle: dict[str, tuple[int, int]]) -> Iterator[Witness]:
+    """
+    A stream whose entries are all pending, and a witness.
+
+    Args:
+        idle: Consumer -> how many entries it was given, one after the other, and for how long these are idle.
+    """
+    server.current().fresh(KEY)
+    client, last = server.current().client, 0
+    try:
+        client.xgroup_create(KEY, GROUP, id="0", mkstream=True)
+        for consumer, (many, ms) in idle.items():
+            ids = [f"{last + n}-0" for n in range(1, many + 1)]
+            last += many
+            for entry_id in ids:
+                client.xadd(KEY, {"item": "tea"}, id=entry_id)
+            client.xreadgroup(GROUP, consumer, {KEY: ">"}, count=many)
+            client.xclaim(KEY, GROUP, consumer, 0, ids, idle=ms, justid=True)
+        with Witness(KEY, GROUP) as witness:
+            yield witness
+    finally:
+        server.current().fresh(KEY)
+
+
+def pending(min_idle_ms: int = 0) -> State:
+    idle = {"idle": min_idle_ms} if min_idle_ms else {}
+    entries = server.current().client.xpending_range(KEY, GROUP, "-", "+", 1_000, **idle)
+    return {entry["message_id"]: (entry["consumer"], entry["times_delivered"]) for entry in entries}

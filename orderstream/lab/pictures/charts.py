@@ -1,0 +1,265 @@
+"""
+Pictures of what just happened, drawn from samples: throughput, pending and retries over time, or what else you ask for.
+
+Each always looks the same, here and in the moving picture: throughput a line, pending an area, retries dots. So they
+differ in black and white as well; the colours are close to Okabe and Ito's, which most colour-blind people can tell
+apart.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+
+import numpy
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from orderstream.lab.pictures import lane_chart, lanes
+from orderstream.lab.pictures.sampler import Sample, Sampler, summary
+
+DRAWING = threading.RLock()
+"""Held while matplotlib draws: two threads that do so at once crash in its fonts."""
+WIDTH, HEIGHT = 10.8, 2.6  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is drawn in one panel: a column of the samples, what it is called and counts, and how its line looks."""
+
+    column: str
+    title: str
+    counts: str
+    colour: str
+    style: Any = "-"
+    width: float = 2.0
+    filled: bool = False
+
+
+DOTS, DASHES = (0, (1.2, 1.2)), (0, (5, 1.5))
+LINES = {
+    line.column: line
+    for line in (
+        Line("throughput", "Throughput", "orders handled per second", "#0072B2"),
+        Line("pending", "Pending", "delivered, not yet acknowledged", "#C25100", width=1.2, filled=True),
+        Line("retries", "Retries", "handler runs failed per second", "#007A5A", DOTS),
+        Line("length", "Length", "entries in the stream", "#595959", width=3.0),
+        Line("memory", "Memory", "kB that the stream takes", "#8A3A6B", DASHES),
+        Line("lag", "Lag", "not yet delivered", "#0072B2", DASHES),
+        Line("dead_lettered", "Dead letters", "orders put aside", "#000000", width=1.2, filled=True),
+        Line("waiting_s", "Waiting", "seconds of the oldest undelivered", "#8A3A6B", width=3.0),
+    )
+}
+SHOWN = ("throughput", "pending", "retries")
+HOLDERS = (("#0072B2", "-"), ("#C25100", DASHES), ("#007A5A", DOTS), ("#8A3A6B", (0, (5, 1.5, 1.2, 1.5))))
+"""How the consumers look in ``holdings``, in turn."""
+PARTS = (("#0072B2", ""), ("#E69F00", "//"), ("#007A5A", ".."), ("#999999", "xx"))
+"""How the parts of a bar look in ``stacks``, in turn."""
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """
+    A PNG and the sentence that says what it shows. As the last line of a cell it shows both.
+
+    The sentence is printed, too, and not only the picture's alt text: JupyterLab 4.6 has no alt text for outputs.
+    """
+
+    sentence: str
+    png: bytes = field(compare=False)
+
+    def __repr__(self) -> str:
+        return self.sentence
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": "<picture>"}
+        display(data, raw=True, metadata={"image/png": {"alt": self.sentence}})
+        print(self.sentence)
+
+
+def timeline(
+    samples: Sampler | Sequence[Sample], sentence: str | None = None, show: Sequence[str] = SHOWN
+) -> Picture:
+    """
+    Draw some columns of the samples over time, side by side.
+
+    Args:
+        samples: A sampler, or samples of one.
+        sentence: What the picture shows; None says it in general terms.
+        show: Which columns of ``LINES``: two or three, or an even number of them in two rows.
+    """
+    taken = list(samples.samples if isinstance(samples, Sampler) else samples)
+    lines = chosen(show)
+    figure, axes = panels(lines)
+    seconds = [sample.t_s for sample in taken]
+    for ax, line in zip(axes, lines, strict=True):
+        values = column(taken, line)
+        ax.set_xlim(0, max([1.0, *seconds]))
+        ax.set_ylim(*limits(values))
+        ax.set_xlabel("seconds")
+        Curve(ax, line).show(seconds, values)
+    return Picture(sentence or summary(taken), png(figure))
+
+
+def holdings(samples: Sampler | Sequence[Sample], sentence: str) -> Picture:
+    """
+    Draw how many pending entries each consumer holds, over time: a line for each, with its name.
+
+    Args:
+        samples: A sampler, or samples of one.
+        sentence: What the picture shows.
+    """
+    taken = list(samples.samples if isinstance(samples, Sampler) else samples)
+    names = list(dict.fromkeys(name for sample in taken for name in sample.held))
+    held = {name: [sample.held.get(name, 0) for sample in taken] for name in names}
+    seconds = [sample.t_s for sample in taken]
+    figure, [ax] = panels([Line("held", "Held by each consumer", "delivered, not yet acknowledged", "#333333")])
+    ax.set_xlim(0, max([1.0, *seconds]))
+    ax.set_ylim(*limits([most for values in held.values() for most in values]))
+    ax.set_xlabel("seconds")
+    for name, (colour, style) in zip(names, cycle(HOLDERS), strict=False):
+        ax.plot(seconds, held[name], color=colour, linestyle=style, linewidth=2.2, drawstyle="steps-post")
+        peak = max(held[name])
+        at = held[name].index(peak)  # where it is highest, no other line has the same number for long
+        beside = {"xytext": (4, 4), "textcoords": "offset points"}
+        ax.annotate(name, (seconds[at], peak), color=colour, fontweight="bold", **beside)
+    return Picture(sentence, png(figure))
+
+
+def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) -> Picture:
+    """
+    Draw a horizontal bar for each row, made of its parts.
+
+    Args:
+        rows: What stands beside a bar -> part -> how long the part is. All rows have the same parts.
+        counts: What the length counts, with its unit.
+        sentence: What the picture shows.
+    """
+    figure, [ax] = panels([Line("", "", counts, "#333333")])
+    figure.set_size_inches(WIDTH, max(HEIGHT, 0.9 + 0.3 * len(rows)))  # many bars are not thinner than a few
+    parts = list(next(iter(rows.values())))
+    ends = [0.0] * len(rows)
+    for part, (colour, hatch) in zip(parts, cycle(PARTS), strict=False):
+        widths = [row[part] for row in rows.values()]
+        ax.barh(list(rows), widths, left=ends, height=0.6, color=colour, hatch=hatch, edgecolor="white", label=part)
+        ends = [end + width for end, width in zip(ends, widths, strict=True)]
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.12 * max(ends))
+    ax.xaxis.get_major_locator().set_params(integer=all(end == int(end) for end in ends))  # no 0.2 learners
+    for at, end in enumerate(ends):
+        ax.text(end, at, f" {end:,.0f}" if end >= 100 else f" {end:.3g}", va="center", fontsize=9)
+    if len(parts) > 1:
+        ax.legend(frameon=False, fontsize=9, ncols=len(parts), loc="lower left", bbox_to_anchor=(0, 0.98))
+    return Picture(sentence, png(figure))
+
+
+def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Picture:
+    """
+    Draw what happened to each order: a lane for each consumer, time to the right, a mark for each event.
+
+    A thick bar is work on an order, a thin line an order that waits. Where more happened than anybody can follow, the
+    orders with the most marks are drawn, and the picture says so.
+
+    Args:
+        marks: From ``lanes.marks(spans)``.
+        sentence: What the picture shows; None tells it order by order.
+    """
+    drawn = lanes.eventful(marks)
+    left_out = len({mark.order for mark in marks} - {mark.order for mark in drawn})
+    with DRAWING:  # the signs in the legend need fonts as soon as they are made
+        figure = lane_chart.draw(drawn, left_out)
+    return Picture(sentence or lanes.sentence(drawn), png(figure))
+
+
+def chosen(show: Sequence[str]) -> list[Line]:
+    """Return the lines of these columns; ``ValueError`` names those there are."""
+    if unknown := [column for column in show if column not in LINES]:
+        raise ValueError(f"no picture of {', '.join(unknown)}; there are {', '.join(LINES)}")
+    return [LINES[column] for column in show]
+
+
+class Curve:
+    """
+    The line of one panel, empty at first.
+
+    Args:
+        ax: The panel.
+        line: How it looks.
+        animated: Leave it out when the figure is drawn; whoever moves it draws ``artists`` on top, in each frame.
+    """
+
+    def __init__(self, ax: Axes, line: Line, *, animated: bool = False) -> None:
+        look = {"color": line.colour, "linestyle": line.style, "linewidth": line.width, "drawstyle": "steps-post"}
+        [self._edge] = ax.plot([], [], animated=animated, **look)
+        self.artists: list[Artist] = [self._edge]
+        if line.filled:
+            self._area = ax.fill_between([], [], step="post", color=line.colour, alpha=0.3, lw=0, animated=animated)
+            self.artists.insert(0, self._area)
+
+    def show(self, seconds: Sequence[float], values: Sequence[float]) -> None:
+        """Go through these points. NaN leaves a gap."""
+        self._edge.set_data(seconds, values)
+        if len(self.artists) > 1:
+            self._area.set_data(seconds, values, 0)
+
+
+def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:
+    """
+    Make an empty figure with one titled panel for each line, calm and without pyplot: safe in any thread.
+
+    Up to three stand side by side; more are two rows.
+    """
+    rows = 1 if len(lines) <= 3 else 2
+    size = (WIDTH, HEIGHT if rows == 1 else 1.5 * HEIGHT)
+    figure = Figure(figsize=size, dpi=100, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = list(figure.subplots(rows, math.ceil(len(lines) / rows), squeeze=False).flat)
+    for ax, line in zip(axes, lines, strict=True):
+        ax.set_title(line.title, loc="left", fontsize=11, color=line.colour, fontweight="bold")
+        ax.set_title(line.counts, loc="right", fontsize=8.5, color="#444444")
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=9)
+        ax.yaxis.get_major_locator().set_params(integer=True)
+    return figure, axes
+
+
+def column(samples: Sequence[Sample], line: Line) -> list[float]:
+    """Return the values of one line; where nothing is known, NaN leaves a gap."""
+    values = (getattr(sample, line.column) for sample in samples)
+    unit = 1000 if line.column == "memory" else 1
+    return [math.nan if value is None else value / unit for value in values]
+
+
+def limits(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of the axis. The upper one is a power of two, so that it changes seldom."""
+    known = [value for value in values if not math.isnan(value)]
+    top = max(4, 2 ** math.ceil(math.log2(max([1, *known]) * 1.1)))
+    return -0.02 * top, top  # a line at 0 is seen whole
+
+
+def png(figure: Figure) -> bytes:
+    """Return the figure's bytes; the same figure gives the same bytes."""
+    canvas = FigureCanvasAgg(figure)
+    with DRAWING:
+        canvas.draw()
+    return encode(numpy.asarray(canvas.buffer_rgba()))
+
+
+def encode(pixels: numpy.ndarray) -> bytes:
+    """Return RGBA *pixels* as a PNG without a date or a program's name in it."""
+    few = Image.fromarray(pixels).convert("RGB").quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    file = io.BytesIO()
+    few.save(file, "png", compress_level=1)  # of 64 colours: half the time and half the bytes, five times a second
+    return file.getvalue()

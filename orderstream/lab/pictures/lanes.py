@@ -1,0 +1,160 @@
+"""
+What happened to each order, as marks in lanes: a lane for each consumer, one for the stream where an order waits for
+its first reader, one for what is pending and nobody works on, one for the dead letters.
+
+The marks are made from the spans, so ``charts.swim_lanes`` draws the telemetry and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from orderstream.lab.workers.tell import Span
+
+STREAM, PENDING, DEAD = "stream", "pending", "dead letters"
+Kind = Literal["sent", "new", "claimed", "acked", "failed", "deferred", "released", "killed", "dead", "redriven"]
+
+ENDS: dict[str | None, Kind] = {"retry": "failed", "dead_letter": "failed", "defer": "deferred"}
+"""How a handler run ended, by its outcome. That it was acked is only said once Redis has the ack."""
+SETTLED: dict[str, Kind] = {"ack": "acked", "release": "released"}
+ORDERS, CONSUMERS = 6, 6  # more than that nobody can follow
+
+
+@dataclass(frozen=True)
+class Mark:
+    """
+    One event in the life of an order.
+
+    Attributes:
+        t_s: When, in seconds since the first.
+        lane: A consumer's name, ``STREAM`` or ``DEAD``. In ``PENDING`` nothing happens, orders wait there.
+        order: Its id.
+        kind: What happened: sent; delivered ``new`` or ``claimed``, which begins a handler run; the run or the
+            process ended; acked; put among the dead letters; redriven.
+        delivery: Of ``new`` and ``claimed``: which delivery of the entry it was.
+    """
+
+    t_s: float
+    lane: str
+    order: str
+    kind: Kind
+    delivery: int | None = None
+
+
+def marks(spans: Iterable[Span]) -> list[Mark]:
+    """
+    Turn spans into marks, oldest first.
+
+    An order is known by its id, however many entries it had. Who settled an entry that was somebody else's by then
+    changed nothing, and makes no mark.
+    """
+    spans = sorted(spans, key=lambda span: span.began_s)
+    orders = _orders(spans)
+    settled = {(s.entry_id, s.consumer, s.attempt) for s in spans if s.operation in {*SETTLED, *ENDS} and s.ended_s}
+    ran = {(s.group, s.entry_id, s.attempt) for s in spans if s.operation == "process"}
+    found: list[Mark] = []
+
+    def mark(t_s: float, lane: str | None, span: Span, kind: Kind, delivery: int | None = None) -> None:
+        t_s -= spans[0].began_s
+        found.extend(Mark(t_s, lane or "", order, kind, delivery) for order in orders[span.id])
+
+    seen: set[tuple[str | None, str | None]] = set()
+    for span in spans:
+        match span.operation:
+            case "send" if span.outcome == "redrive" and span.entry_id:
+                mark(span.began_s, DEAD, span, "redriven")
+            case "send" if span.ended_s and not span.error:
+                mark(span.began_s, STREAM, span, "sent")
+            case "process":
+                first = (span.group, span.entry_id) not in seen
+                seen.add((span.group, span.entry_id))
+                mark(span.began_s, span.consumer, span, "new" if first else "claimed", span.attempt)
+                if span.ended_s and span.outcome in ENDS:
+                    mark(span.ended_s, span.consumer, span, ENDS[span.outcome])
+                elif span.killed_s and (span.entry_id, span.consumer, span.attempt) not in settled:
+                    # The clock of files, which tells when a process died, is some milliseconds late.
+                    mark(max(span.killed_s, span.began_s), span.consumer, span, "killed")
+            case "dead_letter" if span.ended_s and not span.outcome and not span.error:
+                if (span.group, span.entry_id, span.attempt) not in ran:  # given up without another handler run
+                    mark(span.began_s, span.consumer, span, "claimed", span.attempt)
+                mark(span.ended_s, DEAD, span, "dead")
+            case "ack" | "release" as operation if span.ended_s and not span.outcome and not span.error:
+                mark(span.ended_s, span.consumer, span, SETTLED[operation])
+    return sorted(found, key=lambda mark: mark.t_s)
+
+
+def _orders(spans: Sequence[Span]) -> dict[str, list[str]]:
+    """
+    Return the orders of each span, by its id.
+
+    A settlement knows the entry, and so does a handler run that was killed before its data was read: another span of
+    the same entry, or else of the same trace, knows the order. A batch that was sent has those of its children.
+    """
+    by_entry = {span.entry_id: span.order_id for span in spans if span.entry_id and span.order_id}
+    traces: dict[str, set[str]] = {}
+    for span in spans:
+        if span.order_id:
+            traces.setdefault(span.trace_id, set()).add(span.order_id)
+    orders: dict[str, list[str]] = {}
+    for span in spans:
+        [*of_trace] = traces.get(span.trace_id, ())
+        by_trace = of_trace[0] if len(of_trace) == 1 else None
+        order = span.order_id or by_entry.get(span.entry_id) or by_trace or span.entry_id
+        orders[span.id] = [order] if order else []
+    for span in spans:
+        if span.operation == "process" and orders[span.id]:
+            for sender in dict.fromkeys((span.parent_id, *span.links)):
+                if sender in orders and orders[span.id][0] not in orders[sender]:
+                    orders[sender].append(orders[span.id][0])
+    return orders
+
+
+def eventful(all_marks: Sequence[Mark]) -> list[Mark]:
+    """Return the marks of the few orders, and so of the few consumers, to which most happened."""
+    counts = Counter(mark.order for mark in all_marks)
+    kept: list[str] = []
+    consumers: set[str] = set()
+    for order, _ in counts.most_common():
+        theirs = {mark.lane for mark in all_marks if mark.order == order} - {STREAM, DEAD}
+        if len(kept) < ORDERS and len(consumers | theirs) <= CONSUMERS:
+            kept.append(order)
+            consumers |= theirs
+    return [mark for mark in all_marks if mark.order in kept]
+
+
+def latest(all_marks: Sequence[Mark], orders: int = ORDERS) -> list[Mark]:
+    """Return the marks of the newest orders that are under way, then of those done last; from 0 s on."""
+    last = {mark.order: math.inf if mark.kind not in ("acked", "dead") else mark.t_s for mark in all_marks}
+    kept = sorted(last, key=last.__getitem__)[-orders:]
+    theirs = [mark for mark in all_marks if mark.order in kept]
+    return [replace(mark, t_s=mark.t_s - theirs[0].t_s) for mark in theirs]
+
+
+def sentence(all_marks: Sequence[Mark]) -> str:
+    """Tell what the marks show, order by order."""
+    paths = []
+    for order in dict.fromkeys(mark.order for mark in all_marks):
+        steps = [(step, len(list(same))) for step, same in groupby(_steps(all_marks, order))]
+        paths.append(f"{order}: {', '.join(step + (f' ×{times}' if times > 1 else '') for step, times in steps)}")
+    return "; ".join(paths) + "."
+
+
+def _steps(all_marks: Sequence[Mark], order: str) -> list[str]:
+    """An order's marks in words, those of one handler run together: ``new on ann and failed``."""
+    steps: list[str] = []
+    for mark in all_marks:
+        if mark.order != order:
+            continue
+        if mark.kind in ("new", "claimed"):
+            steps.append(f"{'new on' if mark.kind == 'new' else 'claimed by'} {mark.lane}")
+        elif steps and mark.kind not in ("sent", "redriven", "dead"):
+            steps[-1] += f" and {mark.kind}"
+        else:
+            steps.append("dead-lettered" if mark.kind == "dead" else mark.kind)
+    return steps

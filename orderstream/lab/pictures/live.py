@@ -1,0 +1,286 @@
+"""
+A picture that moves while the stream runs, and a small panel of sliders and buttons around it.
+
+The axes are drawn once and only the lines in each frame: a frame costs about 10 ms, a full drawing 130. Frames come
+from the sampler's thread, so the picture moves while a cell is busy. That thread only sets the value of a widget:
+printing from it would end up in whatever cell runs then.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import numpy
+import traitlets
+
+from orderstream.lab.pictures import charts, lanes
+from orderstream.lab.pictures.sampler import Sample, Sampler
+from orderstream.lab.workers.process import Process
+from orderstream.lab.workers.process import consumer as start_consumer
+
+if TYPE_CHECKING:
+    from orderstream.lab.pictures.spans import Recorder
+
+SECONDS = 30  # the right edge of the moving picture is now
+LANES_EVERY_S = 1.0  # drawing them takes a tenth of that
+ROW = {"flex_flow": "row wrap"}
+
+
+class LiveChart(widgets.Image):
+    """
+    Some columns of the samples over the last seconds, side by side.
+
+    Args:
+        seconds: How far back the picture reaches.
+        show: Which columns of ``charts.LINES``: two or three, or an even number of them in two rows.
+    """
+
+    description = traitlets.Unicode("").tag(sync=True)  # without it, the front end fails over the tooltip
+
+    def __init__(self, seconds: int = SECONDS, show: Sequence[str] = charts.SHOWN) -> None:
+        self._lines = charts.chosen(show)
+        width = f"{charts.WIDTH * 100:.0f}px"
+        layout = {"width": "100%", "max_width": width, "object_fit": "contain"}
+        said = f"{listed(self._lines)} of the last {seconds} seconds"
+        super().__init__(format="png", layout=layout, tooltip=said)
+        self.samples: deque[Sample] = deque(maxlen=2_000)
+        self._seconds = seconds
+        self._figure, self._axes = charts.panels(self._lines)
+        self._curves, self._numbers = [], []
+        for ax, line in zip(self._axes, self._lines, strict=True):
+            ax.set_xlim(-seconds, 0)
+            ax.set_xlabel("seconds ago")
+            ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
+            self._curves.append(charts.Curve(ax, line, animated=True))
+            place = {"transform": ax.transAxes, "ha": "left", "va": "top", "fontsize": 15, "fontweight": "bold"}
+            self._numbers.append(ax.text(0.02, 0.96, "", animated=True, color=line.colour, **place))
+        self._limits: list[tuple[float, float]] = []
+        self._draw()
+
+    def push(self, sample: Sample) -> None:
+        """Draw one more sample. Called from the sampler's thread."""
+        self.samples.append(sample)
+        self._draw()
+
+    def __repr__(self) -> str:
+        return f"LiveChart({', '.join(line.column for line in self._lines)})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
+        """Besides the widget, a still picture for readers without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        return {**(data or {}), "text/plain": repr(self), "image/png": base64.b64encode(self.value).decode()}
+
+    def _draw(self) -> None:
+        now = self.samples[-1].t_s if self.samples else 0.0
+        shown = [sample for sample in self.samples if sample.t_s >= now - self._seconds - 1]
+        ago = [sample.t_s - now for sample in shown]
+        columns = [charts.column(shown, line) for line in self._lines]
+        canvas: Any = self._figure.canvas
+        limits = [charts.limits(values) for values in columns]
+        with charts.DRAWING:
+            if limits != self._limits:  # the only full drawing
+                for ax, ends in zip(self._axes, limits, strict=True):
+                    ax.set_ylim(*ends)
+                canvas.draw()
+                self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
+            canvas.restore_region(self._background)
+            for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
+                curve.show(ago, values)
+                number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
+                for artist in (*curve.artists, number):
+                    ax.draw_artist(artist)
+        self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
+
+
+class Panel:
+    """
+    The moving picture of one producer and its consumers, with sliders and buttons that drive these processes.
+
+        producer = lab.processes.producer(rate_per_s=20)
+        consumers = [lab.processes.consumer("c1"), lab.processes.consumer("c2")]
+        panel = lab.live.Panel(producer, consumers)
+        panel                                               # the last line of a cell shows it
+        panel.until(lambda now: now.handled >= 100)         # in a later cell: wait for something to happen
+        panel.picture()                                     # what happened, as a still picture with its sentence
+
+    Args:
+        producer: Its rate gets a slider.
+        consumers: At least one. Each gets a "kill -9" button; failure rate and handler time get one slider for all.
+        show: What the picture shows, two or three columns of ``charts.LINES``.
+
+    Attributes:
+        sampler: Where the picture comes from.
+        chart: The picture.
+    """
+
+    _shown: Panel | None = None
+
+    def __init__(
+        self, producer: Process, consumers: Sequence[Process], show: Sequence[str] = charts.SHOWN
+    ) -> None:
+        if Panel._shown:
+            Panel._shown.sampler.stop()  # its cell was run again
+        Panel._shown = self
+        self.producer, self.consumers = producer, list(consumers)
+        self._show_columns = show
+        self.chart = LiveChart(show=show)
+        self._lanes: tuple[Recorder, widgets.Image] | None = None
+        self._lanes_drawn_s = 0.0
+        self._said, self._outage = widgets.HTML(), widgets.HTML()
+        self._kill_buttons = widgets.HBox([self._kill_button(consumer) for consumer in self.consumers])
+        self._add_button = widgets.Button(description="Add a consumer", icon="plus")
+        self._add_button.on_click(lambda _: self._say_if_wrong(self.add_consumer))
+        self._stop_button = widgets.Button(description="Stop all", icon="stop")
+        self._stop_button.on_click(lambda _: self._say_if_wrong(self.stop))
+        first = self.consumers[0].knobs
+        self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], 200, "rate_per_s")
+        self.failure = self._slider("Failing runs, %", 100 * first["failure_rate"], 100, "failure_rate", 0.01)
+        self.work = self._slider("Handler time, ms", first["work_ms"], 200, "work_ms")
+        self._sliders = widgets.VBox([self.rate, self.failure, self.work])
+        self._buttons = widgets.HBox([self._kill_buttons, self._add_button, self._stop_button], layout=ROW)
+        self._box = widgets.VBox([self.chart, self._sliders, self._buttons, self._said, self._outage])
+        self.sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
+
+    def __repr__(self) -> str:
+        pictures = listed(charts.chosen(self._show_columns)).lower() + ("; swim lanes" if self._lanes else "")
+        sliders = [slider.description.partition(",")[0].lower() for slider in self._sliders.children]
+        more = "".join(f", {button.description}" for button in self._buttons.children[3:])
+        return (
+            f"Live panel: {pictures}; sliders for {', '.join(sliders[:-1])} and {sliders[-1]}; "
+            f"buttons to kill, add and stop{more}. It moves when the notebook runs."
+        )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = self._box._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        return {**(data or {}), "text/plain": repr(self)}
+
+    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> None:
+        """
+        Wait until *condition* holds for the newest sample.
+
+        The picture moves meanwhile. What you do to a slider or a button has its effect when the cell has ended.
+
+        Raises:
+            TimeoutError: It did not within *timeout_s* seconds.
+        """
+        self.sampler.until(condition, timeout_s)
+
+    def picture(self, sentence: str | None = None) -> charts.Picture:
+        """Return what the panel saw so far as a still picture, with a sentence that says what it shows."""
+        return charts.timeline(self.sampler, sentence, self._show_columns)
+
+    def add_slider(
+        self, label: str, value: float, high: float, function: Callable[[float], object], step: int = 5
+    ) -> widgets.IntSlider:
+        """
+        Add a slider of your own below the others, and return it.
+
+        Args:
+            label: What it says. What comes behind a comma is the unit.
+            value: Where it begins.
+            high: Its right end; the left one is 0.
+            function: Called with each new value.
+        """
+        slider = self._new_slider(label, value, high, step)
+        slider.observe(lambda change: self._say_if_wrong(function, change["new"]), "value")
+        self._sliders.children = (*self._sliders.children, slider)
+        return slider
+
+    def add_button(self, label: str, function: Callable[[], object]) -> widgets.Button:
+        """Add a button of your own behind the others, and return it. *function* is called when it is pressed."""
+        button = widgets.Button(description=label, layout={"width": "auto"})
+        button.on_click(lambda _: self._say_if_wrong(function))
+        self._buttons.children = (*self._buttons.children, button)
+        return button
+
+    def add_lanes(self, recorder: Recorder) -> None:
+        """Add the swim lanes of the orders that came last below the picture; they are drawn anew every second."""
+        layout = {"width": "100%", "max_width": f"{charts.WIDTH * 100:.0f}px", "object_fit": "contain"}
+        image = widgets.Image(format="png", layout=layout, value=charts.swim_lanes([]).png)
+        self._lanes = recorder, image
+        self._box.children = (self._box.children[0], image, *self._box.children[1:])
+
+    def add_consumer(self) -> Process:
+        """Start one more consumer, set like the others."""
+        number = 1 + max([int(c.name[1:]) for c in self.consumers if c.name[1:].isdigit()], default=0)
+        knobs = {"failure_rate": self.failure.value / 100, "work_ms": self.work.value}
+        new = start_consumer(f"c{number}", trace=self.consumers[0].traced, **knobs, **self.consumers[0].settings)
+        if self._lanes:
+            self._lanes[0].watch(new)
+        self.consumers.append(new)
+        self.sampler.watch(new, start=0)  # where much is waiting, it has handled some already
+        self._kill_buttons.children = (*self._kill_buttons.children, self._kill_button(new))
+        return new
+
+    def stop(self) -> None:
+        """Stop the producer, the consumers and the picture. What was drawn last stays."""
+        for process in (self.producer, *self.consumers):
+            process.let_go()  # all at once: each may have an order in hand
+        for process in (self.producer, *self.consumers):
+            process.stop()
+        self.sampler.stop()
+        for widget in (*self._sliders.children, *self._kill_buttons.children, *self._buttons.children[1:]):
+            widget.disabled = True
+        self._said.value = alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
+
+    def _slider(self, label: str, value: float, high: int, knob: str, factor: float = 1) -> widgets.IntSlider:
+        slider = self._new_slider(label, value, high)
+        processes = [self.producer] if knob in self.producer.knobs else self.consumers
+
+        def turned(change: dict[str, Any]) -> None:
+            for process in processes:
+                if process.alive:
+                    self._say_if_wrong(process.set, **{knob: change["new"] * factor})
+
+        slider.observe(turned, "value")
+        return slider
+
+    @staticmethod
+    def _new_slider(label: str, value: float, high: float, step: int = 5) -> widgets.IntSlider:
+        look = {"style": {"description_width": "11em"}, "layout": {"width": "100%", "max_width": "540px"}}
+        top = max(round(high), round(value))
+        return widgets.IntSlider(round(value), 0, top, step=step, description=label, tooltip=label, **look)
+
+    def _kill_button(self, consumer: Process) -> widgets.Button:
+        look = {"icon": "bolt", "button_style": "danger", "layout": {"width": "auto"}}
+        button = widgets.Button(description=f"kill -9 {consumer.name}", **look)
+
+        def kill(_: widgets.Button) -> None:
+            self._say_if_wrong(consumer.kill)
+            button.disabled = True
+
+        button.on_click(kill)
+        return button
+
+    def _say_if_wrong(self, action: Callable[..., object], *values: float, **knobs: float) -> None:
+        try:
+            action(*values, **knobs)
+        except Exception as error:  # noqa: BLE001 - a button has nobody else to tell
+            self._said.value = alert(f"{type(error).__name__}: {error}")
+
+    def _show(self, sample: Sample) -> None:
+        self._outage.value = alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else ""
+        self.chart.push(sample)
+        if self._lanes and sample.t_s - self._lanes_drawn_s > LANES_EVERY_S:
+            self._lanes_drawn_s = sample.t_s
+            recorder, image = self._lanes
+            image.value = charts.swim_lanes(lanes.latest(lanes.marks(recorder.spans()))).png
+
+
+def listed(lines: Sequence[charts.Line]) -> str:
+    """Name *lines* in a row: ``Throughput, pending and retries``."""
+    *first, last = [line.title for line in lines]
+    return f"{', '.join(first)} and {last}".capitalize()
+
+
+def alert(line: str) -> str:
+    """Return *line* as HTML that a screen reader speaks when it appears."""
+    return f'<span role="alert">{html.escape(line)}</span>'

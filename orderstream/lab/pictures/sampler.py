@@ -1,0 +1,233 @@
+"""
+Look at a running stream several times a second, and keep what was seen.
+
+Redis says what is pending and what is still to come, but not how many orders were handled: XACK leaves no trace,
+and ``entries-read`` came with 7.0. So throughput and failures are counted from what the worker processes
+themselves wrote down, which is exact and the same on every version.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from orderstream import Settings, connect
+from orderstream.lab.workers.process import Process
+
+if TYPE_CHECKING:
+    import pandas
+
+KEPT = 4_000  # a quarter of an hour at five samples a second
+WINDOW_S = 1.0  # rates are those of the last second
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """
+    The stream at one moment. None: Redis did not answer, or does not know.
+
+    Attributes:
+        t_s: Seconds since the sampler began.
+        throughput: Orders handled per second.
+        pending: Entries delivered and not yet acked.
+        retries: Handler runs that failed, per second; each is retried or dead-lettered.
+        length: Entries in the stream.
+        lag: Entries not yet delivered; unknown before Redis 7.0.
+        dead_lettered: Entries in the dead-letter stream.
+        handled: Orders handled since the sampler began.
+        failed: Handler runs that failed since the sampler began.
+        memory: Bytes that the stream takes in Redis, its groups and pending entries included.
+        held: Consumer -> pending entries it holds; only those that hold any.
+        waiting_s: Seconds since the oldest undelivered entry was added; 0 if all are delivered.
+    """
+
+    t_s: float
+    throughput: float
+    pending: int | None
+    retries: float
+    length: int | None
+    lag: int | None
+    dead_lettered: int | None
+    handled: int
+    failed: int
+    memory: int | None = None
+    held: dict[str, int] = field(default_factory=dict)
+    waiting_s: float | None = None
+
+
+class Sampler:
+    """
+    A thread that takes samples until it is stopped.
+
+        with Sampler("orders", [c1, c2]) as sampler:
+            sampler.until(lambda now: now.handled >= 60)
+        sampler.frame()
+
+    Args:
+        stream: Key of the stream to look at.
+        workers: Worker processes whose handler runs are counted; ``watch`` adds one later.
+        every_ms: Milliseconds between two samples.
+        on_sample: Called with each further sample, in the sampler's thread. It must not print.
+
+    Attributes:
+        samples: The samples kept, oldest first.
+        error: What went wrong in the last look; None if all was well. The sampler goes on in any case.
+    """
+
+    def __init__(
+        self,
+        stream: str = "orders",
+        workers: Iterable[Process] = (),
+        every_ms: int = 200,
+        on_sample: Callable[[Sample], None] | None = None,
+    ) -> None:
+        self.samples: deque[Sample] = deque(maxlen=KEPT)
+        self.error: Exception | None = None
+        self._stream = connect(Settings.from_env({**os.environ, "ORDERSTREAM_STREAM": stream}))
+        self._every_s = every_ms / 1000
+        self._on_sample = on_sample
+        self._tallies = {"handled": _Tally(), "failed": _Tally()}
+        self._workers: list[tuple[Process, int]] = []
+        for worker in workers:
+            self.watch(worker)
+        self._began = time.monotonic()
+        self._look()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._thread.start()
+        atexit.register(self.stop)
+
+    def __enter__(self) -> Sampler:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<Sampler of {self._stream!r}, {'stopped' if self._stopping.is_set() else 'running'}>"
+
+    @property
+    def latest(self) -> Sample:
+        """The newest sample. The first is taken before the thread begins."""
+        return self.samples[-1]
+
+    def watch(self, worker: Process, start: int | None = None) -> None:
+        """Count the handler runs of *worker*, too: from byte *start* of its output on, None is from now on."""
+        self._workers.append((worker, len(worker.output()) if start is None else start))
+
+    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> Sample:
+        """
+        Wait until *condition* holds for a sample that is newer than this call, and return that one.
+
+        Raises:
+            TimeoutError: It did not within *timeout_s* seconds; the message holds the newest sample.
+        """
+        asked = time.monotonic()  # what was seen before may not know yet what the caller has just done
+        while (now := self.latest).t_s <= asked - self._began or not condition(now):
+            if time.monotonic() > asked + timeout_s:
+                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the newest sample is {now}")
+            time.sleep(0.02)
+        return now
+
+    def stop(self) -> None:
+        """Take one last sample and end the thread."""
+        self._stopping.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout=5)
+        atexit.unregister(self.stop)
+
+    def frame(self) -> pandas.DataFrame:
+        """Return the samples as a table, one row each, indexed by ``t_s``; what is unknown is NaN."""
+        import pandas
+
+        columns = [column for column in Sample.__dataclass_fields__ if column != "held"]
+        rows = [[getattr(sample, column) for column in columns] for sample in list(self.samples)]
+        return pandas.DataFrame(rows, columns=columns, dtype="float64").set_index("t_s")
+
+    def _run(self) -> None:
+        while True:
+            last = self._stopping.wait(self._every_s)
+            self._look()
+            if self._on_sample:
+                try:
+                    self._on_sample(self.latest)
+                except Exception as error:  # noqa: BLE001 - a broken picture must not end the measuring
+                    self.error = error
+            if last:
+                self._stream.close()
+                return
+
+    def _look(self) -> None:
+        t_s = time.monotonic() - self._began
+        backlog = memory = None
+        try:
+            self._count()
+            backlog = self._stream.backlog()
+            memory = self._stream.client.memory_usage(self._stream.settings.stream)
+            self.error = None
+        except Exception as error:  # noqa: BLE001 - a thread has nobody to tell; the next look may be better
+            self.error = error
+        now = time.time()
+        sample = Sample(
+            t_s=t_s,
+            throughput=self._tallies["handled"].rate(now),
+            pending=backlog and backlog.pending,
+            retries=self._tallies["failed"].rate(now),
+            length=backlog and backlog.length,
+            lag=backlog and backlog.lag,
+            dead_lettered=backlog and backlog.dead_lettered,
+            handled=self._tallies["handled"].total,
+            failed=self._tallies["failed"].total,
+            memory=memory,
+            held={consumer.name: consumer.pending for consumer in backlog.consumers if consumer.pending}
+            if backlog
+            else {},
+            waiting_s=backlog and round(backlog.oldest_undelivered_s or 0.0, 1),
+        )
+        self.samples.append(sample)
+
+    def _count(self) -> None:
+        for position, (worker, start) in enumerate(self._workers):
+            events, end = worker.read(start)
+            self._workers[position] = worker, end
+            for event in events:
+                if tally := self._tallies.get(event["event"]):
+                    tally.add(event["t"])
+
+
+class _Tally:
+    """Counts events, and how many of them happened in the last second."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._recent: deque[float] = deque()
+
+    def add(self, t: float) -> None:
+        self.total += 1
+        self._recent.append(t)
+
+    def rate(self, now: float) -> float:
+        while self._recent and self._recent[0] < now - WINDOW_S:
+            self._recent.popleft()
+        return len(self._recent) / WINDOW_S
+
+
+def summary(samples: Sequence[Sample]) -> str:
+    """
+    Say in one sentence what happened, in words that are the same in each run of the same experiment.
+
+    No counts and no times: how many orders a free-running producer sent depends on the machine.
+    """
+    if not samples:
+        return "Nothing was sampled yet."
+    handled = "Orders were handled" if samples[-1].handled else "No order was handled"
+    failed = "some handler runs failed" if samples[-1].failed else "no handler run failed"
+    left = {0: "nothing was left pending", None: "Redis did not answer"}
+    end = left.get(samples[-1].pending, "some orders were left pending")
+    return f"{handled}, {failed}, and at the end {end}."

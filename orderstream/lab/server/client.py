@@ -1,0 +1,71 @@
+"""A redis-py client for a lesson, and what is wrong with a server, said in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from orderstream.errors import OrderStreamError
+
+Version = tuple[int, int]
+
+OLDEST: Version = (6, 2)
+PRIVATE = "unset REDIS_URL and REDIS_ADDR to get a private Redis"
+REPLY_S = 10.0
+
+
+class ServerError(OrderStreamError):
+    """There is no Redis that the lab could use. The message says what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook the one line is all there is to see."""
+        return [f"ServerError: {self}"]
+
+
+def open_client(url: str) -> redis.Redis:
+    """Return a redis-py client with readable replies that sends each command once."""
+    try:
+        return redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            protocol=2,  # the same replies from every server version
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=REPLY_S,
+            socket_connect_timeout=5,
+        )
+    except ValueError:  # its text may hold a part of the password
+        raise ServerError(f"REDIS_URL is not a URL of a Redis, such as redis://localhost:6379; or {PRIVATE}") from None
+
+
+def version_of(client: redis.Redis) -> Version:
+    """Return the version of the server behind *client*: (8, 10)."""
+    return parse_version(client.info("server")["redis_version"])
+
+
+def parse_version(text: str) -> Version:
+    """Return ``"8.10.2"`` as (8, 10)."""
+    major, minor = text.split(".")[:2]
+    return int(major), int(minor)
+
+
+@contextmanager
+def explained(client: redis.Redis) -> Iterator[None]:
+    """Turn what Redis answers, or that it does not answer, into one line that says what to do."""
+    where = address(client)
+    try:
+        yield
+    except redis.AuthenticationError:
+        way = "set REDIS_URL=redis://:PASSWORD@HOST:PORT"
+        raise ServerError(f"{where} refuses the password, or wants one: {way}, or {PRIVATE}") from None
+    except redis.ResponseError as error:
+        raise ServerError(f"{where} refuses what the lab needs ({error}): name another Redis, or {PRIVATE}") from None
+    except redis.RedisError:
+        raise ServerError(f"{where} does not answer: start it, correct REDIS_URL or REDIS_ADDR, or {PRIVATE}") from None
+
+
+def address(client: redis.Redis) -> str:
+    """Say where the server is, without any password."""
+    options = client.connection_pool.connection_kwargs
+    return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

@@ -1,0 +1,146 @@
+"""
+A logical database of our own on a Redis that you named in ``REDIS_URL`` or ``REDIS_ADDR``.
+
+Only a database that nobody uses is taken: empty, or holding nothing but what a dead lab session left. Two keys in it
+say so. The lease lives for a minute and is renewed for as long as the notebook's process lives; the record names
+every key that the lab made, so that we, or the session after us, delete exactly these. Anything else stays.
+"""
+
+import secrets
+import threading
+from contextlib import suppress
+from urllib.parse import parse_qsl, urlencode
+
+import redis
+
+from orderstream.config import Settings
+from orderstream.lab.server.client import (
+    OLDEST,
+    PRIVATE,
+    ServerError,
+    address,
+    explained,
+    open_client,
+    version_of,
+)
+
+LEASE = "orderstream:lab:lease"
+RECORD = "orderstream:lab:keys"
+LEASE_MS = 60_000
+MOST = 1024  # databases we look at; behind some proxies there is no end of them
+
+TAKE = """
+-- Take this database if nobody holds it, and if it is empty once the leftovers of a dead session are gone.
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+for _, key in ipairs(redis.call('SMEMBERS', KEYS[2])) do redis.call('DEL', key) end
+redis.call('DEL', KEYS[2])
+if redis.call('DBSIZE') > 0 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+RENEW = """
+-- Renew our lease. Not if somebody else has it: that happens when this computer slept for more than a minute.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+LEAVE = """
+-- Delete what the lab made, then the record of it, then the lease. Only if the lease is ours.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for _, key in ipairs(redis.call('SMEMBERS', KEYS[2])) do redis.call('DEL', key) end
+return redis.call('DEL', KEYS[2], KEYS[1])
+"""
+
+
+class ReservedDatabase:
+    """
+    The first free logical database of the server that *settings* name; number 0 only if all others are taken.
+
+    Args:
+        settings: Where the server is, and the keys that lessons use without naming them.
+
+    Raises:
+        ServerError: The server does not answer, refuses us, is too old or a cluster, or has no free database.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._holder = secrets.token_hex(8)
+        self._leaving = threading.Event()
+        with open_client(settings.redis_url) as given, explained(given):
+            self._where = address(given)
+            self._require_fit(given)
+            self._take(settings.redis_url)
+            self.fresh(settings.stream, settings.dlq)
+        self._renewal = threading.Thread(target=self._keep_renewing, name="lease renewal", daemon=True)
+        self._renewal.start()
+
+    def __repr__(self) -> str:
+        return "ReservedDatabase()"
+
+    def _require_fit(self, client: redis.Redis) -> None:
+        # In a cluster there is one database only.
+        if client.info("server").get("redis_mode") == "cluster":
+            raise ServerError(f"{self._where} is a Redis Cluster: name a single Redis, or {PRIVATE}")
+        if (found := version_of(client)) < OLDEST:
+            raise ServerError(f"{self._where} is Redis {found[0]}.{found[1]}: name one from 6.2 on, or {PRIVATE}")
+
+    def _take(self, url: str) -> None:
+        for number in range(1, MOST):  # most programs live in number 0, so that comes last
+            try:
+                if self._take_number(url, number):
+                    return
+            except redis.ResponseError as error:
+                if "out of range" not in str(error):
+                    raise
+                break
+        if not self._take_number(url, 0):
+            raise ServerError(f"every database of {self._where} is in use: empty one, name another Redis, or {PRIVATE}")
+
+    def _take_number(self, url: str, number: int) -> bool:
+        self.url = _with_database(url, number)
+        self.client = open_client(self.url)
+        if self._ask(TAKE, LEASE_MS):
+            return True
+        self.client.close()
+        return False
+
+    def _ask(self, script: str, *arguments: int) -> bool:
+        return bool(self.client.eval(script, 2, LEASE, RECORD, self._holder, *arguments))
+
+    def _keep_renewing(self) -> None:
+        while not self._leaving.wait(LEASE_MS / 3000):
+            with suppress(redis.RedisError):  # an outage; the next time may work
+                if not self._ask(RENEW, LEASE_MS):
+                    return
+
+    def usable(self) -> bool:
+        with suppress(redis.RedisError):
+            return self._ask(RENEW, LEASE_MS)
+        return False
+
+    def fresh(self, *keys: str) -> None:
+        if not self._ask(RENEW, LEASE_MS):
+            raise ServerError("another lab session has this database now: restart the kernel and begin again")
+        self.client.sadd(RECORD, *keys)  # first: if we die in between, nothing of ours is left unnamed
+        self.client.delete(*keys)
+
+    def close(self) -> None:
+        self._leaving.set()
+        self._renewal.join()
+        with suppress(redis.RedisError):  # the server is gone, or the next session will clean up
+            self._ask(LEAVE)
+        self.client.close()
+
+
+def _with_database(url: str, number: int) -> str:
+    """Return *url* with the number of the logical database in it."""
+    base, _, query = url.partition("?")
+    options = [(name, value) for name, value in parse_qsl(query) if name != "db"]
+    if base.startswith("unix:"):
+        options.append(("db", str(number)))
+    else:
+        base = "/".join([*base.split("/")[:3], str(number)])
+    return f"{base}?{urlencode(options)}" if options else base

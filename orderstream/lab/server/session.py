@@ -1,0 +1,107 @@
+"""
+The server of this kernel: found or started once, and left when the kernel ends.
+
+A server that you named is used by a logical database of our own on it; without one, a private server is started.
+"""
+
+import atexit
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+import redis
+
+from orderstream.config import Settings
+from orderstream.lab.server.client import OLDEST, ServerError, Version, explained, open_client, version_of
+from orderstream.lab.server.private import PrivateServer, redis_server, version_of_executable
+from orderstream.lab.server.reserved import ReservedDatabase
+
+
+class Server(Protocol):
+    """A Redis that the lab may use: ``PrivateServer``, or ``ReservedDatabase`` on a server of yours."""
+
+    url: str
+    client: redis.Redis
+
+    def usable(self) -> bool:
+        """Tell whether it is there, and still ours."""
+
+    def fresh(self, *keys: str) -> None:
+        """Delete *keys*; whatever has these names from now on is the lab's."""
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+
+
+_current: Server | None = None
+_given_url: str | None = None  # what REDIS_URL was before it became ours
+_on_close: list[Callable[[], object]] = []
+
+
+def current() -> Server:
+    """
+    Return the server of this kernel.
+
+    Raises:
+        ServerError: The lesson was not started.
+    """
+    if _current is None:
+        raise ServerError('no server yet: run the cell with lab.start("…") first')
+    return _current
+
+
+def start() -> Server:
+    """
+    Return the server of this kernel; find or start one if there is none, or if it is gone.
+
+    ``REDIS_URL`` then leads to it, for this process and those it starts.
+
+    Raises:
+        ServerError: There is none, or it cannot be used.
+    """
+    global _current, _given_url
+    if _current is not None and _current.usable():
+        return _current
+    close()
+    server = ReservedDatabase(Settings.from_env()) if is_given() else PrivateServer()
+    _given_url = os.environ.get("REDIS_URL")
+    os.environ["REDIS_URL"] = server.url
+    _current = server
+    return server
+
+
+def on_close(action: Callable[[], object]) -> None:
+    """Do this whenever the server is about to be left, and still answers."""
+    _on_close.append(action)
+
+
+def close() -> None:
+    """Do what is to be done before, then leave the server: a private one ends."""
+    global _current
+    if _current is None:
+        return
+    for action in _on_close:
+        action()
+    _current.close()
+    _current = None
+    os.environ.pop("REDIS_URL", None)
+    if _given_url is not None:
+        os.environ["REDIS_URL"] = _given_url
+
+
+atexit.register(close)
+
+
+def version() -> Version:
+    """Return the version of the Redis that the lab uses, or would use if it were started now."""
+    if _current is not None:
+        return version_of(_current.client)
+    if is_given():
+        with open_client(Settings.from_env().redis_url) as client, explained(client):
+            return version_of(client)
+    return version_of_executable(redis_server()) or OLDEST
+
+
+def is_given() -> bool:
+    """Tell whether you named a server in ``REDIS_URL`` or ``REDIS_ADDR``."""
+    return bool(os.environ.get("REDIS_URL") or os.environ.get("REDIS_ADDR"))

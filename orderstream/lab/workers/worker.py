@@ -1,0 +1,146 @@
+"""
+The worker process itself: the package's own ``Producer`` or ``Consumer``, and a JSON line for everything it does.
+
+    python -m orderstream.lab.workers.worker producer|consumer --name NAME …
+
+The notebook's side of it is `process`.
+"""
+
+import argparse
+import json
+import os
+import random
+import threading
+import time
+from itertools import islice
+from typing import Any, Literal
+
+import redis
+
+from orderstream import Consumer, Order, OrderStream, Producer, SendUnknown, connect, random_orders
+from orderstream.connection import Trouble, trouble
+from orderstream.entries import Entry
+from orderstream.lab.lifeline import lifeline
+from orderstream.lab.workers import faults, shop
+
+TICK_S = 0.05
+
+KNOBS = {
+    "producer": {"rate_per_s": 10.0, "resend": 0.0, "dedupe": 0.0},
+    "consumer": {"failure_rate": 0.0, "work_ms": 5.0},
+}
+"""What a worker lets itself be told while it runs, and the values it begins with."""
+
+Point = Literal["after read", "before effect", "after effect"]
+"""Where a consumer can die: XREADGROUP gave it an order; its handler began; the effect is there, and not yet acked."""
+
+
+def say(event: str, **details: Any) -> None:
+    """One line, one write: it is whole even if we are killed right after it."""
+    os.write(1, json.dumps({"t": time.time(), "event": event, **details}).encode() + b"\n")
+
+
+def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
+    """Send orders at ``rate_per_s`` until the lifeline ends."""
+    stream = connect()
+    plain, remembered = Producer(stream), Producer(stream, dedupe=f"producer-{os.getpid()}")
+    orders = random_orders(int(seed) if seed else None)
+    gone = threading.Event()
+    lifeline(gone.set, lambda line: knobs.update(json.loads(line)))
+    say("ready")
+    due, before = 0.0, time.monotonic()
+    again: list[Order] = []  # what was not confirmed, and is not given up
+    while not gone.wait(TICK_S / 20 if again else TICK_S):
+        now = time.monotonic()
+        rate = knobs["rate_per_s"]
+        due = min(due + rate * (now - before), max(1, rate))  # no flood after an outage: a second's orders at most
+        before, whole = now, 0 if again else int(due)
+        due -= whole
+        batch = again + list(islice(orders, whole))
+        rest, again = iter(batch), []
+        if batch:
+            try:
+                say("sent", count=len((remembered if knobs["dedupe"] else plain).send_many(rest)))
+            except SendUnknown as lost:
+                say("sent", count=len(lost.sent))
+                say("unknown", count=len(lost.unknown))
+                again = [*lost.unknown, *rest] if knobs["resend"] else []
+            except redis.RedisError as error:
+                if trouble(error) is Trouble.FATAL:
+                    raise
+                say("outage")
+                again = batch if knobs["resend"] else []
+
+
+def run_consumer(
+    name: str, seed: str | None, die: str | None, poison: str | None, stock: str | None, once: str | None,
+    knobs: dict[str, float],
+) -> None:  # fmt: skip
+    """Handle orders until the lifeline ends, each in ``work_ms``; some fail, as ``failure_rate`` has it."""
+    chance = random.Random(seed or name)
+
+    def reach(point: Point) -> None:
+        if point == die:
+            faults.die()
+
+    def handler(order: Order) -> None:
+        say("began", id=order.id, consumer=name)
+        reach("before effect")
+        if order.item == poison:
+            faults.die()
+        time.sleep(knobs["work_ms"] / 1000)
+        failed = chance.random() < knobs["failure_rate"]
+        if stock and not failed:
+            (shop.sell_once if once else shop.sell)(stream.client, stock, order)
+        say("failed" if failed else "handled", id=order.id, consumer=name)
+        if failed:
+            raise RuntimeError(f"made to fail: failure_rate={knobs['failure_rate']:g}")
+        reach("after effect")
+
+    def read_new(*args: Any, **kwargs: Any) -> list[Entry]:
+        entries = OrderStream.read_new(stream, *args, **kwargs)
+        if entries:
+            reach("after read")
+        return entries
+
+    stream = connect()
+    stream.read_new = read_new  # type: ignore[method-assign]
+    stream.create_group()  # if it cannot be made, say so at once
+    worker = Consumer(stream, handler, name)
+    lifeline(worker.stop, lambda line: knobs.update(json.loads(line)))
+    say("ready")
+    worker.run()
+
+
+def main() -> None:
+    """Run one worker until its lifeline ends."""
+    parser = argparse.ArgumentParser(prog="python -m orderstream.lab.workers.worker", description=main.__doc__)
+    roles = parser.add_subparsers(dest="role", required=True)
+    for role, knobs in KNOBS.items():
+        options = roles.add_parser(role)
+        options.add_argument("--name", default=role)
+        options.add_argument("--seed")
+        options.add_argument("--trace")
+        if role == "consumer":
+            options.add_argument("--die")
+            options.add_argument("--poison")
+            options.add_argument("--stock")
+            options.add_argument("--once")
+        for knob, default in knobs.items():
+            options.add_argument(f"--{knob}", type=float, default=default)
+    given = vars(parser.parse_args())
+    knobs = {knob: given[knob] for knob in KNOBS[given["role"]]}
+    if given["trace"]:
+        from orderstream.lab.workers import tell, tell_metrics  # slow to load, and only the traced need it
+
+        tell.tell(say)
+        tell_metrics.tell(say, given["role"], given["name"])
+    if given["role"] == "producer":
+        run_producer(given["seed"], knobs)
+    else:
+        told = (given[option] for option in ("seed", "die", "poison", "stock", "once"))
+        run_consumer(given["name"], *told, knobs)
+
+
+if __name__ == "__main__":
+    main()
