@@ -228,6 +228,7 @@ class Consumer:
         handle = self._observed.handling(lambda entry: handler(decode(entry.fields)), self._decide)
         failure, done = None, 0
         began = now = clock()
+        flush_at = self._flushed_at + ACK_FLUSH_S
         try:
             for entry in entries:
                 if self._stopping:
@@ -248,9 +249,10 @@ class Consumer:
                     self._settle(entry, failure)
                     failure = None
                 now = clock()
-                if now - self._flushed_at > ACK_FLUSH_S:
+                if now > flush_at:
                     self._flush_acks()
                     now = self._flushed_at
+                    flush_at = now + ACK_FLUSH_S
                     if now - began > HOARD_S:
                         break
             if self._observed.wanted:
