@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_server("a test of tests that themselves run on each server")
+
 ROOT = Path(__file__).parents[2]
 COPIED = ("orderstream", "tests", "conftest.py", "pyproject.toml")
 

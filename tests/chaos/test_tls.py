@@ -15,6 +15,8 @@ from orderstream.connection import Trouble, open_client, trouble
 from orderstream.errors import ConfigError
 from tests.chaos.places import live_through, one_line, plain
 
+pytestmark = pytest.mark.any_server("TLS ends in front of Redis, which gets plain bytes")
+
 
 class TlsFront:
     """Speaks TLS to whoever connects and plain TCP to the Redis behind: few servers are built with TLS."""

@@ -11,6 +11,8 @@ import pytest
 
 from orderstream.lab.check import check, exercise, hint
 
+pytestmark = pytest.mark.any_server("verdicts about Python; no Redis is asked")
+
 judges = sys.modules["orderstream.lab.check"]
 HINTS = ("What is twice?", "Look at *.", "return 2 * …")
 

@@ -22,6 +22,8 @@ from orderstream.lab.live import Panel
 from orderstream.lab.processes import consumer, producer
 from orderstream.lab.spans import Recorder
 
+pytestmark = pytest.mark.any_server("pictures of spans; test_tracing shows on each server which there are")
+
 TEA = Order("o-1", "tea", 1)
 
 

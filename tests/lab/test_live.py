@@ -14,6 +14,8 @@ from orderstream.lab.live import LiveChart, Panel
 from orderstream.lab.processes import consumer, producer
 from orderstream.lab.sampler import Sample
 
+pytestmark = pytest.mark.any_server("widgets; the sampler and the workers behind them run on each server")
+
 
 @pytest.fixture
 def panel(lesson):

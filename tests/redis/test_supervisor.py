@@ -21,6 +21,8 @@ import pytest
 from orderstream import Order, Producer, random_orders, supervisor
 from orderstream.supervisor import Supervisor
 
+pytestmark = pytest.mark.any_server("processes and signals; their consumers are tested on each server")
+
 ROOT = Path(__file__).parents[2]
 FIGS = Order("o-1", "figs", 3)
 # Ctrl-C reaches only whoever the terminal controls.
