@@ -76,6 +76,26 @@ def start(settings, tmp_path):
 
 
 @pytest.fixture
+def run(tmp_path):
+    """Run a command to its end, on the stream that the settings name: (exit code, stdout, stderr)."""
+
+    def run(settings, *args):
+        environ = {k: v for k, v in os.environ.items() if not k.startswith(("ORDERSTREAM_", "REDIS_"))}
+        environ |= {
+            "PYTHONPATH": str(ROOT),
+            "REDIS_URL": settings.redis_url,
+            "ORDERSTREAM_STREAM": settings.stream,
+            "ORDERSTREAM_DLQ": settings.dlq,
+            "ORDERSTREAM_BLOCK_MS": "100",
+        }
+        command = [sys.executable, "-m", "orderstream", *map(str, args)]
+        done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
 def noted(client, settings):
     """``noted("done")``: ids of the orders for which a handler came to its end, in any process; ``"began"``, too."""
     return lambda what: [id.decode() for id in client.lrange(f"{settings.stream}:{what}", 0, -1)]

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_server("a test of tests that themselves run on each server")
+
 ROOT = Path(__file__).parents[2]
 COPIED = ("orderstream", "tests", "conftest.py", "pyproject.toml")
 
@@ -68,12 +70,12 @@ CHANGES = {
     ),
     "MULTI instead of the script that dead-letters": Change(
         ((STREAM, DEAD, MULTI + DEAD),),
-        "tests/redis/test_consumer.py::test_a_dead_letter_that_cannot_be_written_leaves_its_order_pending",
+        "tests/redis/test_refusal.py::test_a_dead_letter_that_cannot_be_written_leaves_its_order_pending",
         r"assert 0 == 1",  # acked, and nowhere else: lost
     ),
     "a heartbeat without its fence": Change(
         ((LEASE, "if mine and mine[4] == attempt then", "if true then"),),
-        "tests/redis/test_consumer.py::test_a_heartbeat_that_comes_late_takes_nothing_back",
+        "tests/redis/test_heartbeat.py::test_a_heartbeat_that_comes_late_takes_nothing_back",
         r"assert \{'[\d-]+'\} == set\(\)",  # it took the order of somebody else
     ),
     "redis-py's default retries": Change(

@@ -10,6 +10,8 @@ from orderstream.lab.pictures import charts
 from orderstream.lab.pictures.charts import LINES, Picture, holdings, timeline
 from orderstream.lab.pictures.sampler import Sample
 
+pytestmark = pytest.mark.any_server("pictures of samples that the tests make up")
+
 
 def samples(count=50, throughput=20.0, pending=4, retries=3.0, **more):
     """Ten seconds in which nothing changes."""

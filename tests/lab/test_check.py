@@ -14,6 +14,8 @@ from orderstream.lab.lessons.exercises import check, hint
 from orderstream.lab.tutor import check as judges
 from orderstream.lab.tutor.check import exercise
 
+pytestmark = pytest.mark.any_server("verdicts about Python; no Redis is asked")
+
 HINTS = ("What is twice?", "Look at *.", "return 2 * …")
 
 

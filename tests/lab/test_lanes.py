@@ -22,6 +22,8 @@ from orderstream.lab.pictures.live import Panel
 from orderstream.lab.pictures.spans import Recorder
 from orderstream.lab.workers.process import consumer, producer
 
+pytestmark = pytest.mark.any_server("pictures of spans; test_tracing shows on each server which there are")
+
 TEA = Order("o-1", "tea", 1)
 
 

@@ -14,6 +14,8 @@ from orderstream.lab.pictures.live import LiveChart, Panel
 from orderstream.lab.pictures.sampler import Sample
 from orderstream.lab.workers.process import consumer, producer
 
+pytestmark = pytest.mark.any_server("widgets; the sampler and the workers behind them run on each server")
+
 
 @pytest.fixture
 def panel(lesson):

@@ -7,6 +7,8 @@ import pytest
 from orderstream.lab.lessons.lesson_09.missions import Look, missions
 from orderstream.lab.pictures.sampler import Sample
 
+pytestmark = pytest.mark.any_server("what missions make of looks that the tests make up")
+
 CALM = Look(
     sample=Sample(0.0, 10.0, 0, 0.0, 100, 0, 0, 0, 0, waiting_s=0.0),
     running=frozenset({"c1", "c2"}),

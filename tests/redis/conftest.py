@@ -135,6 +135,19 @@ def send(stream):
 
 
 @pytest.fixture
+def taken(patient):
+    """Add entries and give them to consumer "a": ``taken(2)``, ``taken([b"name", b"value"], …)``."""
+
+    def take(*wanted):
+        bodies = [[b"n", b"%d" % n] for n in range(*wanted)] if isinstance(wanted[0], int) else wanted
+        patient.create_group()
+        patient.add(bodies)
+        return patient.read_new("a", len(bodies), None)
+
+    return take
+
+
+@pytest.fixture
 def pending(client, settings):
     """The group's pending entries: {id: (consumer, idle_ms, deliveries)}."""
 

@@ -20,6 +20,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from orderstream import Producer, random_orders
 
+pytestmark = pytest.mark.any_server("how spans reach a collector; test_tracing shows on each server which")
+
 (WANTED,) = islice(random_orders(7), 1)  # what `produce --seed 7` sends first
 SHOP = """
 import os

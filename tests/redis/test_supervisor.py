@@ -22,6 +22,8 @@ from orderstream import Order, Producer, random_orders
 from orderstream.cli import supervisor
 from orderstream.cli.supervisor import Supervisor
 
+pytestmark = pytest.mark.any_server("processes and signals; their consumers are tested on each server")
+
 ROOT = Path(__file__).parents[2]
 FIGS = Order("o-1", "figs", 3)
 # Ctrl-C reaches only whoever the terminal controls.

@@ -1,27 +1,18 @@
 """
-Where it runs: on three real masters, behind TLS, on a unix socket. Rows 24 and 50 of the fault list.
+On three real masters that share 16384 slots. Row 24 of the fault list.
 
-The masters share 16384 slots; a stream lives in one of them, and with its slot it may move to another master.
+A stream lives in one slot, and with its slot it may move to another master.
 """
 
-import asyncio
 import contextlib
 import json
-import os
-import re
-import ssl
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from dataclasses import replace
-from itertools import count, islice
-from pathlib import Path
+from itertools import count
 
 import pytest
 import redis
-import trustme
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.crc import key_slot
@@ -41,45 +32,14 @@ from orderstream import (
     random_orders,
 )
 from orderstream.cluster import exchange_in_cluster
-from orderstream.connection import Trouble, open_client, trouble
+from orderstream.connection import Trouble, trouble
 from orderstream.errors import ConfigError
+from tests.chaos.places import IDS, ORDERS, one_line
 from tests.redis.conftest import Server
 
-ROOT = Path(__file__).parents[2]
-ORDERS = list(islice(random_orders(1), 60))
-IDS = [order.id for order in ORDERS]
 SLOTS = 16384
 HIGHEST_PORT = 55_000  # the masters talk to each other on the port 10,000 above
 ONE_TRY = Retry(NoBackoff(), 0)
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Run a command to its end, on the stream that the settings name: (exit code, stdout, stderr)."""
-
-    def run(settings, *args):
-        environ = {k: v for k, v in os.environ.items() if not k.startswith(("ORDERSTREAM_", "REDIS_"))}
-        environ |= {
-            "PYTHONPATH": str(ROOT),
-            "REDIS_URL": settings.redis_url,
-            "ORDERSTREAM_STREAM": settings.stream,
-            "ORDERSTREAM_DLQ": settings.dlq,
-            "ORDERSTREAM_BLOCK_MS": "100",
-        }
-        command = [sys.executable, "-m", "orderstream", *map(str, args)]
-        done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        return done.returncode, done.stdout, done.stderr
-
-    return run
-
-
-def one_line(stderr):
-    assert stderr.startswith("Error: ")
-    assert stderr.count("\n") == 1
-    return stderr
-
-
-# Three masters ----------------------------------------------------------------------------------------------
 
 
 class Cluster:
@@ -470,199 +430,3 @@ def test_a_consumer_and_a_producer_survive_the_death_of_their_master(guarded, ru
             eventually(lambda: another.backlog().done, timeout_s=20)
     assert guarded.owner(settings.stream) is replica
     assert {*handled} == {*sent, *sender.sent}
-
-
-# TLS --------------------------------------------------------------------------------------------------------
-
-
-class TlsFront:
-    """Speaks TLS to whoever connects and plain TCP to the Redis behind: few servers are built with TLS."""
-
-    def __init__(self, certificate, host, port):
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate.configure_cert(self._context)
-        self._behind = host, port
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
-        self._thread.start()
-        assert ready.wait(5)
-
-    def _run(self, ready):
-        async def main():
-            self._loop, self._over, self._ends = asyncio.get_running_loop(), asyncio.Event(), []
-            server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-            self.port = server.sockets[0].getsockname()[1]
-            ready.set()
-            async with server:
-                await self._over.wait()
-                serving = asyncio.all_tasks() - {asyncio.current_task()}
-                for end in self._ends:
-                    end.transport.abort()
-                await asyncio.gather(*serving, return_exceptions=True)
-                ended = asyncio.ensure_future(server.wait_closed())  # also who has just refused our certificate
-                await asyncio.sleep(0)  # Python 3.11 waits only if it is asked before close()
-                server.close()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended, 2)
-
-        asyncio.run(main())
-
-    async def _serve(self, reader, writer):
-        redis_reader, redis_writer = await asyncio.open_connection(*self._behind)
-        self._ends += [writer, redis_writer]
-        await asyncio.gather(self._carry(reader, redis_writer), self._carry(redis_reader, writer))
-
-    async def _carry(self, reader, writer):
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()  # which ends the other way
-
-    def close(self):
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(5)
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    """A CA of one's own, and the file of its certificate."""
-    ca = trustme.CA()
-    ca.cert_pem.write_to_path(file := tmp_path_factory.mktemp("ca") / "ca.pem")
-    return ca, file
-
-
-@pytest.fixture
-def front(authority, redis_server):
-    """``front("localhost")``: a TLS front whose certificate is for this host."""
-    opened, (ca, _) = [], authority
-
-    def front(*hosts):
-        address = redis_server.removeprefix("redis://").split(":")
-        opened.append(TlsFront(ca.issue_cert(*hosts), address[0], int(address[1])))
-        return opened[-1]
-
-    yield front
-    for each in opened:
-        each.close()
-
-
-def plain(url):
-    return replace(on_one_redis, redis_url=url, stream=f"orders-{next(numbers)}", dlq="")
-
-
-on_one_redis = Settings(claim_idle_ms=300, backoff_ms=20, block_ms=100)
-
-
-def live_through(settings):
-    """Send, handle, retry, dead-letter, redrive; then orders by the hundred, some longer than goes out in one piece."""
-    with contextlib.closing(connect(settings)) as stream:
-        Producer(stream).send_many(ORDERS[:5])
-        handled = []
-
-        def refuse_the_first(order):
-            if order == ORDERS[0]:
-                raise Reject("no")
-            handled.append(order)
-
-        Consumer(stream, refuse_the_first).drain()
-        assert DeadLetterQueue(stream).redrive_all() == 1
-        Consumer(stream, handled.append).drain()
-        assert sorted(handled, key=ORDERS.index) == ORDERS[:5]
-        many = list(islice(random_orders(2), 1200))
-        many[100] = Order("long", "x" * 100_000, 1)
-        ids, handled[:] = Producer(stream).send_many(many), []
-        assert len({*ids}) == 1200
-        consumer = Consumer(stream, lambda order: handled.append(order) or (len(handled) == 1200 and consumer.stop()))
-        consumer.run()
-        assert handled == many
-        assert stream.backlog().done
-
-
-def test_an_order_lives_its_whole_life_behind_tls(authority, front):
-    """The CA's file is an option of the URL."""
-    live_through(plain(f"rediss://localhost:{front('localhost').port}?ssl_ca_certs={authority[1]}"))
-
-
-def test_the_commands_work_behind_tls(authority, front, run):
-    settings = plain(f"rediss://localhost:{front('localhost').port}?ssl_ca_certs={authority[1]}")
-    assert run(settings, "produce", "--count", 3)[0] == 0
-    code, out, _ = run(settings, "consume", "--until-idle", 0)
-    assert (code, len(out.splitlines())) == (0, 3)
-
-
-@pytest.mark.row(50)
-@pytest.mark.parametrize(
-    ("host", "knows_the_ca", "why"),
-    [
-        ("localhost", False, "certificate"),
-        ("redis.example", True, "Hostname mismatch|not valid for 'localhost'"),
-    ],
-    ids=["a CA that nobody knows", "the certificate of another host"],
-)
-def test_a_certificate_that_does_not_fit_is_refused_and_the_way_out_is_no_hole(
-    authority, front, run, host, knows_the_ca, why
-):
-    """One line that says what to do. Nobody is told to switch the verification off."""
-    url = f"rediss://localhost:{front(host).port}" + f"?ssl_ca_certs={authority[1]}" * knows_the_ca
-    code, out, err = run(plain(url), "status")
-    assert (code, out) == (1, "")
-    assert re.search(why, one_line(err))
-    assert "rediss://HOST:PORT?ssl_ca_certs=/path/ca.pem" in err
-    assert "cert_reqs" not in err
-    with pytest.raises(ConfigError, match="no TLS with Redis"):
-        connect(plain(url))
-
-
-def test_a_certificate_that_stops_to_fit_ends_a_consumer_at_once(authority, front, running):
-    """It is no outage: waiting does not mend it."""
-    settings = plain(f"rediss://localhost:{front('redis.example').port}?ssl_ca_certs={authority[1]}")
-    with open_client(settings) as client, pytest.raises(redis.ConnectionError) as caught:
-        Consumer(OrderStream(client, settings), print).step()
-    assert trouble(caught.value) is Trouble.FATAL
-
-
-def test_tls_towards_a_redis_that_speaks_none_is_one_line(redis_server, run):
-    """It waits for more, and never answers."""
-    url = redis_server.replace("redis://", "rediss://")
-    code, _, err = run(plain(url), "status")
-    assert code == 1
-    assert "no Redis answers at 127.0.0.1" in one_line(err)
-
-
-def test_a_ca_file_that_is_not_there_is_one_line(front, run):
-    url = f"rediss://localhost:{front('localhost').port}?ssl_ca_certs=/missing/ca.pem"
-    code, _, err = run(plain(url), "status")
-    assert code == 1
-    assert "No such file" in one_line(err)
-
-
-# A unix socket ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def behind_a_socket():
-    """A Redis with a unix socket. The path of a socket must be short."""
-    with tempfile.TemporaryDirectory(prefix="orders-") as folder:
-        server = Server(Path(folder), "--unixsocket", f"{folder}/redis.sock")
-        server.start()
-        yield f"unix://{folder}/redis.sock"
-        server.kill()
-
-
-def test_an_order_lives_its_whole_life_on_a_unix_socket(behind_a_socket):
-    live_through(plain(f"{behind_a_socket}?db=1"))
-
-
-def test_the_commands_work_on_a_unix_socket(behind_a_socket, run):
-    settings = plain(behind_a_socket)
-    assert run(settings, "produce", "--count", 3)[0] == 0
-    code, out, err = run(settings, "consume", "--until-idle", 0)
-    assert (code, len(out.splitlines())) == (0, 3), err
-    assert json.loads(run(settings, "status", "--json")[1])["length"] == 3
-
-
-def test_a_socket_that_is_not_there_is_one_line(run):
-    code, _, err = run(plain("unix:///missing/redis.sock"), "status")
-    assert code == 1
-    assert "no Redis answers at /missing/redis.sock" in one_line(err)

@@ -1,0 +1,106 @@
+"""What a consumer waits out: Redis restarts, loads, has no memory left, loses a reply or the whole group."""
+
+import logging
+from hashlib import sha1
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+import orderstream
+from orderstream import Consumer, DeadLetterQueue, Order, Producer, Reject
+from tests.redis.handlers import ORDERS, Record, reject
+
+LUA = Path(orderstream.__file__).with_name("lua")
+
+
+@pytest.mark.row(18)
+def test_a_restart_of_redis_is_waited_out(own_stream, own_server, running, eventually, caplog):
+    """Nothing is lost: what was acked stays acked, what was pending is handled."""
+    handler = Record()
+    Producer(own_stream).send_many(ORDERS[:20])
+    with caplog.at_level(logging.WARNING), running(Consumer(own_stream, handler)):
+        eventually(lambda: len(handler.runs) >= 20)
+        own_server.kill()
+        eventually(lambda: "Redis does not answer" in caplog.text)
+        own_server.start()
+        Producer(own_stream).send_many(ORDERS[20:])
+        eventually(lambda: own_stream.backlog().done, timeout_s=10)
+    assert set(handler.runs) == {order.id for order in ORDERS}
+    said = [record.message.partition(" (")[0] for record in caplog.records if "answer" in record.message]
+    assert said == ["Redis does not answer", "Redis answers again"], "one line for each change"
+
+
+@pytest.mark.row(21)
+def test_a_redis_that_is_still_loading_is_waited_for(own_stream, own_server, loading, running, eventually):
+    handler = Record()
+    Producer(own_stream).send_many(ORDERS)
+    with loading(own_server), running(Consumer(own_stream, handler)):
+        eventually(lambda: len(handler.runs) == 40)
+
+
+@pytest.mark.row(22)
+def test_a_full_memory_is_waited_out_and_the_dead_letter_comes_later(own_stream, running, eventually, caplog):
+    def reject_in_full_memory(order):
+        own_stream.client.config_set("maxmemory", 1)
+        raise Reject("no")
+
+    handler = Record(reject_in_full_memory)
+    Producer(own_stream).send(ORDERS[0])
+    with caplog.at_level(logging.WARNING), running(Consumer(own_stream, handler)):
+        eventually(lambda: "waiting for it" in caplog.text)
+        assert own_stream.backlog().pending == 1
+        handler.do = reject
+        own_stream.client.config_set("maxmemory", 0)
+        eventually(lambda: own_stream.backlog().dead_lettered == 1)
+    assert own_stream.backlog().done
+
+
+@pytest.mark.row(16)
+@pytest.mark.parametrize("what", ["group", "stream", "everything"])
+def test_a_group_that_is_deleted_while_running_is_made_again_from_the_first_entry(
+    stream, send, settings, client, running, eventually, caplog, what
+):
+    """Not from `$`: what was added meanwhile is work too."""
+    handler = Record()
+    send(ORDERS[0])
+    with running(Consumer(stream, handler)):
+        eventually(lambda: len(handler.runs) == 1)
+        eventually(lambda: stream.backlog().done)
+        deletion = client.pipeline(transaction=True)
+        if what == "group":
+            deletion.xgroup_destroy(settings.stream, settings.group)
+        elif what == "stream":
+            deletion.delete(settings.stream)
+        else:
+            deletion.flushall()
+        deletion.xadd(settings.stream, dict([ORDERS[1].to_fields()]))
+        deletion.execute()
+        eventually(lambda: ORDERS[1].id in handler.runs)
+        eventually(lambda: stream.backlog().done)
+    assert "creating it again, from the first entry" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("command", "skip"), [("XGROUP", 0), *product(["XREADGROUP", "XACK", "claim", "lease", "dead"], [0, 1])]
+)
+def test_a_lost_reply_loses_no_order_and_makes_no_second_dead_letter(linked_stream, link, stream, command, skip):
+    """Whichever reply it is: of the read, the claim, the ack, the retry, or the move to the dead letters."""
+
+    def fail_the_third(order):
+        if order == ORDERS[2]:
+            raise ValueError("no")
+        if order == ORDERS[3]:
+            raise Reject("never")
+
+    handler = Record(fail_the_third)
+    Producer(linked_stream).send_many(ORDERS[:6])
+    script = LUA / f"{command}.lua"
+    link.lose_reply(sha1(script.read_bytes()).hexdigest() if script.exists() else command, skip=skip)
+    Consumer(linked_stream, handler).drain()
+    assert link.lost == 1
+    dead = {Order.from_fields([*letter.fields.popitem()]).id for letter in DeadLetterQueue(stream).list()}
+    assert dead == {ORDERS[2].id, ORDERS[3].id}
+    assert stream.backlog().dead_lettered == 2
+    assert {order.id for order in ORDERS[:6]} == set(handler.runs) | dead
+    assert stream.backlog().done
