@@ -35,7 +35,7 @@ def open_cluster(settings: Settings) -> RedisCluster:
     Redis: CLUSTER SLOTS, COMMAND; O(number of nodes and commands).
     """
     check_slots(settings)
-    ignored = parse_url(settings.redis_url).keys() - REDIS_ALLOWED_KEYS  # type: ignore[no-untyped-call]
+    ignored = parse_url(settings.redis_url).keys() - REDIS_ALLOWED_KEYS
     if ignored:
         raise ConfigError(
             "on Redis Cluster the Redis URL must begin with redis:// or rediss://, and redis-py takes no "

@@ -458,7 +458,7 @@ class OrderStream:
     def close(self) -> None:
         """Close the client's connections."""
         if isinstance(self.client, RedisCluster):  # its close() leaves those that came from a URL
-            self.client.disconnect_connection_pools()  # type: ignore[no-untyped-call]
+            self.client.disconnect_connection_pools()
         self.client.close()
 
     # How the methods above reach Redis ------------------------------------------------------------------

@@ -82,7 +82,7 @@ def start(lesson: str) -> redis.Redis:
     Raises:
         ServerError: There is no Redis to use. The message says the ways out.
     """
-    client = server.start().client
+    client: redis.Redis = server.start().client
     print(f"Lesson {lesson} is ready. Redis answers.")
     return client
 

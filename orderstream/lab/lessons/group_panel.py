@@ -67,6 +67,8 @@ class GroupPanel(pace.Panel):
         more: Controls of the lesson, above those of the consumers.
     """
 
+    readers: Mapping[str, Member]
+
     def __init__(
         self,
         producer: Process,

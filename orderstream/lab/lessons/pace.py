@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -95,7 +95,7 @@ class Panel:
             Panel._shown.stop()  # its cell was run again
         Panel._shown = self
         self.producer = producer
-        self.readers = {reader.name: reader for reader in readers}
+        self.readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
         self.moments: deque[Any] = deque(maxlen=4_000)
         self.chart = widgets.Image(format="png", layout={"width": "100%", "max_width": f"{charts.WIDTH * 100:.0f}px"})
         self.rate = slider("Orders per second", producer.knobs["rate_per_s"], 100)
@@ -230,7 +230,7 @@ def draw(
     ax.set_title(title, loc="left", fontsize=11)
     ax.set_xlabel("seconds ago" if seconds else "seconds")
     ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="y", integer=True)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
     return charts.png(figure)

@@ -131,9 +131,8 @@ def holdings(samples: Sampler | Sequence[Sample], sentence: str) -> Picture:
     for name, (colour, style) in zip(names, cycle(HOLDERS), strict=False):
         ax.plot(seconds, held[name], color=colour, linestyle=style, linewidth=2.2, drawstyle="steps-post")
         peak = max(held[name])
-        at = held[name].index(peak)  # where it is highest, no other line has the same number for long
-        beside = {"xytext": (4, 4), "textcoords": "offset points"}
-        ax.annotate(name, (seconds[at], peak), color=colour, fontweight="bold", **beside)
+        at = seconds[held[name].index(peak)]  # where it is highest, no other line has the same number for long
+        ax.annotate(name, (at, peak), xytext=(4, 4), textcoords="offset points", color=colour, fontweight="bold")
     return Picture(sentence, png(figure))
 
 
@@ -156,7 +155,7 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
         ends = [end + width for end, width in zip(ends, widths, strict=True)]
     ax.invert_yaxis()
     ax.set_xlim(0, 1.12 * max(ends))
-    ax.xaxis.get_major_locator().set_params(integer=all(end == int(end) for end in ends))  # no 0.2 learners
+    ax.locator_params(axis="x", integer=all(end == int(end) for end in ends))  # no 0.2 learners
     for at, end in enumerate(ends):
         ax.text(end, at, f" {end:,.0f}" if end >= 100 else f" {end:.3g}", va="center", fontsize=9)
     if len(parts) > 1:
@@ -200,8 +199,8 @@ class Curve:
     """
 
     def __init__(self, ax: Axes, line: Line, *, animated: bool = False) -> None:
-        look = {"color": line.colour, "linestyle": line.style, "linewidth": line.width, "drawstyle": "steps-post"}
-        [self._edge] = ax.plot([], [], animated=animated, **look)
+        look: dict[str, Any] = {"color": line.colour, "linestyle": line.style, "linewidth": line.width}
+        [self._edge] = ax.plot([], [], drawstyle="steps-post", animated=animated, **look)
         self.artists: list[Artist] = [self._edge]
         if line.filled:
             self._area = ax.fill_between([], [], step="post", color=line.colour, alpha=0.3, lw=0, animated=animated)
@@ -231,7 +230,7 @@ def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=9)
-        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.locator_params(axis="y", integer=True)
     return figure, axes
 
 

@@ -105,7 +105,7 @@ def _orders(spans: Sequence[Span]) -> dict[str, list[str]]:
     for span in spans:
         [*of_trace] = traces.get(span.trace_id, ())
         by_trace = of_trace[0] if len(of_trace) == 1 else None
-        order = span.order_id or by_entry.get(span.entry_id) or by_trace or span.entry_id
+        order = span.order_id or by_entry.get(span.entry_id or "") or by_trace or span.entry_id
         orders[span.id] = [order] if order else []
     for span in spans:
         if span.operation == "process" and orders[span.id]:

@@ -32,7 +32,7 @@ LANES_EVERY_S = 1.0  # drawing them takes a tenth of that
 ROW = {"flex_flow": "row wrap"}
 
 
-class LiveChart(widgets.Image):
+class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annotations
     """
     Some columns of the samples over the last seconds, side by side.
 
@@ -58,8 +58,8 @@ class LiveChart(widgets.Image):
             ax.set_xlabel("seconds ago")
             ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
             self._curves.append(charts.Curve(ax, line, animated=True))
-            place = {"transform": ax.transAxes, "ha": "left", "va": "top", "fontsize": 15, "fontweight": "bold"}
-            self._numbers.append(ax.text(0.02, 0.96, "", animated=True, color=line.colour, **place))
+            place: dict[str, Any] = {"transform": ax.transAxes, "ha": "left", "va": "top", "fontsize": 15}
+            self._numbers.append(ax.text(0.02, 0.96, "", animated=True, color=line.colour, fontweight="bold", **place))
         self._limits: list[tuple[float, float]] = []
         self._draw()
 
@@ -146,7 +146,7 @@ class Panel:
         self._sliders = widgets.VBox([self.rate, self.failure, self.work])
         self._buttons = widgets.HBox([self._kill_buttons, self._add_button, self._stop_button], layout=ROW)
         self._box = widgets.VBox([self.chart, self._sliders, self._buttons, self._said, self._outage])
-        self.sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
+        self.sampler: Sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
 
     def __repr__(self) -> str:
         pictures = listed(charts.chosen(self._show_columns)).lower() + ("; swim lanes" if self._lanes else "")

@@ -177,18 +177,18 @@ class Sampler:
         sample = Sample(
             t_s=t_s,
             throughput=self._tallies["handled"].rate(now),
-            pending=backlog and backlog.pending,
+            pending=backlog.pending if backlog else None,
             retries=self._tallies["failed"].rate(now),
-            length=backlog and backlog.length,
-            lag=backlog and backlog.lag,
-            dead_lettered=backlog and backlog.dead_lettered,
+            length=backlog.length if backlog else None,
+            lag=backlog.lag if backlog else None,
+            dead_lettered=backlog.dead_lettered if backlog else None,
             handled=self._tallies["handled"].total,
             failed=self._tallies["failed"].total,
             memory=memory,
             held={consumer.name: consumer.pending for consumer in backlog.consumers if consumer.pending}
             if backlog
             else {},
-            waiting_s=backlog and round(backlog.oldest_undelivered_s or 0.0, 1),
+            waiting_s=round(backlog.oldest_undelivered_s or 0.0, 1) if backlog else None,
         )
         self.samples.append(sample)
 

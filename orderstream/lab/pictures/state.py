@@ -7,6 +7,7 @@ versions, on others not).
 """
 
 import html
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from orderstream.lab import server
@@ -48,7 +49,7 @@ class Table(NamedTuple):
 
     caption: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     empty: str = ""
 
 
@@ -75,8 +76,8 @@ def _stream(client: Any, key: str) -> list[Table]:
 
 def _entries(client: Any, key: str) -> list[Table]:
     rows = [(_text(entry_id), _fields(fields)) for entry_id, fields in client.xrange(key, count=ROWS)]
-    rows += _more(client.xlen(key), 2)
-    return [Table(f"{key}: entries", ("id", "fields"), rows, "no entries")]
+    more = _more(client.xlen(key), 2)
+    return [Table(f"{key}: entries", ("id", "fields"), [*rows, *more], "no entries")]
 
 
 def _groups(client: Any, key: str) -> list[Table]:
@@ -96,9 +97,9 @@ def _pending(client: Any, key: str) -> list[Table]:
             (_text(each["message_id"]), _owner(each["consumer"]), str(each["times_delivered"]))
             for each in client.xpending_range(key, group["name"], "-", "+", ROWS)
         ]
-        rows += _more(group["pending"], 3)
+        more = _more(group["pending"], 3)
         caption = f"{key}: pending in {_text(group['name'])}"
-        tables.append(Table(caption, ("id", "consumer", "deliveries"), rows, "nothing pending"))
+        tables.append(Table(caption, ("id", "consumer", "deliveries"), [*rows, *more], "nothing pending"))
     return tables or [Table(f"{key}: pending", (), [], "no groups")]
 
 

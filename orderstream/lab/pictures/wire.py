@@ -21,7 +21,6 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from itertools import zip_longest
 from pprint import pformat
 from types import TracebackType
 from typing import Any
@@ -148,7 +147,8 @@ class _Bare(str):
 def _round_trip(sent: Sequence[Sequence[bytes]], replies: Sequence[Any]) -> str:
     if len(sent) == 1:
         return _exchange(sent[0], replies[0])
-    exchanges = [_exchange(*each) for each in zip_longest(sent, replies, fillvalue=_Bare("(no reply)"))]
+    missing = [_Bare("(no reply)")] * (len(sent) - len(replies))
+    exchanges = list(map(_exchange, sent, [*replies, *missing]))
     if len(exchanges) > MANY + 1:  # the last one is EXEC, with the replies
         exchanges = [*exchanges[:MANY], f"… {len(sent) - MANY - 1} more", exchanges[-1]]
     body = "\n".join(exchanges)

@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream.errors import OrderStreamError
+
+Client = Any
+"""
+``redis.Redis`` with replies as text. Its annotations allow for bytes as well, and for the shapes of every protocol: no
+line of a lesson that takes a reply apart would pass.
+"""
 
 Version = tuple[int, int]
 
@@ -24,7 +31,7 @@ class ServerError(OrderStreamError):
         return [f"ServerError: {self}"]
 
 
-def open_client(url: str) -> redis.Redis:
+def open_client(url: str) -> Client:
     """Return a redis-py client with readable replies that sends each command once."""
     try:
         return redis.Redis.from_url(

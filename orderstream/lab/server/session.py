@@ -9,10 +9,8 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
-import redis
-
 from orderstream.config import Settings
-from orderstream.lab.server.client import OLDEST, ServerError, Version, explained, open_client, version_of
+from orderstream.lab.server.client import OLDEST, Client, ServerError, Version, explained, open_client, version_of
 from orderstream.lab.server.private import PrivateServer, redis_server, version_of_executable
 from orderstream.lab.server.reserved import ReservedDatabase
 
@@ -21,7 +19,7 @@ class Server(Protocol):
     """A Redis that the lab may use: ``PrivateServer``, or ``ReservedDatabase`` on a server of yours."""
 
     url: str
-    client: redis.Redis
+    client: Client
 
     def usable(self) -> bool:
         """Tell whether it is there, and still ours."""

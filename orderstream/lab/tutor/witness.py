@@ -24,6 +24,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from orderstream.lab.server.client import Client
+
 QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT", "UNWATCH"}  # what a connection says of its own accord
 HIDDEN = {"ORDER_GROUP", "GROUP", "STREAMS"}
 LINES = 12
@@ -57,7 +59,7 @@ class Witness:
         self._meanwhile: tuple[str, Callable[[], object]] | None = None
         self.round_trips = 0
         self.calls: list[tuple[tuple[str, ...], Any]] = []
-        self.client = redis.Redis.from_url(
+        self.client: Client = redis.Redis.from_url(
             os.environ["REDIS_URL"],
             decode_responses=True,
             protocol=2,

@@ -58,7 +58,7 @@ class Span(msgspec.Struct, frozen=True):
     @property
     def operation(self) -> str:
         """``send``, ``process``, ``ack``, ``retry``, ``defer``, ``release`` or ``dead_letter``; "" of others' spans."""
-        return self.attributes.get(tracing.OPERATION, "")
+        return str(self.attributes.get(tracing.OPERATION, ""))
 
     @property
     def entry_id(self) -> str | None:

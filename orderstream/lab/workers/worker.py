@@ -91,7 +91,7 @@ def run_consumer(
         time.sleep(knobs["work_ms"] / 1000)
         failed = chance.random() < knobs["failure_rate"]
         if stock and not failed:
-            (shop.sell_once if once else shop.sell)(stream.client, stock, order)
+            (shop.sell_once if once else shop.sell)(stream.client, stock, order)  # type: ignore[arg-type]  # it is no cluster
         say("failed" if failed else "handled", id=order.id, consumer=name)
         if failed:
             raise RuntimeError(f"made to fail: failure_rate={knobs['failure_rate']:g}")
@@ -138,8 +138,8 @@ def main() -> None:
     if given["role"] == "producer":
         run_producer(given["seed"], knobs)
     else:
-        told = (given[option] for option in ("seed", "die", "poison", "stock", "once"))
-        run_consumer(given["name"], *told, knobs)
+        told = {option: given[option] for option in ("name", "seed", "die", "poison", "stock", "once")}
+        run_consumer(**told, knobs=knobs)
 
 
 if __name__ == "__main__":

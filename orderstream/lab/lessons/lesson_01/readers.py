@@ -8,7 +8,7 @@ so it may be slow, stop, or go back to the start, and neither the log nor anothe
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -73,6 +73,8 @@ class Panel(pace.Panel):
         readers: Name -> milliseconds it takes for one order. Each gets a slider for that, and a button that sends it
             back to the start.
     """
+
+    readers: Mapping[str, Reader]
 
     def __init__(self, producer: Process, **readers: float) -> None:
         self._stream = producer.settings.get("stream", "orders")

@@ -1,6 +1,6 @@
 """Lesson 02: begin a group at the right place, see who hoards, and read one order at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -111,7 +111,7 @@ def work_off(answer):
     _a_failure_stays_pending(answer)
 
 
-def _all_is_done(answer):
+def _all_is_done(answer: Any) -> None:
     with orders(5) as client, Patient(KEY) as witness:
         client.xgroup_create(KEY, GROUP, id="0")
         done = _run(answer, witness)
@@ -123,14 +123,14 @@ def _all_is_done(answer):
         _holds_one_at_a_time(witness)
 
 
-def _a_failure_stays_pending(answer):
+def _a_failure_stays_pending(answer: Any) -> None:
     with orders(3) as client, Patient(KEY) as witness:
         client.xgroup_create(KEY, GROUP, id="0")
         with suppress(RuntimeError):
             _run(answer, witness, fail={"o-2"})
 
 
-def _run(answer, witness, fail=()):
+def _run(answer: Any, witness: Witness, fail: Collection[str] = ()) -> list[str]:
     """Let the answer work; return the orders that were handled, in order. None was acked before that."""
     done: list[tuple[str, int]] = []
     handler = witness.handler(fail, lambda order_id: done.append((order_id, len(witness.calls))))
@@ -147,7 +147,7 @@ def _run(answer, witness, fail=()):
     return [order_id for order_id, _ in done]
 
 
-def _acked_after_its_handler(witness, done):
+def _acked_after_its_handler(witness: Witness, done: list[tuple[str, int]]) -> None:
     for at, (words, _) in enumerate(witness.calls):
         for entry_id in words[3:] if words[0] == "XACK" else ():
             order = order_of(entry_id)
@@ -158,7 +158,7 @@ def _acked_after_its_handler(witness, done):
             )
 
 
-def _holds_one_at_a_time(witness):
+def _holds_one_at_a_time(witness: Witness) -> None:
     held: set[str] = set()
     for words, reply in witness.calls:
         if words[0] == "XREADGROUP" and words[-1] == ">":

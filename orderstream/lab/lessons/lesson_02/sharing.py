@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -78,6 +79,8 @@ class Panel(GroupPanel):
     Attributes:
         count: The slider of what all consumers ask for, COUNT.
     """
+
+    readers: Mapping[str, Member]
 
     def __init__(self, producer: Process, **consumers: float) -> None:
         self.count = widgets.SelectionSlider(options=COUNTS, value=1, description="COUNT", **pace.SLIDER)

@@ -181,5 +181,5 @@ def _before_the_cut(w: Witness, entry_id: str) -> list[str]:
             w.note("a producer", f"adds {entry_id}")
         return really(*words, **options)
 
-    w.client.execute_command = execute  # type: ignore[method-assign]
+    w.client.execute_command = execute
     return came

@@ -80,7 +80,8 @@ def take_over(answer):
 
 def _rival(witness: Witness) -> list[str]:
     """Let carl claim 1-0 right after the answer has seen it with XPENDING; return what he claimed."""
-    answered, claims = witness.answered, []
+    answered = witness.answered
+    claims: list[str] = []
 
     def and_then(words: tuple[str, ...], reply: Any) -> None:
         answered(words, reply)

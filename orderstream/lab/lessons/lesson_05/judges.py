@@ -151,10 +151,10 @@ def decide(answer):
         said = f"{type(error).__name__} at attempt 1: a further try cannot help"
         _verdict(answer(error, 1), "dead letter", said)
     _runs(answer)
-    error = RuntimeError("no figs left")
+    no_figs = RuntimeError("no figs left")
     for attempt in (6, 7, 50):
-        _waits(answer(error, attempt, 100), attempt, "")
-    _verdict(answer(error, 1, 1), "dead letter", "with max_attempts=1, the first failure is the last")
+        _waits(answer(no_figs, attempt, 100), attempt, "")
+    _verdict(answer(no_figs, 1, 1), "dead letter", "with max_attempts=1, the first failure is the last")
 
 
 def _runs(answer: Any) -> None:
@@ -202,4 +202,4 @@ def _pair(decision: Any) -> tuple[str, int]:
     good = isinstance(decision, tuple) and len(decision) == 2 and isinstance(decision[1], int)
     assert good, f"return two things, a verdict and a number of milliseconds, not {decision!r}"
     assert decision[0] in ("ack", "retry", "dead letter"), f"{decision[0]!r} is no verdict: ack, retry, dead letter"
-    return decision
+    return decision[0], decision[1]

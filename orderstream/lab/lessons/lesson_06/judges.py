@@ -205,7 +205,7 @@ def _watched(stream: OrderStream) -> list[str]:
             lines.append(f"{asked} → {len(replies)} replies")
         return replies
 
-    stream._exchange = tell  # type: ignore[method-assign]
+    stream._exchange = tell
     return lines
 
 

@@ -1,5 +1,7 @@
 """Lesson 08: carry the context in an entry, and find an order by its spans."""
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from orderstream import tracing
@@ -41,7 +43,9 @@ def carry(answer):
     assert "traceparent" not in empty, f"without a span there is no context: you carry {empty['traceparent']}"
 
 
-# What is known of a span in these stories: operation, consumer, attempt, outcome.
+Step = tuple[str, str, int, str]
+"""What is known of a span in these stories: operation, consumer, attempt, outcome."""
+
 SENT, REDRIVEN = ("send", "", 0, ""), ("send", "", 0, "redrive")
 BEGUN, KILLED = ("process", "ann", 1, "has not ended"), ("process", "ann", 1, "never ended")
 FAILED = [("process", "ann", 1, "retry"), ("retry", "ann", 1, "")]
@@ -61,12 +65,12 @@ STORIES = {
 }
 
 
-def told(order, story):
+def told(order: str, story: list[Step]) -> list[Span]:
     """Return the spans of a story, as a recorder knows them."""
     found, entry = [], f"{order} once"
     for second, (operation, consumer, attempt, outcome) in enumerate(story):
         entry = f"{order} again" if outcome == "redrive" else entry
-        about = {tracing.OPERATION: operation, tracing.ORDER_ID: order, tracing.ENTRY_ID: entry}
+        about: dict[str, Any] = {tracing.OPERATION: operation, tracing.ORDER_ID: order, tracing.ENTRY_ID: entry}
         about |= {tracing.CONSUMER: consumer, tracing.ATTEMPT: attempt} if consumer else {}
         ended = not outcome.endswith("ended")
         about |= {tracing.OUTCOME: outcome} if outcome and ended else {}
@@ -92,12 +96,12 @@ def where_is(answer):
         assert got == "done", f"each order is in a place of its own: o-1 was acked, it is 'done', you say {got!r}"
 
 
-def _place(right):
+def _place(right: str) -> str:
     if right in ("stream", "pending", "dead letters", "done"):
         return repr(right)
     return f"in the hands of {right!r}"
 
 
-def _line(operation, consumer, attempt, outcome):
+def _line(operation: str, consumer: str, attempt: int, outcome: str) -> str:
     by = f"by {consumer}, attempt {attempt}" if consumer else ""
     return f"{operation:11} {', '.join(filter(None, [by, outcome]))}".rstrip()

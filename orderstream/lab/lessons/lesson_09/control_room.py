@@ -241,10 +241,10 @@ class ControlRoom:
         return worker
 
     def _start(self, role: str, name: str) -> Process:
-        settings = {"stream": self._stream.settings.stream, **TIMERS}
+        settings: dict[str, Any] = {"stream": self._stream.settings.stream, **TIMERS}
         if role == "producer":
-            careful = {"resend": float(self.resend.value), "dedupe": float(self.remember.value)}
-            url = self._link and self._link.url
+            careful: dict[str, Any] = {"resend": float(self.resend.value), "dedupe": float(self.remember.value)}
+            url = self._link.url if self._link else None
             worker = producer(name, rate_per_s=self.rate.value, **careful, url=url, trace=True, **settings)
         else:
             knobs = {"work_ms": self.work.value, "failure_rate": self.failure.value / 100}
@@ -412,7 +412,8 @@ class ControlRoom:
     def _chosen(self) -> str:
         if self._select.value is None:
             raise ValueError("there is no dead letter to choose")
-        return self._select.value
+        chosen: str = self._select.value
+        return chosen
 
     def _attempt(self, action: Callable[..., object], *values: float, **knobs: float) -> None:
         try:

@@ -102,6 +102,8 @@ class Panel(GroupPanel):
         era: The choice among *eras*.
     """
 
+    readers: Mapping[str, Member]
+
     def __init__(self, producer: Process, eras: Mapping[str, Take], **consumers: float) -> None:
         self._eras = dict(eras)
         self._before = 0, 0  # the totals when this era was chosen

@@ -201,14 +201,15 @@ class Run:
         passed_s, delivery, in_hand = 0.0, 0, False
         for event in self.way(order):
             lane, t_s = lanes.DEAD if event.what == "dead" else event.who, event.t - self.events[0].t + passed_s
-            if event.what == "time":
-                passed_s += PASSED_MS / 1000
-            elif event.what in ("new", "claimed"):
-                delivery, in_hand = 1 if event.what == "new" else delivery + 1, True
-                found.append(lanes.Mark(t_s, lane, order, event.what, delivery))
-            elif event.what == "dead" or (in_hand and event.what in ("failed", "acked", "killed")):
-                in_hand = False
-                found.append(lanes.Mark(t_s, lane, order, event.what))
+            match event.what:
+                case "time":
+                    passed_s += PASSED_MS / 1000
+                case "new" | "claimed" as kind:
+                    delivery, in_hand = 1 if kind == "new" else delivery + 1, True
+                    found.append(lanes.Mark(t_s, lane, order, kind, delivery))
+                case "dead" | "failed" | "acked" | "killed" as kind if in_hand or kind == "dead":
+                    in_hand = False
+                    found.append(lanes.Mark(t_s, lane, order, kind))
         return found
 
     def picture(self, order: str) -> Picture:

@@ -39,8 +39,9 @@ def _names(got: Any, expected: list[str], why: str) -> None:
 )
 def survive(answer):
     assert isinstance(answer, type), f"hand in the class itself, not {answer!r}"
-    assert callable(getattr(answer, "step", None)), "the class needs a method step(self)"
-    if is_blank(answer.step):
+    step = getattr(answer, "step", None)
+    assert callable(step), "the class needs a method step(self)"
+    if is_blank(step):
         raise NotImplementedError
     score, run = chaos.challenge(answer)
     print(f"score    {'★' * score}{'☆' * (len(chaos.LEVELS) - score)}")

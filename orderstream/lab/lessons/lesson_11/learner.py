@@ -108,7 +108,7 @@ def _definition(value: type | FunctionType) -> str:
     function = value if isinstance(value, FunctionType) else next(filter(_is_function, vars(value).values()), None)
     lines = linecache.getlines(function.__code__.co_filename) if function else []
     for node in reversed(ast.parse("".join(lines)).body):  # a cell may define it twice: the last one counts
-        if getattr(node, "name", None) == value.__name__:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == value.__name__:
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             return "".join(lines[first - 1 : node.end_lineno])
     raise AssertionError(f"the source of {value.__name__} cannot be found: define it at the left edge of a cell")
@@ -212,7 +212,8 @@ def _class_of(source: str) -> type:
     module = ModuleType("my_consumer")
     sys.modules[module.__name__] = module
     exec(compile(source, FILE, "exec"), vars(module))
-    return module.ANSWER
+    answer: type = module.ANSWER
+    return answer
 
 
 def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
