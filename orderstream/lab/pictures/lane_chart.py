@@ -25,6 +25,8 @@ END = 1.06  # the marks are from 0 to 1; behind them goes on what goes on
 NAMED = 9  # so much of an order's id is shown
 BAND = 0.42  # half of a lane's height
 
+Look = dict[str, Any]  # keyword arguments of matplotlib
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -134,12 +136,12 @@ class _LaneChart:
     def draw_lane(self, lane: str, marks: Sequence[Mark]) -> None:
         """Draw an empty lane with its name; that of a consumer is there while the consumer lives."""
         row = self._rows[lane]
-        name: dict[str, Any] = {"x": self._start - 0.01, "y": row, "s": lane, "ha": "right", "fontsize": 11.5}
+        name: Look = {"x": self._start - 0.01, "y": row, "s": lane, "ha": "right", "fontsize": 11.5}
         if lane in WAITING:
             self.ax.text(**name, va="bottom")
-            below: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 8.5, "color": "#555555"}
+            below: Look = {"ha": "right", "va": "top", "fontsize": 8.5, "color": "#555555"}
             self.ax.text(self._start - 0.01, row + 0.06, WAITING[lane], **below)
-            look: dict[str, Any] = {"facecolor": "white", "edgecolor": "#999999", "linestyle": DASHES, "linewidth": 0.8}
+            look: Look = {"facecolor": "white", "edgecolor": "#999999", "linestyle": DASHES, "linewidth": 0.8}
             self.ax.axhspan(row - BAND, row + BAND, **look)
         else:
             self.ax.text(**name, va="center")
@@ -149,12 +151,12 @@ class _LaneChart:
 
     def draw_order(self, marks: Sequence[Mark], shift: float, look: tuple[str, Any]) -> None:
         """Draw the marks of one order, and how it came from each to the next; in each lane *shift* below its middle."""
-        line: dict[str, Any] = {"color": look[0], "linestyle": look[1], "linewidth": 1.6, "zorder": 2}
+        line: Look = {"color": look[0], "linestyle": look[1], "linewidth": 1.6, "zorder": 2}
         for number, mark in enumerate(marks):
             x, y, after = self._at(mark.t_s), self._rows[mark.lane] + shift, marks[number + 1 : number + 2]
             if mark.kind in BEGINS:
                 ends = [m.t_s for m in marks[number:] if m.lane == mark.lane and m.kind in ENDS]
-                bar: dict[str, Any] = {"color": "#8FB8D6", "linewidth": 9, "solid_capstyle": "butt", "zorder": 1}
+                bar: Look = {"color": "#8FB8D6", "linewidth": 9, "solid_capstyle": "butt", "zorder": 1}
                 self.ax.plot([x, self._at(ends[0]) if ends else END], [y, y], **bar)
             if mark.kind != "acked":
                 to_x = self._at(after[0].t_s) if after else END
@@ -163,7 +165,7 @@ class _LaneChart:
                 self.ax.plot([x, x, to_x, to_x], [y, waits, waits, to_y], **line)
             self._draw_mark(mark, x, y)
         place = self._at(marks[0].t_s), self._rows[marks[0].lane] + shift
-        beside: dict[str, Any] = {"xytext": (-10, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+        beside: Look = {"xytext": (-10, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
         order = marks[0].order
         name = order if len(order) <= NAMED else f"{order[: NAMED - 1]}…"
         self.ax.annotate(name, place, fontsize=10, fontweight="bold", color="#222222", zorder=5, **beside)
@@ -171,13 +173,14 @@ class _LaneChart:
     def _draw_mark(self, mark: Mark, x: float, y: float) -> None:
         shape = SHAPES[mark.kind]
         inside, ink = ("white", shape.colour) if shape.hollow else (shape.colour, "white")
-        edge: dict[str, Any] = {"markeredgecolor": ink, "markeredgewidth": 1.6 if shape.hollow else 1.0}
-        self.ax.plot([x], [y], marker=shape.marker, markersize=shape.size, markerfacecolor=inside, zorder=3, **edge)
+        edge = 1.6 if shape.hollow else 1.0
+        look: Look = {"markerfacecolor": inside, "markeredgecolor": ink, "markeredgewidth": edge}
+        self.ax.plot([x], [y], marker=shape.marker, markersize=shape.size, zorder=3, **look)
         text, size = str(mark.delivery) if mark.delivery else shape.text, min(0.65 * shape.size, 13)
-        place: dict[str, Any] = {"ha": "center", "va": "center_baseline", "zorder": 4}
+        place: Look = {"ha": "center", "va": "center_baseline", "zorder": 4}
         self.ax.text(x, y, text, color=ink, fontsize=size, fontweight="bold", **place)
         if mark.kind == "killed":
-            beside: dict[str, Any] = {"xytext": (17, 0), "textcoords": "offset points", "va": "center", "fontsize": 10}
+            beside: Look = {"xytext": (17, 0), "textcoords": "offset points", "va": "center", "fontsize": 10}
             self.ax.annotate("killed", (x, y), fontweight="bold", zorder=4, **beside)
 
 
@@ -212,5 +215,5 @@ def _draw_legend(figure: Figure, shapes: Sequence[Shape]) -> None:
         sign = f"${shape.text}$" if shape.text else ""
         text = Line2D([], [], linestyle="", marker=sign, markersize=0.55 * size, mfc=ink, mew=0)
         handles.append((outer, text))
-    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "handletextpad": 0.2, "ncols": max(1, len(shapes))}
+    look: Look = {"frameon": False, "fontsize": 9, "handletextpad": 0.2, "ncols": max(1, len(shapes))}
     figure.legend(handles, [shape.says for shape in shapes], loc="outside upper left", **look)

@@ -12,8 +12,8 @@ from orderstream.errors import OrderStreamError
 
 Client = Any
 """
-``redis.Redis`` with replies as text. Its annotations allow for bytes as well, and for the shapes of every protocol: no
-line of a lesson that takes a reply apart would pass.
+``redis.Redis`` with replies as text, which mypy cannot know: redis-py declares that a reply may be bytes, or have the
+shape of another protocol. So mypy would refuse every line that takes a reply apart.
 """
 
 Version = tuple[int, int]
