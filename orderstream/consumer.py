@@ -317,8 +317,7 @@ class Consumer:
         """
         self._hand.take(entries)
         self._acked()
-        if entries:
-            self._observed = self.stream.observer.delivered(self.name, entries)
+        self._observed = self.stream.observer.delivered(self.name, entries)
 
     def _acked(self) -> None:
         self._settled += len(self._acks)

@@ -162,7 +162,7 @@ class Telemetry(Observer):
 
     def delivered(self, consumer: str, entries: Sequence[Entry]) -> Deliveries:
         """Take note of what *consumer* was given, and of which entries somebody wants to hear more."""
-        if self._metering:
+        if entries and self._metering:
             self._consumed.add(len(entries), self.of_group)
         creations: dict[str, SpanContext | None] = {}
         unwanted = None  # the entries of a batch end with the same context, so most need this one comparison only

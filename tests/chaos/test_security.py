@@ -357,11 +357,11 @@ def test_an_entry_with_the_highest_id_is_claimed_and_dead_lettered_like_any_othe
 @pytest.mark.row(52)
 def test_no_script_is_built_from_strings():
     """Whoever can choose a piece of a script can run anything. Scripts are files, and all else is KEYS and ARGV."""
-    for path in PACKAGE.glob("*.py"):
+    for path in [path for path in PACKAGE.rglob("*.py") if PACKAGE / "lab" not in path.parents]:
         code = path.read_text()
         assert not re.search(r"\b(eval|eval_ro|register_script|script_load|fcall|function_load)\(", code), path
         assert not re.search(r"[\"'](EVAL|FCALL|FUNCTION)[\"']", code), path
-        assert set(re.findall(r"[\"']LOAD[\"'], ([^,)]+)", code)) <= {"_ONCE.source", "script.source"}, path
+        assert set(re.findall(r"[\"']LOAD[\"'], ([^,)]+)", code)) <= {"ONCE.source", "script.source"}, path
     for path in (PACKAGE / "lua").iterdir():
         code = re.sub(r"--.*", "", path.read_text())
         assert not re.search(r"\b(loadstring|load|dofile|setfenv|rawset|_G)\b", code), path
