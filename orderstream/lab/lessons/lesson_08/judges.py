@@ -41,7 +41,7 @@ def carry(answer):
     assert "traceparent" not in empty, f"without a span there is no context: you carry {empty['traceparent']}"
 
 
-# What is known of a span in these stories: operation, consumer, attempt, outcome.
+# Each span of these stories is: operation, consumer, attempt, outcome.
 SENT, REDRIVEN = ("send", "", 0, ""), ("send", "", 0, "redrive")
 BEGUN, KILLED = ("process", "ann", 1, "has not ended"), ("process", "ann", 1, "never ended")
 FAILED = [("process", "ann", 1, "retry"), ("retry", "ann", 1, "")]
