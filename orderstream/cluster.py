@@ -21,7 +21,7 @@ from orderstream.config import Settings
 from orderstream.connection import Command, ReplyLost, client_options, exchange
 from orderstream.errors import ConfigError
 
-REDIRECTS = 2  # after that the cluster is still moving slots around: an outage, to be waited out
+REDIRECTS = 2  # if a command is redirected once more, the cluster is still moving slots: an outage, which passes
 
 
 def open_cluster(settings: Settings) -> RedisCluster:
@@ -99,15 +99,16 @@ def exchange_in_cluster(client: RedisCluster, key: str, commands: Sequence[Comma
             lost.replies = replies[: moved[len(lost.replies)]]
             raise
         except (redis.ConnectionError, redis.TimeoutError):
-            break  # nothing was sent, so MOVED stays the answer
+            break  # nothing was sent; these commands keep their reply MOVED
         for n, reply in zip(moved, again, strict=True):
             replies[n] = reply
-    # ASK: the slot is on its way to another node, and our keys may be on either. That passes, so we wait for its end.
+    # ASK: the slot is moving to another node, and our keys may be on either. MOVED, which redis-py makes a kind of ASK:
+    # the slot moved again. Both pass, so each such reply becomes an error that callers wait out.
     return [_moving(key) if isinstance(reply, exceptions.AskError) else reply for reply in replies]
 
 
 def _exchange_with_owner(client: RedisCluster, key: str, commands: Sequence[Command]) -> list[Any]:
-    """Exchange with the node that owned the slot of *key* when we last asked. If it is the owner no more, ask again."""
+    """Exchange with the node that owns the slot of *key*, as far as we know. If it may own it no more, ask again."""
     try:
         node = client.nodes_manager.get_node_from_slot(key_slot(key.encode()))
     except exceptions.SlotNotCoveredError:
@@ -117,17 +118,18 @@ def _exchange_with_owner(client: RedisCluster, key: str, commands: Sequence[Comm
     try:
         replies = exchange(pool, commands)
     except (redis.ConnectionError, redis.TimeoutError):
-        pool.disconnect(inuse_connections=False)  # redis-py forgets a node that is gone, and not its connections
+        pool.disconnect(inuse_connections=False)  # redis-py forgets a dead node, but not to keep its connections
         _find_owners(client, avoid=node)
         raise
-    # A master that lost sight of the others answers CLUSTERDOWN, one that restarts LOADING. Another may own the slot.
+    # A master that cannot reach the others answers CLUSTERDOWN. A master that restarts answers LOADING. In both cases
+    # another node may own the slot by now.
     if any(isinstance(reply, (exceptions.ClusterDownError, exceptions.BusyLoadingError)) for reply in replies):
         _find_owners(client, avoid=node)
     return replies
 
 
 def _find_owners(client: RedisCluster, avoid: ClusterNode | None = None) -> None:
-    """Ask the nodes who owns which slot, *avoid* last. If nobody answers, the next exchange asks again."""
+    """Ask the nodes which of them owns which slot, *avoid* last. If none answers, the next exchange asks again."""
     with suppress(redis.RedisError, exceptions.RedisClusterException, IndexError):
         client.nodes_manager.initialize(last_failed_node_name=avoid.name if avoid else None)
 
@@ -137,5 +139,5 @@ def _moving(key: str) -> exceptions.TryAgainError:
 
 
 def _down(why: str) -> exceptions.ClusterDownError:
-    """Return an error that ``trouble`` knows: what redis-py raises when a cluster is down is no RedisError."""
+    """Return an error that ``trouble`` knows. For a cluster that is down, redis-py raises one that is no RedisError."""
     return exceptions.ClusterDownError(f"the cluster is down: {why}", status_code="CLUSTERDOWN")

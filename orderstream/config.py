@@ -51,11 +51,12 @@ class Settings:
     Lower: a failing dependency is hammered. Higher: a short hiccup costs more time."""
 
     batch: int = 500
-    """The most entries one read may take. A consumer asks for about 50 ms of work, never for more than this.
+    """The most entries that one read takes, and the most orders that a producer sends in one round trip.
+    A consumer asks for about 50 ms of work, never for more than this.
     Lower: more round trips. Higher: nothing gained, and a crash costs more orders one attempt."""
 
     block_ms: int = 1_000
-    """The longest a read waits for new entries.
+    """Milliseconds that a read waits for new entries at most.
     Lower: an idle consumer asks more often. Higher: ``stop()`` and claiming take longer."""
 
     handler_timeout_ms: int = 300_000
@@ -63,18 +64,18 @@ class Settings:
     Lower: a slow order is run twice. Higher: a hung handler keeps its order longer."""
 
     grace_s: float = 10.0
-    """Seconds a stopping process gives the handler in hand. After that it leaves; the order is claimed by others.
+    """Seconds that a stopping ``orderstream`` command gives the order in hand. Then it leaves; others claim the order.
     Lower: more orders are handled twice at a deployment. Higher: the deployment waits."""
 
     trace_parent: str = "creation"
-    """Where the span of a handler run belongs: ``creation``, into the trace of whoever sent the order; or ``link``,
-    into a trace of its own that is linked to the sender's. Choose ``link`` if you do not trust your senders: by
-    ``creation`` they decide what is sampled."""
+    """Which trace the span of a handler run belongs to. ``creation``: the trace of the sender. ``link``: a trace of its
+    own, linked to the sender's. Choose ``link`` if you do not trust your senders: with ``creation`` they decide what
+    is sampled."""
 
     trace_errors: str = "type"
-    """What a span tells of a failure: its ``type``, or its ``message`` and stack trace, too. A message may hold what an
-    order holds. With ``message`` the commands also tell of each redis command of a handler: the library that does it
-    knows no other way."""
+    """How much a span tells of a failure: its ``type``, or also its ``message`` and stack trace. A message may hold
+    what an order holds. With ``message``, ``orderstream consume`` also makes a span of each Redis command of a handler.
+    It does so with ``message`` only, because the library that makes these spans always records error messages."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dlq", self.dlq or f"{self.stream}-dlq")

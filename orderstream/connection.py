@@ -1,10 +1,10 @@
 """
 The redis-py client as a stream needs it, and what its errors mean.
 
-Three defaults of redis-py are wrong for streams, and this file is where they end:
+Three defaults of redis-py are wrong for streams. This file replaces them:
 
 - It sends a command again, up to ten times, when a reply is lost. XADD is not idempotent: one call,
-  several entries. Here a command travels once; who wants it twice says so.
+  several entries. Here a command is sent once, and only the caller may send it again.
 - Its socket timeout of 5 s cuts a longer BLOCK. Here the timeout follows from the BLOCK.
 - ``decode_responses=True`` raises on one byte that is not UTF-8, after the whole batch was delivered.
   Here replies are bytes.
@@ -35,12 +35,12 @@ Words = tuple[str | bytes | int, ...]
 Command = Words | bytes  # bytes: packed already
 
 REPLY_MARGIN_S = 5.0
-PIECE = 65_536  # bytes per write; the socket timeout bounds each write, so a large batch may need longer on a slow link
+PIECE = 65_536  # bytes in one write; each write has the whole socket timeout, so a slow link can take a large batch
 OLDEST = (6, 2, 0)
 
 _pack: Callable[[Words], bytes] = hiredis.pack_command  # type: ignore[assignment]  # redis-py packs more slowly
 
-# What redis-py raises for an error reply. To it the last two are kinds of ConnectionError; the link is fine.
+# What redis-py raises for an error reply. The last two are kinds of ConnectionError, although the connection is fine.
 _REFUSED = (redis.ResponseError, redis.AuthenticationError, exceptions.BusyLoadingError)
 
 
@@ -59,10 +59,10 @@ class ReplyLost(redis.ConnectionError):
 
 class Server(msgspec.Struct, frozen=True):
     """
-    What answers.
+    The server that answers.
 
     Attributes:
-        version: Such as ``(8, 10, 2)``; ``OLDEST`` if it does not say, or is no Redis.
+        version: Such as ``(8, 10, 2)``; ``OLDEST`` if the server does not say it, or is no Redis.
         cluster: True for a node of a Redis Cluster.
     """
 
@@ -83,16 +83,16 @@ def open_client(settings: Settings) -> redis.Redis:
             raise ValueError("a / ? or # in the password was taken for the end of the host")
         client = redis.Redis.from_url(settings.redis_url, **client_options(settings))
         pool = client.connection_pool
-        pool.connection_class(**pool.connection_kwargs)  # connects to nothing, and knows which options there are
+        pool.connection_class(**pool.connection_kwargs)  # does not connect, but refuses an unknown option
         return client
-    except (ValueError, TypeError):  # it may quote half a password
+    except (ValueError, TypeError):  # its text may hold a part of the password
         raise ConfigError(
             "the Redis URL cannot be used; look at its port and options, and percent-encode / # ? @ in a password"
         ) from None
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """Return what a client is told, of one Redis or of a cluster."""
+    """Return the options of a redis-py client, the same for one Redis and for a cluster."""
     return {
         "protocol": 2,  # the same replies from every server version
         "decode_responses": False,
@@ -133,15 +133,15 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
 
     Args:
         pool: The ``connection_pool`` of a client.
-        commands: For each its words, or what ``packer`` made of them.
+        commands: Each is its words, or the bytes that ``packer`` made of them.
 
     Returns:
-        One raw reply for each command, in order. A command that Redis refused has its
-        ``redis.RedisError`` there; the others ran all the same.
+        One raw reply for each command, in order. If Redis refused a command, its reply is the
+        ``redis.RedisError``; the others ran all the same.
 
     Raises:
         ReplyLost: The commands went out, and the link broke before the last reply.
-        redis.ConnectionError: No connection; nothing was sent.
+        redis.ConnectionError, redis.TimeoutError: No connection; nothing was sent.
     """
     packed = memoryview(b"".join([command if isinstance(command, bytes) else _pack(command) for command in commands]))
     pieces = [packed[start : start + PIECE] for start in range(0, len(packed), PIECE)]
@@ -169,8 +169,8 @@ def packer(*head: str | bytes, tail: Sequence[bytes] = ()) -> Callable[[Sequence
     """
     Return a function that packs commands which all begin with *head* and end with *tail*; it takes the words between.
 
-    Packing is most of the work of a producer. So what is the same in every command is packed once, here; and for two
-    words between, a field's name and value, the rest is one ``%``.
+    Packing is most of the work of a producer. So *head* and *tail* are packed here, once. If there are two words
+    between, a field's name and its value, one ``%`` operation does the rest.
     """
     form = b"*%d\r\n%b$%%d\r\n%%b\r\n$%%d\r\n%%b\r\n%b" % (len(head) + 2 + len(tail), _words(head), _words(tail))
 
@@ -184,28 +184,28 @@ def packer(*head: str | bytes, tail: Sequence[bytes] = ()) -> Callable[[Sequence
 
 
 def _words(words: Sequence[str | bytes]) -> bytes:
-    """Return *words* as they stand in a packed command, for a form that will be filled with ``%``."""
+    """Return *words* packed, without the number of words in front, as a part of a form for the operator ``%``."""
     return _pack(tuple(words)).partition(b"\r\n")[2].replace(b"%", b"%%")
 
 
 def as_dict(reply: Any) -> dict[bytes, Any]:
-    """Return names and values as a dict: RESP2 has them in turn in a list, RESP3 in a map."""
+    """Return names and values as a dict. In RESP2 they come in turn in a list, in RESP3 in a map."""
     return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def server_of(reply: Any) -> Server:
-    """Read what HELLO replied. It needs no permission, and changes nothing when it names no protocol."""
+    """Read the reply to HELLO. This command needs no permission, and changes nothing when it names no protocol."""
     if isinstance(reply, Exception):
         return Server(OLDEST, cluster=False)
     about = as_dict(reply)
     numbers = re.fullmatch(rb"(\d+)\.(\d+)\.(\d+)", about.get(b"version", b""))
-    known = numbers and about.get(b"server") == b"redis"  # others count in their own way
+    known = numbers and about.get(b"server") == b"redis"  # other servers have version numbers of their own
     version = (int(numbers[1]), int(numbers[2]), int(numbers[3])) if numbers and known else OLDEST
     return Server(version, about.get(b"mode") == b"cluster")
 
 
 def tls_problem(error: redis.ConnectionError) -> str | None:
-    """Say in a line why there is no TLS, and what to do; None if that is not what went wrong."""
+    """Say in a line why there is no TLS, and what to do. None: *error* has another cause."""
     reason = error.__context__
     if not isinstance(reason, (ssl.SSLError, FileNotFoundError)):
         return None
@@ -231,17 +231,17 @@ _CODE = re.compile(
 )
 _MEANING = {"NOGROUP": Trouble.NO_GROUP} | dict.fromkeys(("NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"), Trouble.FATAL)
 
-# redis-py makes a wrong password a kind of ConnectionError: look at these first, or retry for ever.
+# To redis-py a wrong password is a kind of ConnectionError. So look for these first, or it would be retried for ever.
 _FATAL = (redis.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
 _OUTAGE = (redis.ConnectionError, redis.TimeoutError, exceptions.OutOfMemoryError, redis.ReadOnlyError, OSError)
 
 
 def trouble(error: Exception) -> Trouble:
-    """Sort an error of redis-py: the only place that knows which of them pass by themselves."""
+    """Sort an error of redis-py. Only this function knows which errors pass by themselves."""
     if isinstance(error, _FATAL) or isinstance(error.__context__, ssl.SSLCertVerificationError):
         return Trouble.FATAL
     if isinstance(error, _OUTAGE):
         return Trouble.OUTAGE
-    # redis-py takes the code off the message of an error that has a class of its own.
+    # If an error code has a class of its own, redis-py cuts the code off the message.
     code = _CODE.search(f"{getattr(error, 'status_code', None) or ''} {error}")
     return _MEANING.get(code[1], Trouble.OUTAGE) if code else Trouble.FATAL

@@ -1,9 +1,10 @@
 """
 Read orders, hand each to your handler, and settle it: ack, retry, defer or dead-letter.
 
-One turn of the loop looks for one suspect, an entry whose consumer fell silent, then reads one batch of
-new entries. Handlers run one at a time, in the thread that called ``run()``; for more work start more processes. A
-second thread sends heartbeats for what is in hand, so that nobody else claims it.
+One turn of the loop looks for one suspect, an entry that nobody has worked on for ``claim_idle_ms``, and reads one
+batch of new entries; after a suspect it reads on every 16th turn only. Handlers run one at a time, in the thread that
+called ``run()``; for more work start more processes. A second thread sends heartbeats for the entries in hand, so that
+nobody else claims them.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ log = logging.getLogger("orderstream")
 
 Handler = Callable[[Order], None]
 
-BATCH_S = 0.05  # ask for about as many entries as were handled in this much work ...
-HOARD_S = 1.0  # ... and give the rest back when a batch runs longer than this
-ACK_FLUSH_S = 0.01  # bounds how much finished work a crash repeats
+BATCH_S = 0.05  # ask for about as many entries as can be handled in this time
+HOARD_S = 1.0  # when a batch runs longer than this, give back its entries that no handler has begun
+ACK_FLUSH_S = 0.01  # after so long, acks do not wait for the next read: a crash repeats less finished work
 SMALL_PAGE, LARGE_PAGE = 16, 256  # a small page finds the next suspect quickly, large ones end a walk soon
 READ_EVERY = 16  # while suspects wait, new entries are read on every 16th turn
-REAP_EVERY_S = 60.0  # look for consumers that died and hold nothing ...
-REAP_IDLE_MS = 600_000  # ... and have done nothing for ten minutes
+REAP_EVERY_S = 60.0  # between two looks for consumers that died and hold nothing
+REAP_IDLE_MS = 600_000  # a consumer that did nothing for so long has probably died
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
-_random = random.Random()  # of our own: a handler's ``random.seed(7)`` must not make two names the same
+_random = random.Random()  # our own: a handler that calls ``random.seed(7)`` must not make two names the same
 
 
 class Consumer:
@@ -77,7 +78,7 @@ class Consumer:
         self._group_exists = False
         self._cursor, self._page = "-", SMALL_PAGE
         self._next_walk = 0.0  # when to look for suspects again
-        self._next_due = math.inf  # when the first entry seen so far becomes one
+        self._next_due = math.inf  # when the first entry that this walk has seen becomes a suspect
         self._next_reap = time.monotonic() + REAP_EVERY_S * _random.random()  # not all consumers at once
         self._pause_s = 0.0  # above 0 during an outage
 
@@ -97,15 +98,15 @@ class Consumer:
             while not self._stopping:
                 self._turn_or_pause()
         finally:
-            with suppress(redis.RedisError):  # pending is safe: others find out what cannot be said now
+            with suppress(redis.RedisError):  # if Redis is away, the entries stay pending and others claim them
                 self._flush_acks()
                 self.stream.leave(self.name)
-            self._hand.drop(self._acks)  # no heartbeat for what nobody is working on
+            self._hand.drop(self._acks)  # nobody works on these any more, so no heartbeat may say so
 
     def step(self) -> int:
         """
-        Take one turn: one suspect at most, then one batch of new entries; waits up to ``block_ms`` for them.
-        During an outage of Redis it only pauses, as ``run()`` does.
+        Take one turn: one suspect at most, and one batch of new entries, for which it waits up to ``block_ms``. After a
+        suspect it reads new entries on every 16th turn only. During an outage of Redis it only pauses.
 
         Returns:
             Deliveries settled: acked, retried, deferred or dead-lettered.
@@ -121,7 +122,7 @@ class Consumer:
 
     def drain(self, timeout_s: float = 10.0) -> int:
         """
-        Take turns until nothing is undelivered or pending, for any consumer of the group.
+        Take turns until nothing is undelivered, and nothing is pending for any consumer of the group.
 
         Returns:
             Deliveries settled, see ``step()``.
@@ -142,10 +143,10 @@ class Consumer:
 
     def stop(self) -> None:
         """
-        Finish the order in hand, give the rest back uncounted, and end ``run()``. A consumer stops once.
+        Finish the order in hand, give the rest back uncounted, and end ``run()``. A consumer cannot start again.
 
-        The rest is given back at once, also while the order in hand goes on. Safe to call from any thread and from
-        a signal handler: it only sets two flags, no lock is involved.
+        The rest is given back at once, even while the handler goes on with the order in hand. You may call this from
+        any thread and from a signal handler, because it only sets two flags and takes no lock.
         """
         self._stopping = self._hand.stopping = True
 
@@ -173,7 +174,7 @@ class Consumer:
         self._read_batch(wait=not suspect and self._cursor == "-")
 
     def _next_suspect(self) -> Entry | None:
-        """Look at one page of the pending entries. A walk goes on page by page, turn by turn, and then rests."""
+        """Look at one page of the pending entries. Each turn looks at the next page. After the last one it rests."""
         now = time.monotonic()
         if now < self._next_walk:
             return None
@@ -196,7 +197,7 @@ class Consumer:
         return found.entry
 
     def _due_in(self, delay_ms: int) -> None:
-        """An entry becomes due in *delay_ms*: do not rest longer."""
+        """Look for suspects again in *delay_ms* at the latest, because an entry becomes due then."""
         due = time.monotonic() + delay_ms / 1000
         self._next_due = min(self._next_due, due)
         self._next_walk = min(self._next_walk, due)
@@ -215,13 +216,13 @@ class Consumer:
 
     def _work(self, entries: Sequence[Entry]) -> int:
         """
-        Hand *entries* to the handler in turn. Give the rest back when the consumer stops, or when it takes long.
+        Hand *entries* to the handler in turn. Give the rest back when the consumer stops, or when the batch takes long.
 
-        Here is all that is done for an order whose handler returns, so each line costs every order. Whatever a batch or
-        a failure can do instead, such as taking a lock or deciding, is done there.
+        Each line of the loop costs time for every order. So the loop takes no lock and decides nothing for an order
+        whose handler returns: a lock is taken once for a batch, and the policy decides only after a failure.
 
         Returns:
-            How many were begun.
+            How many entries were begun.
         """
         begin, acks, clock = self._hand.begin, self._acks, time.monotonic
         decode, handler = Order.from_fields, self.handler
@@ -233,7 +234,7 @@ class Consumer:
             for entry in entries:
                 if self._stopping:
                     break
-                done += 1  # from here on it counts, whatever happens
+                done += 1  # from here on the batch does not give it back
                 if not begin(entry, now):
                     self._lease_lost(entry)
                     continue
@@ -262,8 +263,8 @@ class Consumer:
         return done
 
     def _lease_lost(self, entry: Entry) -> None:
-        """*entry* is not in hand any more: somebody else claimed it, or our own ``stop()`` gave it back."""
-        self._give_back([entry])  # the release may have failed at the stop: then it is still ours
+        """Note that *entry* is not in hand: another consumer claimed it, or our own ``stop()`` gave it back."""
+        self._give_back([entry])  # if the release at the stop failed, the entry is still ours
         if not self._stopping:
             self.stream.observer.lease_lost()
 
@@ -311,9 +312,10 @@ class Consumer:
 
     def _take(self, entries: Sequence[Entry]) -> None:
         """
-        Have *entries* in hand, and nothing else.
+        Replace the entries in hand by *entries*.
 
-        Redis was sent our acks in front of the command that brought *entries*, so what was in hand before is acked.
+        The entries that were in hand before are acked: their XACK went to Redis in front of the command whose reply
+        brought *entries*.
         """
         self._hand.take(entries)
         self._acked()
@@ -354,11 +356,12 @@ class Consumer:
 
 class _Hand:
     """
-    The entries a consumer is working on, and the heartbeat that says so.
+    The entries that a consumer has in hand, and the heartbeat for them.
 
-    The heartbeat's thread begins with the first entry and ends when there is none. It falls silent for a
-    handler that runs longer than ``handler_timeout_ms``: a hung one must lose its entries to others. When the
-    consumer stops, this thread gives back what no handler has begun: the main one is busy with the order in hand.
+    The heartbeat's thread starts with the first entry and ends when there is none. It sends nothing while a handler
+    runs for longer than ``handler_timeout_ms``, because others must be able to claim the entries of a hung handler.
+    When the consumer stops, this thread gives back the entries that no handler has begun: the main thread is busy with
+    the order in hand.
     """
 
     def __init__(self, stream: OrderStream, consumer: str) -> None:
@@ -372,7 +375,7 @@ class _Hand:
         self._began = 0.0
 
     def take(self, entries: Sequence[Entry]) -> None:
-        """In hand are *entries* now, and no others."""
+        """Replace the entries in hand by *entries*."""
         self._began = time.monotonic()
         with self._lock:
             self._entries = {entry.id: entry for entry in entries}
@@ -382,11 +385,12 @@ class _Hand:
 
     def begin(self, entry: Entry, now: float) -> bool:
         """
-        Say that a handler begins now. False if *entry* is not in hand any more, and must not be handled.
+        Note that the handler of *entry* begins now. False: it is not in hand any more, and must not be handled.
 
-        This takes no lock, because every order comes by. It first writes down which entry begins, then looks whether
-        the entry is still in hand. ``_give_back`` first takes all entries out of the hand, then looks which one has
-        begun. Whoever comes second sees what the first has done, so no entry is both handled and given back.
+        This takes no lock, because it runs for every order. It first notes which entry begins, then looks whether the
+        entry is still in hand. ``_give_back`` does it the other way round: it first takes all entries out of the hand,
+        then looks which one has begun. The thread that comes second sees what the first one did. So no entry is both
+        handled and given back.
         """
         self._begun, self._began = entry, now
         return entry.id in self._entries
@@ -398,7 +402,7 @@ class _Hand:
                     del self._entries[entry.id]
 
     def release(self, unstarted: Sequence[Entry]) -> None:
-        """Make them due now. This delivery is not counted: whoever claims them begins at the same attempt as we did."""
+        """Make *unstarted* due now. This delivery is not counted: the next consumer gets them at the same attempt."""
         with self._stream.observer.releasing(self._consumer, unstarted):
             self._stream.release(self._consumer, unstarted)
 
@@ -417,19 +421,19 @@ class _Hand:
                 continue
             try:
                 held = self._stream.heartbeat(self._consumer, entries)
-            except redis.RedisError as error:  # the next beat may get through; if not, others take over
+            except redis.RedisError as error:  # the next one may succeed; if not, others claim the entries
                 log.debug("no heartbeat: %s", describe(error))
                 continue
             self.drop(entry for entry in entries if entry.id not in held)
 
     def _rest(self, until_next_s: float) -> None:
-        """Wait for the next beat; end early when the consumer stops."""
+        """Wait for the next heartbeat; return early when the consumer stops."""
         until, stopping = time.monotonic() + until_next_s, self.stopping
         while time.monotonic() < until and self.stopping is stopping:
             time.sleep(min(until_next_s, BATCH_S))
 
     def _give_back(self) -> None:
-        """Release every entry that no handler has begun. ``begin`` says why none of them begins meanwhile."""
+        """Release every entry that no handler has begun. ``begin`` explains why none of them can begin meanwhile."""
         with self._lock:
             entries, self._entries = self._entries, {}
             begun = self._begun

@@ -25,7 +25,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     An order that failed for good.
 
     Attributes:
-        id: Its entry id in the dead-letter stream: what ``redrive`` and ``purge`` want.
+        id: Its entry id in the dead-letter stream. ``redrive`` and ``purge`` take it.
         fields: The original fields, bytes as they were.
         reason: What went wrong, one line.
         deliveries: How often it was delivered; 0 if unknown.
@@ -98,7 +98,7 @@ class DeadLetterQueue:
 
         Args:
             count: The most to return.
-            start: The first id to look at; ``(`` in front of it means: after it.
+            start: The first id to look at. With ``(`` in front of it, begin after this id.
 
         Redis: XRANGE, O(count).
         Source: https://redis.io/docs/latest/commands/xrange/
@@ -118,12 +118,12 @@ class DeadLetterQueue:
         Put dead letters back into the stream as new entries, with the same order id and a new set of attempts.
 
         Returns:
-            The new entry ids. An id that is not there (any more) is passed over: redriving twice is harmless.
+            The new entry ids. An id that is not there (any more) has none, so it is harmless to redrive twice.
 
         Raises:
-            redis.ResponseError: A dead letter has more than 3,990 fields, which a script cannot add; it stays.
+            redis.ResponseError: A dead letter has more than 3,990 fields. A script cannot add so many; it stays.
 
-        Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(1) for each id.
+        Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry) for each id.
         """
         return [new for id in ids if (new := self._redrive(id))]
 
@@ -135,7 +135,7 @@ class DeadLetterQueue:
     def _fields_of(self, id: str) -> dict[bytes, bytes] | None:
         return next((letter.fields for letter in self.list(1, start=id) if letter.id == id), None)
     def redrive_all(self) -> int:
-        """Redrive every dead letter that is there now. Returns how many there were."""
+        """Redrive every dead letter that is there now. Returns how many were put back."""
         there_now = self.stream.backlog().dead_lettered  # what fails again meanwhile comes behind these
         return sum(len(self.redrive(letter.id)) for letter in islice(self, there_now))
 
@@ -144,7 +144,7 @@ class DeadLetterQueue:
         Delete dead letters for good.
 
         Returns:
-            How many there were.
+            How many of them were there.
 
         Redis: XDEL, O(1) for each id.
         Source: https://redis.io/docs/latest/commands/xdel/

@@ -1,12 +1,12 @@
 """
-Is this Redis fit to keep orders? Look at what orders depend on, and say for each what to do.
+Is this Redis fit to keep orders? Look at everything that orders depend on, and say what to do about each fault.
 
     for finding in examine(connect()):
         print(finding.level, finding.subject, finding.found, finding.fix)
 
-Nothing is changed. What the connected user may do is learned by asking for it in a form that cannot succeed, such as
-an XADD with the id 0-0: Redis looks at the permission first. That works on every version and needs no further
-permission; each refusal leaves a line in ACL LOG.
+Nothing is changed. To learn what the connected user may do, this sends each command in a form that cannot change
+anything, such as an XADD with the id 0-0: Redis checks the permission first. That works on every version and needs no
+permission of its own. Each refusal leaves a line in ACL LOG.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from orderstream.stream import OrderStream
 
 OLDEST = (6, 2)
 DAY_S = 86_400
-LAST = 2**64 - 1  # what either half of an id may be at most
+LAST = 2**64 - 1  # the greatest value of each half of an id
 FEW = 1_000_000_000
 
 
@@ -42,7 +42,7 @@ class Level(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Finding:
     """
-    What one look found.
+    One thing that was found.
 
     Attributes:
         subject: What was looked at.
@@ -62,10 +62,11 @@ def examine(stream: OrderStream) -> list[Finding]:
     Look at the server, the stream, its groups and its dead letters, and at what the connected user may do.
 
     Args:
-        stream: From ``connect()``. Of a cluster, the node that holds the stream is looked at.
+        stream: From ``connect()``. On a cluster this looks at the node that holds the stream.
 
     Returns:
-        One finding or more for each thing looked at. What Redis refuses to show is a finding too.
+        One finding or more for each thing looked at. It is a finding, too, if Redis refuses to show something. A stream
+        that does not exist has no finding about its last id and its groups.
 
     Raises:
         redis.ConnectionError: Redis went away.
@@ -78,7 +79,7 @@ def examine(stream: OrderStream) -> list[Finding]:
     for subject, look, needs in _LOOKS:
         try:
             for finding in look(client, settings):
-                findings.append(finding)  # noqa: PERF402 - those before a refusal count
+                findings.append(finding)  # noqa: PERF402 - findings before a refusal are kept
         except (redis.ResponseError, KeyError) as hidden:
             fix = f"allow {needs} to this user, or look as an administrator"
             findings.append(Finding(subject, Level.UNKNOWN, f"Redis does not show it: {hidden}", fix))
@@ -145,7 +146,7 @@ def _persistence(client: Any, settings: Settings) -> Iterator[Finding]:
 
 
 def _configured(client: Any, name: str) -> str | None:
-    """Return a setting of the server; None if it is not shown: managed ones often refuse CONFIG."""
+    """Return a setting of the server; None if Redis does not show it: managed servers often refuse CONFIG."""
     try:
         value: str | None = client.config_get(name).get(name)
     except redis.ResponseError:
@@ -248,7 +249,7 @@ def _dead_letters(client: Any, settings: Settings) -> Iterator[Finding]:
 
 
 def _of_stream(ask: Callable[[str], Any], key: str) -> Any:
-    """Ask about *key*; None if it does not exist, or is no stream: that is said elsewhere."""
+    """Ask about *key*; None if it does not exist, or is no stream: ``_keys`` reports that."""
     try:
         return ask(key)
     except redis.ResponseError as error:
@@ -311,7 +312,7 @@ _ROLES = {
     ],
     "monitor": _BACKLOG,
 }
-"""What each role of docs/operate.md sends, in a form that cannot change anything: no such group, script or entry."""
+"""The commands of each role in docs/operate.md, in a form that changes nothing: no such group or script exists."""
 
 
 def _permissions(client: Any, settings: Settings) -> Iterator[Finding]:
@@ -331,7 +332,7 @@ def _permissions(client: Any, settings: Settings) -> Iterator[Finding]:
 
 
 def _lacking(client: Any, settings: Settings, probe: list[str]) -> list[str]:
-    """Return the ACL rules that the user lacks for this: the command, or if that is allowed, the keys."""
+    """Return the ACL rules that the user lacks for *probe*: the command; or the keys, if the command is allowed."""
     try:
         client.execute_command(*probe)
     except redis.exceptions.NoPermissionError as error:
@@ -339,7 +340,7 @@ def _lacking(client: Any, settings: Settings, probe: list[str]) -> list[str]:
             return [_rule(probe)]
         return [f"~{key}" for key in (settings.stream, settings.dlq) if key in probe]
     except redis.ResponseError:
-        pass  # as meant: allowed, and there is nothing to do
+        pass  # as intended: the user is allowed to, and the command could not succeed
     return []
 
 

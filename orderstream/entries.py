@@ -1,7 +1,7 @@
 """
 What Redis says about a stream, as values: entries, consumers, the backlog.
 
-    stream     a log of entries; the order book, `orders`
+    stream     a log of entries; ours has the key `orders`
     entry      an id such as 1718000000000-0, and fields: names and values, all bytes
     group      remembers how far its consumers have read, and which entries they have not acked
     pending    delivered to a consumer and not yet acked
@@ -22,13 +22,13 @@ METADATA = ("dlq-stream", "dlq-group", "dlq-id", "dlq-deliveries", "dlq-error", 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """
-    An entry in somebody's hand.
+    An entry that was delivered to a consumer.
 
     Attributes:
         id: Entry id.
         fields: Names and values in turn, as Redis replied them.
-        attempt: Number of this delivery, 1 for the first. With the owner's name it is the fence: who
-            comes with an older attempt changes nothing.
+        attempt: Number of this delivery, 1 for the first. It fences a consumer off: with an older attempt,
+            or under another name than the owner's, it changes nothing.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Claimed(msgspec.Struct, frozen=True):
     Attributes:
         entry: The suspect taken over; None if nothing on this page was due.
         cursor: Where to go on; ``-`` when the walk is over.
-        lost: Ids that were pending although their entry had been deleted or trimmed away.
+        lost: Ids that were pending although their entry had been deleted or trimmed away. Now they are not pending.
         soonest_ms: Milliseconds until the next entry on this page becomes due.
     """
 
@@ -107,8 +107,8 @@ class Holder(msgspec.Struct, frozen=True):
 
     Attributes:
         group: Its name.
-        id: The entry it needs.
-        pending: True if it was delivered and not acked; False if the group has not read so far.
+        id: The entry that it needs.
+        pending: True if the entry was delivered and not acked; False if the group has not read it yet.
         age_s: Seconds since the entry was added.
     """
 
@@ -123,9 +123,9 @@ class Trimmed(msgspec.Struct, frozen=True):
     What trimming did.
 
     Attributes:
-        removed: Entries that are gone: every group was given them, and acked them.
-        left: Entries in the stream now.
-        holder: Who keeps them there; None if nobody needs any, or if the stream has no group at all.
+        removed: How many entries were removed: every group was given them, and acked them.
+        left: How many entries are in the stream now.
+        holder: The group that keeps them there; None if no group needs any, or if the stream has no group at all.
     """
 
     removed: int

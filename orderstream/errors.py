@@ -9,8 +9,8 @@ What can go wrong, sorted by who has to act.
     ├── Reject                     raised by a handler on purpose: never again
     └── Defer                      raised by a handler on purpose: not now
 
-Errors of Redis itself pass through unwrapped, as redis-py raises them. Only the consumer's loop
-survives them; which ones, and how, is decided in one place: ``connection.trouble``.
+Errors of Redis pass through as redis-py raises them. ``connection.trouble`` says which of them pass by themselves: the
+consumer's loop, a producer with ``dedupe`` and the commands wait for the end of those.
 """
 
 class OrderStreamError(Exception):

@@ -1,8 +1,8 @@
 """
 The seam for telemetry: who is told what happens to orders.
 
-Nobody is told, and nothing is paid, until the application has set up an OpenTelemetry SDK. Then ``tracing`` is told: it
-has subclasses of ``Deliveries`` and ``Observer``.
+Without an OpenTelemetry SDK nobody is told, and the classes here do nothing. Once the application has set up an SDK,
+the subclasses in ``tracing`` take their place and tell OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Decide = Callable[[Entry, Exception], Decision]
 
 class Step:
     """
-    Something that is being done with orders.
+    One thing that is being done with orders.
 
     Attributes:
         fields: More fields for each entry that is added in this step: names and values in turn.
-        result: What came of it. Whoever does the step sets it.
-        problem: What went wrong. Whoever does the step sets it, if nothing is raised.
+        result: What came of it. The code inside the ``with`` block sets it.
+        problem: What went wrong. The code inside the ``with`` block sets it, if it raises nothing.
     """
 
     fields: Sequence[bytes] = ()
@@ -42,47 +42,48 @@ class Deliveries:
     What a consumer has in hand.
 
     Attributes:
-        wanted: Some of it is observed. Then acks do not wait for the next read, so that their spans do not either.
+        wanted: True if some of it is observed. Then the consumer acks a batch at its end, not with the next read,
+            so that the spans of these acks are not late.
     """
 
     wanted = False
 
     def handling(self, handle: Handle, decide: Decide) -> Handle:
-        """Return what handles an entry: *handle*, observed. *decide* says what becomes of the entry if it raises."""
+        """Return *handle*, observed. If it raises, *decide* says what becomes of the entry."""
         return handle
 
     def settling(self, operation: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
-        """Observe an ``ack``, ``retry``, ``defer`` or ``dead_letter``. Its result is False if nothing was changed."""
+        """Observe an ``ack``, ``retry``, ``defer`` or ``dead_letter``. The result is False if nothing was changed."""
         return UNOBSERVED
 
 
 class Observer:
-    """Who is told what happens to the orders of one stream. This one does nothing with it."""
+    """Is told what happens to the orders of one stream. This class does nothing with it, its subclass does."""
 
     def sending(self, orders: Sequence[Order]) -> AbstractContextManager[Step]:
-        """Observe that *orders* are added. Its result is the replies of Redis."""
+        """Observe that *orders* are added. The result is the replies of Redis."""
         return UNOBSERVED
 
     def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> AbstractContextManager[Step]:
-        """Observe that a dead letter is redriven; *fields* reads its original ones. Its result is the new entry id."""
+        """Observe that a dead letter is redriven. *fields* reads its original fields. The result is the new id."""
         return UNOBSERVED
 
     def delivered(self, consumer: str, entries: Sequence[Entry]) -> Deliveries:
-        """*consumer* was given *entries*, and has no others in hand."""
+        """Observe that *consumer* was given *entries*, and has no others in hand."""
         return UNOBSERVED_DELIVERIES
 
     def releasing(self, consumer: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
-        """Observe that *consumer* gives *entries* back whose handlers never began."""
+        """Observe that *consumer* gives *entries* back, because their handlers never began."""
         return UNOBSERVED
 
     def lost(self, count: int) -> None:
-        """*count* entries were deleted from the stream before they were handled."""
+        """Observe that *count* entries were deleted from the stream before they were handled."""
 
     def lease_lost(self) -> None:
-        """An entry was claimed away before its handler began."""
+        """Observe that another consumer claimed an entry before its handler began."""
 
     def watch(self, backlog: Callable[[], Backlog | None]) -> None:
-        """Consumers run now: ask *backlog* from time to time how much is still to do."""
+        """Observe that a consumer runs. From now on, *backlog* may be asked how much is still to do."""
 
 
 UNOBSERVED_DELIVERIES = Deliveries()

@@ -20,7 +20,7 @@ from msgspec import Meta
 from orderstream.errors import DecodeError, OrderError
 
 MAX_BYTES = 1_000_000
-"""The longest JSON that is an order. A message is no place for files: store them elsewhere, and send where they are."""
+"""The longest JSON that is an order. Do not send a file in an order: store it elsewhere, and send its address."""
 
 _MAX_CHARS = MAX_BYTES // 8  # of the id and of the item together; JSON may need six bytes for one
 _MAX_AMOUNT = 2**63 - 1  # what programs in other languages can hold
@@ -29,7 +29,7 @@ _ITEMS = ("tea", "coffee", "cocoa", "honey", "bread", "olives", "rice", "figs")
 
 class _Checked(msgspec.StructMeta):
     """
-    Checks every order that Python code makes. An order that is read from JSON does not come by here: msgspec checks it
+    Checks every order that Python code makes. An order that is read from JSON is not checked here: msgspec checks it
     against the annotations while it reads.
     """
 
@@ -45,7 +45,7 @@ class Order(msgspec.Struct, frozen=True, gc=False, metaclass=_Checked):
 
     Raises:
         OrderError: The id or the item is empty, too long or no text that UTF-8 can hold, or the amount is not a
-            whole number above 0. So whatever is an order can be sent.
+            whole number above 0 and below 2^63. So every order can be sent.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=_MAX_CHARS)]
@@ -53,7 +53,7 @@ class Order(msgspec.Struct, frozen=True, gc=False, metaclass=_Checked):
     amount: Annotated[int, Meta(ge=1, le=_MAX_AMOUNT)]
 
     def check(self) -> None:
-        """Raise what is named above, if this may not be an order."""
+        """Raise ``OrderError`` if a value is not allowed; the class says which are."""
         of_right_type = type(self.id) is str and type(self.item) is str and type(self.amount) is int
         if of_right_type and self.id and self.item and 0 < self.amount <= _MAX_AMOUNT:
             text = self.id + self.item
@@ -86,7 +86,7 @@ class Order(msgspec.Struct, frozen=True, gc=False, metaclass=_Checked):
             fields: Names and values in turn, as Redis replies them.
 
         Raises:
-            DecodeError: No field ``data``, not JSON, or not an order. The only way to fail.
+            DecodeError: No field ``data``, not JSON, or not an order. No other error is raised.
         """
         try:
             value = fields[1] if fields[0] == b"data" else fields[2 * fields[::2].index(b"data") + 1]
@@ -101,7 +101,7 @@ class Order(msgspec.Struct, frozen=True, gc=False, metaclass=_Checked):
 
 
 def _is_utf8(text: str) -> bool:
-    """A lone surrogate, as JSON from elsewhere may hold one, is not."""
+    """Return whether UTF-8 can hold *text*. It cannot hold a lone surrogate, which JSON of others may contain."""
     try:
         return bool(text.encode())
     except UnicodeEncodeError:

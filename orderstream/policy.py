@@ -1,7 +1,7 @@
 """
-Decide what becomes of an entry whose handler raised. (One whose handler returned is acked: nothing to decide.)
+Decide what becomes of an entry whose handler raised. (If the handler returned, the entry is acked.)
 
-Whatever concerns retrying is decided here, and only here. This file knows no Redis and no clock: the
+Everything about retrying is decided here, and only here. This file knows no Redis and no clock: the
 same question always gets the same answer, so you can predict every outcome by reading it.
 """
 
@@ -16,7 +16,7 @@ import msgspec
 from orderstream.errors import DecodeError, Defer, Reject
 
 REASON_LENGTH = 200
-_DOUBLINGS = 30  # 2^30 times any backoff is far above any claim_idle_ms, which caps the delay
+_DOUBLINGS = 30  # 2^30 times any backoff is far above claim_idle_ms, which is the longest delay
 
 
 class Outcome(Enum):
@@ -51,8 +51,8 @@ class RetryPolicy:
         max_attempts: Deliveries that may reach a handler, the first one included.
         backoff_ms: Milliseconds before the first retry; each further one waits twice as long. The
             stream caps every delay at its ``claim_idle_ms``: after that an entry is due anyway.
-        max_age_ms: Milliseconds since it was added after which an order is deferred no more: ``Defer`` then
-            counts as any failure does. Without an end, an order that nobody can handle would go round for ever.
+        max_age_ms: The greatest age, in milliseconds since it was added, at which an order is deferred. Above
+            it ``Defer`` is an ordinary failure: otherwise an order that nobody can handle would never end.
     """
 
     max_attempts: int = 3
@@ -67,7 +67,7 @@ class RetryPolicy:
             error: What the handler raised.
             attempt: Number of this delivery, 1 for the first.
             age_ms: Milliseconds since the order was added to the stream.
-            key: Spreads the retries of orders that failed together; the entry id does.
+            key: Such as the entry id: orders that failed together get different delays by it.
         """
         match error:
             case Defer() if age_ms < self.max_age_ms:
@@ -79,11 +79,11 @@ class RetryPolicy:
         return Decision(Outcome.RETRY, self.delay_ms(attempt, key), describe(error))
 
     def exhausted(self, attempt: int) -> bool:
-        """Tell whether this delivery is one too many: earlier ones ended with no word from their process."""
+        """Return whether this delivery is above the limit. Then nobody settled the one before: its process died."""
         return attempt > self.max_attempts
 
     def delay_ms(self, attempt: int, key: str) -> int:
-        """Return ``backoff_ms`` x 2^(attempt - 1), between half and all of it, as *key* has it."""
+        """Return ``backoff_ms`` x 2^(attempt - 1), or less of it, down to half: *key* and *attempt* decide how much."""
         full_ms = self.backoff_ms << min(attempt - 1, _DOUBLINGS)
         spread = crc32(f"{key} {attempt}".encode()) % 1000  # jitter that can be repeated
         return full_ms // 2 + full_ms * spread // 2000

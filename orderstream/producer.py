@@ -19,9 +19,9 @@ from orderstream.errors import OrderStreamError
 from orderstream.order import Order
 from orderstream.stream import REMEMBERED, REMEMBERED_MS, OrderStream
 
-RESEND_S = 30.0  # how long a producer that may repeats what was not answered ...
+RESEND_S = 30.0  # how long a producer with ``dedupe`` sends an unanswered batch again and again
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
-assert RESEND_S * 1000 < REMEMBERED_MS  # ... and Redis must remember it for longer
+assert RESEND_S * 1000 < REMEMBERED_MS  # or Redis would forget a batch that is still sent again
 
 Result = tuple[list[Any], Exception | None]
 
@@ -53,9 +53,9 @@ class Producer:
 
     Args:
         stream: From ``connect()``.
-        dedupe: A name. For 100 s Redis then remembers under it which orders it was sent, so that a lost reply is no
-            question: the producer sends the order again, and the stream holds it once. Give each producer a name of
-            its own: Redis 8.6 and newer remember the last 100 orders of a name. It costs memory and some speed.
+        dedupe: A name. Under it Redis remembers for 100 s which orders it was sent. So after a lost reply the producer
+            sends the order again, and the stream holds it once. Give each producer a name of its own, because Redis
+            8.6 and newer remember only the last 100 orders of a name. It costs memory and some speed.
             None: a lost reply raises ``SendUnknown``.
     """
 
@@ -72,8 +72,8 @@ class Producer:
             Its entry id.
 
         Raises:
-            SendUnknown: The reply was lost; the order may be in the stream. With ``dedupe``: it was sent again for
-                half a minute, and no reply came.
+            SendUnknown: The reply was lost; the order may be in the stream. With ``dedupe``: it was sent again and
+                again for ``RESEND_S``, or until Redis refused it, and whether it is in is still unknown.
             redis.ConnectionError: No connection; the order is not in the stream.
             redis.ResponseError: Redis refused it, for example because its memory is full.
 
@@ -84,15 +84,15 @@ class Producer:
 
     def send_many(self, orders: Iterable[Order]) -> list[str]:
         """
-        Add orders in batches, one round trip for each. Any iterable will do, however long: a batch at
-        a time is taken from it.
+        Add orders in batches, one round trip for each batch. *orders* is any iterable, however long: only one
+        batch at a time is taken from it.
 
         Returns:
             Their entry ids, in order.
 
         Raises:
             SendUnknown: Some orders are not confirmed; nothing after them was taken from *orders*.
-                Its cause says why: a lost reply, or what Redis answered.
+                Its ``__cause__`` says why: a lost reply, or an error of Redis.
             redis.RedisError: Redis could not be reached or refused the orders before any was added.
 
         Redis: XADD, O(1) each.
@@ -105,14 +105,14 @@ class Producer:
             sent += [reply.decode() for reply in replies if isinstance(reply, bytes)]
             if problem:
                 if not sent and not isinstance(problem, ReplyLost):
-                    raise problem  # for certain, nothing is in the stream
+                    raise problem  # certainly nothing is in the stream
                 confirmed = [isinstance(reply, bytes) for reply in replies]
                 unknown = [order for order, known in zip_longest(batch, confirmed) if not known]
                 raise SendUnknown(sent, unknown) from problem
         return sent
 
     def _send(self, batch: list[Order]) -> Result:
-        """Return what Redis replied, as far as it came back, and the first thing that went wrong."""
+        """Return the replies that came back, and the first thing that went wrong."""
         with self.stream.observer.sending(batch) as step:
             replies, problem = self._add(batch, step.fields)
             step.result, step.problem = replies, problem
@@ -125,7 +125,7 @@ class Producer:
         until, pause_s = time.monotonic() + RESEND_S, FIRST_PAUSE_S
         while problem and trouble(problem) is Trouble.OUTAGE:
             if time.monotonic() > until:
-                return first  # what is unknown stays unknown, however clearly the later tries failed
+                return first  # a later try that failed says nothing about the first one
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             replies, problem = self._try(batch, carried)

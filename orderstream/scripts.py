@@ -11,8 +11,8 @@ class Script:
     A script of the folder ``lua``.
 
     Attributes:
-        source: What Redis is given once.
-        sha: Its digest; by this Redis knows it from then on.
+        source: Its text, which Redis is given once.
+        sha: Its SHA-1 digest. Redis knows the script by it from then on.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,7 +1,7 @@
 """
 The stream: one method for each thing asked of Redis. The only module that changes a stream.
 
-The rule everything follows: an entry is claimable once it has been idle for ``claim_idle_ms``. Heartbeat, retry, defer
+Everything follows one rule: an entry is claimable once it has been idle for ``claim_idle_ms``. Heartbeat, retry, defer
 and release only move its idle clock or its delivery count, and only its holder may do so: the consumer that has it, at
 the attempt that consumer was given.
 
@@ -21,9 +21,9 @@ the attempt that consumer was given.
     deleted        dead_letter   holder     dead letter    -          -                           lua/dead.lua
     deleted        ack           anybody    gone           -          -                           XACK
 
-Nothing else changes an entry. A suspect is pending, too: its holder may turn out to be alive. Deleted is an entry that
-somebody removed from the stream while it was pending. When its holder moves its idle clock, Redis 7.0 and newer take it
-off the pending entries, and 6.2 moves the clock.
+Nothing else changes an entry. A suspect is pending, too, and its holder may be alive. A deleted entry was removed from
+the stream by somebody while it was pending. When its holder moves its idle clock, Redis 7.0 and newer take it off the
+pending entries; Redis 6.2 moves the clock.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ from orderstream.observer import NOBODY, Observer
 from orderstream.scripts import CLAIM, DEAD, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
-"""How many sent orders Redis remembers of one sender, and for how long: what 8.6 and newer do unless told otherwise."""
+"""How many orders of one sender Redis remembers, and for how long. These are the defaults of Redis 8.6 and newer."""
 
-LOOK_EVERY_S = 0.05  # looking for an SDK costs more than handling an order
+LOOK_EVERY_S = 0.05  # to look for an SDK at every order would cost too much
 
 TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
 LAST_ID = b"18446744073709551615-18446744073709551615"
@@ -84,7 +84,7 @@ class OrderStream:
         self.settings = settings
         self._exchange: Callable[[Sequence[Command]], list[Any]]
         if isinstance(client, RedisCluster):
-            from orderstream.cluster import check_slots, exchange_in_cluster  # for those who have one
+            from orderstream.cluster import check_slots, exchange_in_cluster  # not needed without a cluster
 
             check_slots(settings)
             self._exchange = partial(exchange_in_cluster, client, settings.stream)
@@ -99,10 +99,10 @@ class OrderStream:
     @cached_property
     def server(self) -> Server:
         """
-        Which server this is; asked once.
+        The server's version and kind. Redis is asked once.
 
         Raises:
-            ConfigError: A node of a Redis Cluster, and the client knows no other.
+            ConfigError: The server is a node of a Redis Cluster, and the client knows no other node.
 
         Redis: HELLO, O(1).
         Source: https://redis.io/docs/latest/commands/hello/
@@ -119,8 +119,8 @@ class OrderStream:
     @property
     def observer(self) -> Observer:
         """
-        Who is told what happens to the orders: nobody, until the application has set up an OpenTelemetry SDK. It is
-        found within ``LOOK_EVERY_S``.
+        Is told what happens to the orders. It does nothing until the application has set up an OpenTelemetry SDK,
+        which is found within ``LOOK_EVERY_S``.
         """
         if (now := time.monotonic()) > self._look_again:
             self._look_again, self._observer = now + LOOK_EVERY_S, _find_observer(self.settings)
@@ -151,11 +151,12 @@ class OrderStream:
         self, sender: str, batch: Iterable[tuple[str, Sequence[bytes]]], carried: Sequence[bytes] = ()
     ) -> list[Any]:
         """
-        Like ``add``, but an entry whose key *sender* has sent before is not added again: its reply is the id it got
-        then. So sending twice is harmless, for 100 s; Redis 8.6 and newer remember the last 100 keys of a sender.
+        Like ``add``, but if *sender* has sent an entry with the same key before, nothing is added and the reply is the
+        id of that entry. So it is harmless to send twice within 100 s. Redis 8.6 and newer remember only the last 100
+        keys of a sender.
 
         Args:
-            sender: Who sends; another sender's keys do not count.
+            sender: Name of the sender. Each sender has its own keys.
             batch: For each entry its key, such as the order id, and its fields.
             carried: More fields, the same for each of them.
 
@@ -167,7 +168,7 @@ class OrderStream:
             return self._exchange(
                 [("XADD", s.stream, "IDMP", sender, key, "*", *fields, *carried) for key, fields in batch]
             )
-        beside = s.stream if "{" in s.stream else f"{{{s.stream}}}"  # on a cluster in the stream's slot
+        beside = s.stream if "{" in s.stream else f"{{{s.stream}}}"  # on a cluster both keys are in one slot
         calls = [
             _evalsha(ONCE, [s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields, *carried)
             for key, fields in batch
@@ -181,8 +182,8 @@ class OrderStream:
 
     def create_group(self) -> None:
         """
-        Create the group, and the stream if need be. The group begins at the first entry, not at ``$``:
-        what was added before the first consumer came is work too.
+        Create the group, and the stream if there is none. The group begins at the first entry, not at ``$``:
+        entries that were added before the first consumer came are work, too.
 
         Raises:
             ConfigError: See ``server``.
@@ -194,7 +195,7 @@ class OrderStream:
         _ = self.server  # a client that cannot follow the stream is refused before it has taken an order
         try:
             self._call("XGROUP", "CREATE", s.stream, s.group, "0", "MKSTREAM")
-        except redis.exceptions.OutOfMemoryError:  # said of a group that is there, too
+        except redis.exceptions.OutOfMemoryError:  # a full Redis says so even if the group exists
             if isinstance(self._exchange([("XPENDING", s.stream, s.group)])[0], Exception):
                 raise
         except redis.ResponseError as error:
@@ -208,7 +209,7 @@ class OrderStream:
         Take up to *count* entries that no consumer of the group has been given yet.
 
         Args:
-            consumer: Who reads. The entries become pending in this name.
+            consumer: Name of the reader. The entries become pending in this name.
             count: The most entries to take.
             block_ms: Milliseconds to wait for the first entry; None does not wait.
             ack: Ids to ack on the way, in front of the read: it saves a round trip for each batch.
@@ -236,8 +237,8 @@ class OrderStream:
         process must not take others with it.
 
         Args:
-            consumer: Who claims.
-            cursor: ``-`` to begin at the oldest pending entry, then what the last call gave.
+            consumer: Name of the consumer that claims.
+            cursor: ``-`` to begin at the oldest pending entry, then the cursor that the last call returned.
             page: How many pending entries to look at.
             ack: Ids to ack on the way, in front of the claim: it saves a round trip for each suspect.
 
@@ -260,7 +261,7 @@ class OrderStream:
         Take entries off the pending list. They stay in the stream.
 
         Returns:
-            How many were pending. Fewer than given is fine: the others were acked before.
+            How many were pending. It may be fewer than *ids*: the others were acked before.
 
         Redis: XACK, O(1) for each id.
         Source: https://redis.io/docs/latest/commands/xack/
@@ -269,10 +270,10 @@ class OrderStream:
 
     def heartbeat(self, consumer: str, entries: Sequence[Entry]) -> set[str]:
         """
-        Set the idle clock of *entries* back to 0: somebody is working on them.
+        Set the idle clock of *entries* back to 0, because *consumer* is working on them.
 
         Returns:
-            The ids *consumer* still holds. The others were claimed away, or settled meanwhile.
+            The ids that *consumer* still holds. The others were claimed by another consumer, or settled.
 
         Redis: lua/lease.lua = XPENDING, XCLAIM … IDLE 0 JUSTID; O(log n) for each of them.
         Source: https://redis.io/docs/latest/commands/xclaim/
@@ -281,10 +282,10 @@ class OrderStream:
 
     def retry(self, consumer: str, entry: Entry, delay_ms: int) -> bool:
         """
-        Make *entry* due again in *delay_ms*, at most ``claim_idle_ms``. This attempt counts.
+        Make *entry* due again in *delay_ms* milliseconds, at most ``claim_idle_ms``. This attempt counts.
 
         Returns:
-            False if the entry was no longer *consumer*'s; then nothing changed.
+            False if *consumer* held the entry no longer; then nothing changed.
 
         Redis: lua/lease.lua, O(log n).
         """
@@ -296,10 +297,10 @@ class OrderStream:
 
     def release(self, consumer: str, entries: Sequence[Entry]) -> int:
         """
-        Give *entries* back whose handlers never began: due now, this delivery not counted.
+        Give *entries* back, because their handlers never began. They are due now, and this delivery is not counted.
 
         Returns:
-            How many were still *consumer*'s to give back.
+            How many *consumer* still held, and gave back.
 
         Redis: lua/lease.lua, O(log n) for each of them.
         """
@@ -310,7 +311,7 @@ class OrderStream:
         Move *entry* to the dead-letter stream, atomically, with its original bytes.
 
         Returns:
-            Its id in the dead-letter stream; None if it was no longer *consumer*'s, or was moved before.
+            Its id in the dead-letter stream; None if *consumer* held it no longer, or if it was moved before.
 
         Redis: lua/dead.lua = XPENDING, XRANGE, XADD, and only then XACK; O(size of the entry).
         Source: https://redis.io/docs/latest/commands/xadd/
@@ -323,7 +324,7 @@ class OrderStream:
 
     def leave(self, consumer: str) -> bool:
         """
-        Remove *consumer* from the group if it holds nothing. Deleting it otherwise would lose its orders.
+        Remove *consumer* from the group if it holds nothing. If it holds entries, deleting it would lose them.
 
         Redis: lua/reap.lua = XINFO CONSUMERS, XGROUP DELCONSUMER; O(number of consumers).
         Source: https://redis.io/docs/latest/commands/xgroup-delconsumer/
@@ -332,12 +333,13 @@ class OrderStream:
 
     def reap(self, idle_ms: int, name: str | None = None) -> list[str]:
         """
-        Remove the consumers that hold nothing and were idle for *idle_ms*: processes that died leave their names
-        behind. Before 7.2 a living one that waits at an empty stream looks idle, too; its next read enters it again.
+        Remove the consumers that hold nothing and were idle for *idle_ms*. They are the names of processes that died.
+        Before Redis 7.2 a living consumer that waits at an empty stream looks idle, too. It is removed, and its next
+        read registers it again.
 
         Args:
             idle_ms: Milliseconds without a command.
-            name: Look at this consumer only; None looks at all.
+            name: Look at this consumer only; None looks at all consumers.
 
         Returns:
             The names removed.
@@ -352,10 +354,11 @@ class OrderStream:
 
     def trim(self) -> Trimmed:
         """
-        Remove what every group was given and has acked, up to the oldest entry that some group still needs: a
-        pending one, also one given back with XNACK, or one not read yet. A stream without groups is left alone.
+        Remove the entries that every group was given and has acked, up to the oldest entry that some group still needs.
+        A group needs an entry that it has not read yet, or that is pending in it, even if it was given back with XNACK.
+        A stream without groups is left alone.
 
-        Redis is busy with it for a few milliseconds at a time: it removes about 10,000 entries a call.
+        Redis serves nobody else while it removes entries. So one call of the script removes only about 10,000.
 
         Raises:
             redis.ResponseError: WRONGTYPE if the key is no stream.
@@ -382,7 +385,8 @@ class OrderStream:
 
     def dead_letters(self, start: str, count: int) -> list[tuple[str, list[bytes]]]:
         """
-        Return up to *count* dead letters from id *start* on, oldest first: (id, names and values in turn).
+        Return up to *count* dead letters from id *start* on, oldest first: pairs of an id and its fields, names and
+        values in turn.
 
         Redis: XRANGE, O(count).
         Source: https://redis.io/docs/latest/commands/xrange/
@@ -395,8 +399,8 @@ class OrderStream:
         Put the dead letter *id* back into the stream as a new entry: its attempts start anew.
 
         Returns:
-            The new entry id; None if there is no such dead letter (any more), or nothing in it to put back:
-            its entry had been deleted before.
+            The new entry id; None if there is no such dead letter (any more), or if it has no fields to put back,
+            because its entry was deleted before it was dead-lettered.
 
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry).
         """
@@ -417,7 +421,8 @@ class OrderStream:
 
     def backlog(self) -> Backlog:
         """
-        Say how much is still to do. A stream or group that does not exist yet has nothing to do.
+        Say how much is still to do. A stream that does not exist yet has nothing to do; a group that does not exist
+        yet has every entry to do.
 
         Redis: XLEN, XINFO GROUPS, XINFO CONSUMERS, XPENDING, then XRANGE COUNT 1: two round trips,
         O(number of groups and consumers).
@@ -439,7 +444,7 @@ class OrderStream:
         length, groups, consumers, pending, dead_lettered = replies
         group = {} if isinstance(groups, Exception) else _group_named(s.group, groups)
         after = group.get(b"last-delivered-id", b"0-0")
-        # Redis refuses to look behind the last id there is.
+        # Redis refuses to look behind the highest possible id.
         ahead = after != LAST_ID and self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
         count, oldest = (0, None) if isinstance(pending, Exception) else pending[:2]
         states = [] if isinstance(consumers, Exception) else map(as_dict, consumers)
@@ -457,7 +462,7 @@ class OrderStream:
 
     def close(self) -> None:
         """Close the client's connections."""
-        if isinstance(self.client, RedisCluster):  # its close() leaves those that came from a URL
+        if isinstance(self.client, RedisCluster):  # its close() does not close connections that it made from a URL
             self.client.disconnect_connection_pools()
         self.client.close()
 
@@ -467,15 +472,15 @@ class OrderStream:
         return _last(self._exchange([command]))
 
     def _run(self, script: Script, keys: Sequence[str], *args: str | bytes | int, ack: Iterable[str] = ()) -> Any:
-        """Run *script*, loading it if Redis does not have it (yet, or any more)."""
+        """Run *script*. Load it first if Redis does not have it (yet, or any more)."""
         call = _evalsha(script, keys, *args)
         replies = self._exchange([*self._acks(ack), call])
-        if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run: this is no second time
+        if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run, so it runs once
             replies[-1:] = self._exchange([("SCRIPT", "LOAD", script.source), call])
         return _last(replies)
 
     def _acks(self, ids: Iterable[str]) -> list[Words]:
-        """What goes ahead of another command, in the same write; nothing if there are no *ids*."""
+        """Return the XACK to send in front of another command, in the same write; nothing if there are no *ids*."""
         command = ("XACK", self.settings.stream, self.settings.group, *ids)
         return [command] if len(command) > 3 else []
 
@@ -494,14 +499,14 @@ def connect(settings: Settings | None = None) -> OrderStream:
         settings: None reads them from the environment.
 
     Raises:
-        ConfigError: The settings cannot work: by themselves, on a cluster, or with the server's certificate.
+        ConfigError: The settings contradict each other, or do not fit the cluster or the server's certificate.
         redis.ConnectionError: No Redis answers there.
         redis.AuthenticationError: Redis answers, and the password is wrong or missing.
     """
     settings = settings or Settings.from_env()
     client = open_client(settings)
     try:
-        with suppress(redis.exceptions.NoPermissionError):  # a user who may not PING got an answer all the same
+        with suppress(redis.exceptions.NoPermissionError):  # this refusal is an answer, too
             client.ping()
         if server_of(exchange(client.connection_pool, [("HELLO",)])[0]).cluster:
             from orderstream.cluster import open_cluster
@@ -516,7 +521,7 @@ def connect(settings: Settings | None = None) -> OrderStream:
 
 
 def _find_observer(settings: Settings) -> Observer:
-    if not sys.modules.get("opentelemetry.sdk"):  # nobody can have set it up: do not even import ours
+    if not sys.modules.get("opentelemetry.sdk"):  # nobody can have set it up, so nobody pays for importing tracing
         return NOBODY
     from orderstream.tracing import telemetry
 
@@ -528,7 +533,7 @@ def _evalsha(script: Script, keys: Sequence[str], *args: str | bytes | int) -> W
 
 
 def _last(replies: Sequence[Any]) -> Any:
-    """Return the last reply. An error among them is raised: by now, all have been read."""
+    """Return the last reply. If any reply is an error, raise the first: all replies have been read by now."""
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply

@@ -1,15 +1,18 @@
 """
-What happens to an order, told to OpenTelemetry as spans and metrics.
+Tell OpenTelemetry what happens to orders, as spans and metrics.
 
     send orders      PRODUCER  one for each batch; its context travels in every entry of it, as ``traceparent``
     process orders   CONSUMER  one for each delivery: child of the send span, and linked to it
     ack orders       CLIENT    child of the process span; so are retry, defer, release and dead_letter
-    send orders      PRODUCER  a redrive: child of the first send span, linked to whoever asked for it
+    send orders      PRODUCER  a redrive: child of the first send span, and linked to the caller's span
 
-All that happens to one order is one trace. An order whose sender was not sampled costs nothing here.
+So everything that happens to one order is one trace. With ``trace_parent="link"`` each handler run begins a trace of
+its own, and a redrive belongs to its caller's trace; both are linked to the sender's. If only traces are wanted, an
+order that its sender did not sample costs nothing here.
 
 This file is imported once there is an OpenTelemetry SDK, see ``OrderStream.observer``.
-No span holds a payload, a password or an error message; an order is named by its id, a failure by its type.
+No span holds a payload or a password. An order is named by its id, and a failure by its type: a span has the message of
+an error only with ``trace_errors="message"``.
 The names are OpenTelemetry's: https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 """
 
@@ -48,26 +51,26 @@ ERROR = "error.type"
 ATTEMPT = "orderstream.delivery.attempt"
 OUTCOME = "orderstream.outcome"
 
-LONGEST_HEADER = 512  # what W3C promises to carry of a tracestate; no honest traceparent is half as long
+LONGEST_HEADER = 512  # bytes; W3C asks to carry so much of a tracestate, and a valid traceparent is shorter
 BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
-FRESH_S = 1.0  # all gauges of one collection show the same look at Redis
+FRESH_S = 1.0  # so all gauges of one collection come from one look at Redis
 
 Fields = tuple[bytes, ...]
 Attributes = dict[str, str | int]
 Creations = Mapping[str, SpanContext | None]  # entry id -> the context of the span that sent it
 
-_w3c = TraceContextTextMapPropagator()  # not the global one: it may write baggage too, and so into the dead letters
+_w3c = TraceContextTextMapPropagator()  # the global one may also write baggage, and dead letters would keep that
 _ROOT = Context()
 
 
 def telemetry(settings: Settings) -> Telemetry | None:
-    """Return what tells OpenTelemetry about this stream; None if spans and metrics have nowhere to go."""
+    """Return the observer of this stream; None if the application wants neither spans nor metrics."""
     return _telemetry(trace.get_tracer_provider(), metrics.get_meter_provider(), settings)
 
 
 @lru_cache(maxsize=32)
 def _telemetry(tracers: Any, meters: Any, settings: Settings) -> Telemetry | None:
-    # The API brings providers of its own, which do nothing.
+    # Without an SDK the providers are those of the API, which do nothing.
     tracing = not type(tracers).__module__.startswith("opentelemetry.trace")
     metering = not type(meters).__module__.startswith("opentelemetry.metrics")
     if not (tracing or metering):
@@ -117,7 +120,7 @@ class Telemetry(Observer):
     # Sending ----------------------------------------------------------------------------------------
 
     def sending(self, orders: Sequence[Order]) -> AbstractContextManager[Step]:
-        """One span for all of *orders*, and so one decision whether they are sampled."""
+        """Make one span for all *orders*. So there is one decision whether they are sampled."""
         about: Attributes = {ORDER_ID: orders[0].id} if len(orders) == 1 else {COUNT: len(orders)}
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", **about}
         span = self.tracer.start_span(
@@ -140,7 +143,7 @@ class Telemetry(Observer):
         return self._step("send", self._base, end, _carried(span))
 
     def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> AbstractContextManager[Step]:
-        """One span for a dead letter that goes back into the stream. Its fields keep the context they came with."""
+        """Make one span for a dead letter that goes back into the stream. Its fields keep the context they had."""
         if (original := fields()) is None:  # it is not there (any more)
             return UNOBSERVED
         creation, caller = creation_of(original.items()), trace.get_current_span().get_span_context()
@@ -161,11 +164,11 @@ class Telemetry(Observer):
     # Handling ---------------------------------------------------------------------------------------
 
     def delivered(self, consumer: str, entries: Sequence[Entry]) -> Deliveries:
-        """Take note of what *consumer* was given, and of which entries somebody wants to hear more."""
+        """Count the *entries* that *consumer* was given, and find those that need spans or times."""
         if entries and self._metering:
             self._consumed.add(len(entries), self.of_group)
         creations: dict[str, SpanContext | None] = {}
-        unwanted = None  # the entries of a batch end with the same context, so most need this one comparison only
+        unwanted = None  # entries sent together end with the same context, so one comparison is enough for most
         for entry in entries:
             if (last := entry.fields[-1]) == unwanted:
                 continue
@@ -177,7 +180,7 @@ class Telemetry(Observer):
         return ObservedDeliveries(self, consumer, creations)
 
     def _wants(self, creation: SpanContext) -> bool:
-        """Whoever sent the order has decided whether it is sampled, unless its senders are not trusted."""
+        """Return whether to observe an order. Its sender decided whether it is sampled, if we trust senders."""
         return self._metering or creation.trace_flags.sampled or not self.trusted(creation)
 
     def trusted(self, creation: SpanContext | None) -> SpanContext | None:
@@ -196,13 +199,13 @@ class Telemetry(Observer):
         self, operation: str, consumer: str, entries: Sequence[Entry], processed: Mapping[str, SpanContext]
     ) -> AbstractContextManager[Step]:
         """
-        A span for each entry, so that each trace is whole.
+        Make a span for each entry, so that each trace is complete.
 
         Args:
             operation: ``ack``, ``retry``, ``defer``, ``release`` or ``dead_letter``.
-            consumer: Who settles.
+            consumer: Name of the consumer that settles them.
             entries: What is settled.
-            processed: Entry id -> the context of the span of its handler run, as far as there were any.
+            processed: Entry id -> the context of the span of its handler run, for entries that had one.
         """
         attributes = {**self.of_group, OPERATION: operation, OPERATION_TYPE: "settle", CONSUMER: consumer}
         name, began_ns = f"{operation} {self.settings.stream}", time.time_ns()
@@ -230,10 +233,10 @@ class Telemetry(Observer):
 
     def watch(self, backlog: Callable[[], Backlog | None]) -> None:
         """
-        Show the backlog as gauges: lag, pending, oldest ages, dead letters. Each collection looks once.
+        Show the backlog as gauges: lag, pending, oldest ages, dead letters. Each collection asks Redis once.
 
         Args:
-            backlog: The method of a stream. It is held weakly: no gauge keeps a stream alive.
+            backlog: A method of a stream. The reference to it is weak, so that no gauge keeps the stream alive.
         """
         first, self._ask = self._ask is None, WeakMethod(backlog)
         if not first:
@@ -257,7 +260,7 @@ class Telemetry(Observer):
         if time.monotonic() > self._look_again:
             backlog = self._ask() if self._ask else None
             self._backlog = None
-            with suppress(Exception):  # whatever a client of yours raises: no number is better than an old one
+            with suppress(Exception):  # a client of yours may raise anything; an old number would be wrong
                 self._backlog = backlog() if backlog else None
             self._look_again = time.monotonic() + FRESH_S
         return self._backlog
@@ -292,12 +295,12 @@ class Telemetry(Observer):
 
 class ObservedDeliveries(Deliveries):
     """
-    What a consumer has in hand, and which of it somebody wants to hear of.
+    The entries that a consumer has in hand, some of which are observed.
 
     Args:
         telemetry: Of the stream.
-        consumer: Whose they are.
-        creations: Of the entries that somebody wants to hear of: the context of the span that sent each.
+        consumer: Name of the consumer.
+        creations: Entry id -> the context of the span that sent it, for each entry that is observed.
     """
 
     def __init__(self, telemetry: Telemetry, consumer: str, creations: Creations) -> None:
@@ -326,7 +329,7 @@ class ObservedDeliveries(Deliveries):
 
     @contextmanager
     def _processing(self, entry: Entry, decide: Decide) -> Iterator[None]:
-        """One span for one handler run. It is current meanwhile: what the handler does belongs to the same trace."""
+        """Make one span for one handler run. It is the current span meanwhile: spans of the handler are below it."""
         telemetry, creation = self._telemetry, self._creations[entry.id]
         caller = trace.get_current_span().get_span_context()
         about = telemetry.of_group | {OPERATION: "process", OPERATION_TYPE: "process"}
@@ -370,7 +373,7 @@ def _carried(span: Span) -> Fields:
 
 
 def creation_of(fields: Iterable[tuple[bytes, bytes]]) -> SpanContext | None:
-    """Return the context that *fields*, pairs of name and value, carry; None if there is none or it is no good."""
+    """Return the context that *fields*, pairs of name and value, carry; None if there is none or it is not valid."""
     headers = dict(fields)
     return _context_of(headers.get(b"traceparent", b""), headers.get(b"tracestate", b""))
 
@@ -388,7 +391,7 @@ def _creation(entry: Entry) -> SpanContext | None:
 
 
 def _below(parent: SpanContext | None) -> Context:
-    """Where a child of *parent* begins; without one, at the root of a new trace."""
+    """Return the context for a child of *parent*; without a parent, that for the root of a new trace."""
     return trace.set_span_in_context(NonRecordingSpan(parent), _ROOT) if parent else _ROOT
 
 
@@ -397,7 +400,7 @@ def _links(*contexts: SpanContext | None) -> list[Link]:
 
 
 def _server(url: str) -> Attributes:
-    """Where Redis is: nothing else of *url*, it may hold a password."""
+    """Return the address of Redis, and nothing else of *url*: it may hold a password."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return {"server.address": parts.path}

@@ -30,7 +30,7 @@ def connect_or_explain() -> OrderStream:
         problem = f"Redis at {_where(settings)} does not take this user and password: {error}"
     except redis.BusyLoadingError:
         problem = f"Redis at {_where(settings)} is still loading its data; try again in a moment"
-    except (redis.ConnectionError, redis.TimeoutError, UnicodeError) as error:  # UnicodeError: no name of a host
+    except (redis.ConnectionError, redis.TimeoutError, UnicodeError) as error:  # UnicodeError: not a valid host name
         problem = (
             f"no Redis answers at {_where(settings)} ({getattr(error.__context__, 'strerror', None) or error}). "
             "Start one with `docker compose up -d` or `redis-server`; or type `make lab`, the lab brings its own"
@@ -63,11 +63,11 @@ def wait_out(error: redis.RedisError, pause_s: float) -> float:
 
     Args:
         error: What the last try raised.
-        pause_s: Seconds that were waited before the last try. 0: it was the first one, so the outage is news and
-            is said.
+        pause_s: Seconds that the caller waited before the last try. 0: it was the first try, so this function says
+            on stderr that Redis does not answer.
 
     Raises:
-        redis.RedisError: *error* itself, if it is no outage: waiting would not help.
+        redis.RedisError: *error* itself, if it is no outage, because then waiting does not help.
     """
     if trouble(error) is not Trouble.OUTAGE:
         raise error
@@ -77,7 +77,7 @@ def wait_out(error: redis.RedisError, pause_s: float) -> float:
 
 
 def _has_ended(lifeline: int, within_s: float) -> bool:
-    """Wait up to *within_s* seconds for the supervisor to end. Its end of the pipe closes then."""
+    """Return whether the supervisor ends within *within_s* seconds. Its end of the pipe closes then."""
     ready, _, _ = select.select([lifeline], [], [], within_s)
     return bool(ready)
 

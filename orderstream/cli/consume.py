@@ -26,7 +26,7 @@ from orderstream.connection import Trouble, trouble
 from orderstream.consumer import Handler
 from orderstream.policy import describe
 
-KILL_MARGIN_S = 2.0 + LAST_WORDS_S  # a child needs up to its grace time and its last words; only then is it killed
+KILL_MARGIN_S = 2.0 + LAST_WORDS_S  # beyond its grace time, a child needs up to LAST_WORDS_S; it is killed after that
 
 
 @click.command()
@@ -65,7 +65,7 @@ def consume(
       orderstream consume --processes 4 --handler shop:handle
     """
     handler = _handler(place)
-    who = "" if lifeline is None else f"{name}: "  # which of the processes says it
+    who = "" if lifeline is None else f"{name}: "  # the messages of several processes come to one terminal
     logging.basicConfig(format=who.replace("%", "%%") + "%(message)s", level=logging.INFO)
     if processes > 1:
         _supervise(processes, name, {"--handler": place, "--work-ms": work_ms, "--until-idle": until_idle})
@@ -85,7 +85,7 @@ def consume(
             try:
                 handler(order)
             finally:
-                print(end="", flush=True)  # what it printed is out before its order is acked
+                print(end="", flush=True)  # write out what it printed before its order is acked
         except BrokenPipeError:
             if _somebody_reads():
                 raise  # the handler has a pipe of its own, and that one broke
@@ -106,7 +106,7 @@ def consume(
 
 
 def _handler(place: str | None) -> Handler:
-    """Import the function that *place* names, also from the current folder. None: one that prints the order."""
+    """Return the function that *place* names, also from the current folder. None: a function that prints the order."""
     if place is None:
         return lambda order: print(f"{line(order)}\n", end="")  # in one piece: processes may share the output
     module, _, name = place.partition(":")
@@ -123,7 +123,7 @@ def _handler(place: str | None) -> Handler:
 
 
 def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -> None:
-    """Take turns until nothing was left for *idle_s* seconds, or until *told*. The consumer is stopped then."""
+    """Take turns until nothing was left for *idle_s* seconds, or until *told* is set. Then stop the consumer."""
     quiet_since = time.monotonic()
     while not told.is_set():
         settled = consumer.step()
@@ -157,13 +157,13 @@ def _somebody_reads() -> bool:
 
 def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> None:
     """Run this command in *count* processes, and end when they have ended."""
-    stream = connect_or_explain()  # what is wrong is said once, not by each child
+    stream = connect_or_explain()  # so a wrong option is reported once, not by each child
     stream.close()
     export(stream.settings)
     settings, name = stream.settings, Consumer(stream, print, name).name
     names = [f"{name}-{n}" for n in range(1, count + 1)]
-    # -P keeps Python from importing a file of the current folder, such as random.py, in place of a library. It
-    # must not be given where the current folder is the one in which the package itself lies.
+    # -P keeps Python from importing a file of the current folder, such as random.py, in place of a library. But if
+    # the package itself lies in the current folder, -P would hide it.
     safe = [] if Path(orderstream.__file__).parents[1] == Path.cwd() else ["-P"]
     same = [f"{option}={value}" for option, value in options.items() if value is not None]
     command = [sys.executable, *safe, "-m", "orderstream", "consume", *same]

@@ -88,7 +88,7 @@ def show_(id: str, as_json: bool) -> None:
 
 
 def _about(letter: DeadLetter) -> dict[str, Any]:
-    """Return what is known of *letter*: bytes as text, and the order id if it holds an order."""
+    """Return *letter* as values to print: bytes as text, and the order id if it holds an order."""
     try:
         order_id = Order.from_fields(list(chain.from_iterable(letter.fields.items()))).id
     except DecodeError:
@@ -143,7 +143,7 @@ def _queue(ids: tuple[str, ...], all_: bool) -> DeadLetterQueue:
 
 
 def _each(queue: DeadLetterQueue, ids: tuple[str, ...], act: Callable[[str], object], done: str) -> None:
-    """Do *act* to the dead letters named, or without *ids* to all there are now, and say to how many."""
+    """Call *act* for the dead letters *ids*, or without ids for all that are there now, and print how many it found."""
     all_there = (letter.id for letter in islice(queue, queue.stream.backlog().dead_lettered))
     results = {id: act(id) for id in ids or all_there}
     found = [id for id, result in results.items() if result]

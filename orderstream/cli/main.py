@@ -1,8 +1,9 @@
 """
 The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor``.
 
-Orders and state go to stdout, all that is said about the work to stderr. An error is one line and exit code 1, or 2
-for a wrong command line. Ctrl-C and SIGTERM end every command with 0.
+Orders and state go to stdout, messages about the work go to stderr. An error is one line and exit code 1, or 2 for a
+wrong command line. Ctrl-C and SIGTERM end every command with 0. ``produce`` and ``consume`` first finish what is in
+hand; a second signal, or the end of ``grace_s``, ends them at once with 1.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def setting(flag: str, variable: str, metavar: str, help: str, default: object, 
     """
     Make an option that stands in for an environment variable.
 
-    A group and its commands may both have it, and it may be given twice: the last one on the command line wins.
+    A group and its commands may both have this option. If it is given twice, the last one on the command line wins.
     """
 
     def remember(ctx: click.Context, _: click.Parameter, value: object) -> None:
@@ -56,7 +56,7 @@ def environ() -> dict[str, str]:
 
 
 def export(settings: Settings) -> None:
-    """Send spans and metrics until the command ends, if an option or a variable says where to."""
+    """If an option or a variable says where to, send spans and metrics until the command ends."""
     context = click.get_current_context()
     service, commands = f"orderstream-{context.command.name}", settings.trace_errors == "message"
     context.with_resource(exporting(service, environ().get(ENDPOINT), commands=commands))

@@ -18,7 +18,7 @@ from orderstream.cli.options import AT_LEAST_0, AT_LEAST_1, MORE_THAN_0, export,
 from orderstream.cli.terminal import counted, leave_when_told, line, pace, progress
 
 DEFAULT_RATE = 10.0  # orders per second, without --count
-CATCH_UP_S = 1.0  # the most a producer that fell behind its rate makes up for
+CATCH_UP_S = 1.0  # a producer that fell behind its rate makes up for the last second only
 
 
 @click.command()
@@ -79,7 +79,7 @@ def _sizes(count: int | None, rate: float | None, batch: int, stop: threading.Ev
         count: Orders in all. None: no end.
         rate: Orders per second. None: full speed.
         batch: The most orders at once.
-        stop: Ends it.
+        stop: When it is set, the sizes end.
     """
     left, due = sys.maxsize if count is None else count, time.monotonic()
     while left and not stop.is_set():
@@ -96,7 +96,7 @@ def _sizes(count: int | None, rate: float | None, batch: int, stop: threading.Ev
 
 def _send(producer: Producer, batch: list[Order], stop: threading.Event) -> list[str]:
     """
-    Send *batch* and return its entry ids: none if *stop* comes first.
+    Send *batch* and return its entry ids; return none if *stop* is set first.
 
     While Redis is away this waits and tries again. No order is sent twice: a Redis error means that nothing was
     sent, and a lost reply is not tried again, it raises ``SendUnknown``.

@@ -77,7 +77,7 @@ class Supervisor:
 
     def _keep(self, name: str, lifeline: int) -> int | None:
         """
-        Run a child, and another one in its place, until an exit code is final or ``stop()`` was called.
+        Run a child, and start another one in its place, until an exit code is final or ``stop()`` was called.
 
         Returns:
             The exit code of the last child. None if that one could not be started.

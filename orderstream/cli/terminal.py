@@ -43,7 +43,7 @@ def span(ms: float) -> str:
 
 
 def counted(count: int, one: str, many: str) -> str:
-    """Say a number and the noun that goes with it."""
+    """Return a number and its noun, in the singular or the plural."""
     return f"{count:,} {one if count == 1 else many}"
 
 
@@ -76,7 +76,7 @@ def show(*tables: Table) -> None:
 
 @contextmanager
 def screen() -> Iterator[Callable[..., None]]:
-    """Give a function like ``show``. On a terminal it draws over what it drew before."""
+    """Yield a function like ``show``. On a terminal it draws over what it drew before."""
     if sys.stdout.isatty():
         from rich.live import Live
 
@@ -88,7 +88,7 @@ def screen() -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function to call with how many more are done. On a terminal it moves a bar towards *total*."""
+    """Yield a function to call with the number of orders that were just done. On a terminal it moves a bar."""
     if not sys.stderr.isatty():
         yield lambda more: None
         return
@@ -115,11 +115,11 @@ def leave_when_told(
     interrupted code holds, and Python runs no signal handler while the main thread is busy in C code.
 
     Args:
-        stop: Must be quick.
-        grace_s: Seconds from the first signal on.
+        stop: Called once. It must return quickly.
+        grace_s: Seconds from the first signal to the end.
         lifeline: The file that a supervisor gave this process. Its end means that the supervisor is gone, and *stop*
             is called as at a signal.
-        last: To do before leaving at once.
+        last: Called before leaving at once.
 
     Returns:
         A function to call when the work is done. From then on the end of the grace time is ignored, because what a
@@ -167,7 +167,7 @@ def leave_when_told(
 
 def _say(line: str) -> None:
     """
-    Write a line to stderr, and do not mind if nobody reads it.
+    Write a line to stderr. If nobody reads it, do nothing.
 
     It does not use sys.stderr: another thread may hold its lock.
     """

@@ -21,7 +21,7 @@ Its wings, in reading order. Each knows only those above it:
     pictures/      what is seen of a stream: tables, charts, swim lanes, spans and metrics
     tutor/         predictions, judged answers, and what a learner believed
     lessons/       what belongs to one lesson: its judges and its moving picture
-    author/        for who writes a lesson: refresh notebooks, gate cells; and the look at a machine before an install
+    author/        for authors of lessons: refresh notebooks, gate cells; and the check of a machine before an install
 """
 
 import importlib
@@ -58,8 +58,8 @@ _FOUND_IN = {
     "wire": "pictures.wire:wire",
 }
 """
-What a notebook names -> its file, and what it is there. Loaded when first used: worker processes import this package as
-well, and must start fast.
+A name that notebooks use -> its file and, behind a colon, its name in that file. A file is loaded when it is first
+used: worker processes import this package, too, and must start fast.
 """
 
 __all__ = ["fresh", "needs", "start", *_FOUND_IN]
@@ -69,9 +69,9 @@ def start(lesson: str) -> redis.Redis:
     """
     Get a Redis for this lesson, and say so in one line.
 
-    With ``REDIS_URL`` or ``REDIS_ADDR`` set, it is a logical database of its own on that server; else a private
-    redis-server, which ends with this kernel. ``REDIS_URL`` leads to it from now on, so ``connect()`` does as
-    well. Call it as often as you like.
+    If ``REDIS_URL`` or ``REDIS_ADDR`` is set, the lesson gets a logical database of its own on that server. Otherwise
+    it gets a private redis-server, which ends with this kernel. ``REDIS_URL`` then names it, so ``connect()`` uses it,
+    too. You may call this as often as you like.
 
     Args:
         lesson: Its number, such as ``"01"``.
@@ -80,7 +80,7 @@ def start(lesson: str) -> redis.Redis:
         A redis-py client: replies are text, and each command is sent once.
 
     Raises:
-        ServerError: There is no Redis to use. The message says the ways out.
+        ServerError: There is no Redis to use. The message says what to do.
     """
     client: redis.Redis = server.start().client
     print(f"Lesson {lesson} is ready. Redis answers.")
@@ -91,7 +91,7 @@ def fresh(*keys: str) -> None:
     """
     Delete *keys*, so that an experiment can be run again from its start.
 
-    Name every key that the experiment makes: on a server of your own, the lab removes at the end exactly the keys
+    Name every key that the experiment makes. On a server of your own, the lab removes at the end exactly the keys
     that were named here.
 
     Raises:

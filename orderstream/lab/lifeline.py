@@ -1,9 +1,9 @@
 """
 Processes that cannot outlive the notebook.
 
-The lifeline is the child's standard input: a pipe whose other end only the notebook's process holds. When that
-process ends, in whatever way, the pipe ends, and the child sees it. ``Child`` is the notebook's side of it, and
-``lifeline`` the child's. Until it ends, lines can travel down the pipe.
+The lifeline is the child's standard input, a pipe. Only the notebook's process holds the other end. When that process
+ends, in whatever way, the pipe ends, and the child sees it. Until then, the notebook can send lines through the pipe.
+``Child`` is the notebook's side of it, and ``lifeline`` the child's side.
 """
 
 import ctypes
@@ -26,21 +26,21 @@ class Child:
     """
     A Python process that ends when this one does.
 
-    It runs in a session of its own, so that interrupting a cell does not reach it. What it prints goes to a file
-    without a name: nobody has to remove it, and unlike a pipe it never fills up when nobody reads.
+    It runs in a session of its own, so that interrupting a cell does not reach it. Its output goes to a file without a
+    name, which nobody has to remove. Unlike a pipe, a file does not fill up when nobody reads it.
 
     Args:
-        module: What to run, as in ``python -m module``.
-        arguments: Its command line. Everybody on this machine can read it: no passwords.
+        module: The module to run, as in ``python -m module``.
+        arguments: Its command line. It must hold no password, because everybody on this machine can read it.
         environ: Variables to set on top of our own.
     """
 
     def __init__(self, module: str, *arguments: str, environ: Mapping[str, str] | None = None) -> None:
-        found_at = str(Path(__file__).parents[2])  # the child imports the same package, however we came to it
+        found_at = str(Path(__file__).parents[2])  # the child must import the same package as we did
         paths = os.pathsep.join(filter(None, [found_at, os.environ.get("PYTHONPATH")]))
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed when nobody needs it any more
         self._process = subprocess.Popen(
-            # -P: a file of yours beside the notebook, random.py say, must not be imported.
+            # -P: Python must not import a file that you have beside the notebook, such as random.py.
             [sys.executable, "-P", "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=self._output,
@@ -59,7 +59,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; 0 after a clean end; minus the number of the signal that killed it."""
+        """None while it runs; 0 after a clean end; minus the signal's number if a signal killed it."""
         return self._process.poll()
 
     @property
@@ -77,7 +77,7 @@ class Child:
         Send one line down the pipe.
 
         Raises:
-            BrokenPipeError: It has ended, or was told to.
+            BrokenPipeError: It has ended, or was told to end.
         """
         if self._lifeline.closed:
             raise BrokenPipeError
@@ -86,11 +86,11 @@ class Child:
     def output(self, start: int = 0) -> bytes:
         """Return what it has printed, from byte *start* on."""
         size = os.fstat(self._output.fileno()).st_size
-        # Not read(): the child writes at the file position, which both processes share.
+        # Not read(): it would move the file position, at which the child writes. Both processes share it.
         return os.pread(self._output.fileno(), max(0, size - start), start)
 
     def give_back(self, end: int) -> None:
-        """Free the disk space of what it has printed before byte *end*. Linux can; elsewhere nothing happens."""
+        """Free the disk space of its output before byte *end*. This works on Linux; elsewhere nothing happens."""
         if sys.platform == "linux":
             keep_size, punch_hole = 1, 2
             begin, length = ctypes.c_int64(0), ctypes.c_int64(end)
@@ -110,7 +110,7 @@ class Child:
         return self.stop()
 
     def let_go(self) -> None:
-        """Tell it to end, and do not wait for that."""
+        """Tell it to end, and do not wait for its end."""
         self._lifeline.close()
 
     def stop(self, timeout_s: float = GRACE_S) -> int:
@@ -130,10 +130,10 @@ class Child:
 
 def lifeline(stop: Callable[[], object], on_line: Callable[[bytes], object] = lambda line: None) -> None:
     """
-    Call *stop* once the notebook's process is gone or lets go of us. SIGTERM asks for the same.
+    Call *stop* when the notebook's process is gone or tells this child to end. SIGTERM calls *stop*, too.
 
-    To be called in the main thread of the child. If the child still runs ``GRACE_S`` seconds after that, it is
-    stuck, and nobody may be left who would kill it: it then leaves at once.
+    Call this in the main thread of the child. If the child still runs ``GRACE_S`` seconds after its lifeline ended, it
+    is stuck. Perhaps nobody is left to kill it, so it then leaves at once.
 
     Args:
         stop: Must be quick, and safe to call from another thread.
@@ -143,7 +143,7 @@ def lifeline(stop: Callable[[], object], on_line: Callable[[bytes], object] = la
     def listen() -> None:
         rest = b""
         try:
-            while data := os.read(0, 4096):  # not sys.stdin: its lock would be in the way when Python exits
+            while data := os.read(0, 4096):  # not sys.stdin: when Python exits, it would wait for the lock of it
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     on_line(line)

@@ -18,8 +18,8 @@ local lost, soonest = {}, idle_needed
 local page = redis.call('XPENDING', stream, group, cursor, '+', page_size)
 for _, pending in ipairs(page) do
   local id, idle = pending[1], pending[3]
-  if idle >= idle_needed or idle < 0 then                       -- below 0: given back with XNACK (8.8)
-    local attempt = math.min(pending[4] + 1, 1000000000)        -- XNACK FATAL counts 2^63-1, Lua cannot
+  if idle >= idle_needed or idle < 0 then                       -- below 0: it was given back with XNACK (8.8)
+    local attempt = math.min(pending[4] + 1, 1000000000)        -- XNACK FATAL sets 2^63-1: too much for Lua
     local entry = redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt)[1]
     if entry then
       return {after(id), lost, 0, id, entry[2], attempt}

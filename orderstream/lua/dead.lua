@@ -1,9 +1,9 @@
--- Move an entry to the dead-letter stream: check that it is still ours, add, and only then ack. MULTI is
--- not enough: it runs the XACK even when the XADD failed, and the order is lost.
+-- Move an entry to the dead-letter stream: check that this consumer still holds it, add, and only then ack.
+-- MULTI is not enough: it runs the XACK even when the XADD failed, and the order is lost.
 --
 -- KEYS  stream, dead-letter stream
 -- ARGV  group consumer id attempt  name value  [name value ...]   the metadata, appended last
--- Returns the id in the dead-letter stream; nil if the entry is no longer ours, or was moved before
+-- Returns the id in the dead-letter stream; nil if this consumer holds the entry no longer, or it was moved before
 local stream, dlq = KEYS[1], KEYS[2]
 local group, consumer, id, attempt = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local first_of_metadata = 5

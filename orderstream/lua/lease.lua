@@ -1,5 +1,5 @@
--- Move the idle clock, and perhaps the delivery count, of entries that are still ours: same owner, same
--- delivery count. A consumer that was overtaken while it slept changes nothing.
+-- Move the idle clock, and perhaps the delivery count, of entries that this consumer still holds: same owner,
+-- same delivery count. So a consumer that was overtaken while it slept changes nothing.
 --
 --   heartbeat   idle 0                        undo 0
 --   retry       idle claim_idle_ms - delay    undo 0
@@ -8,7 +8,7 @@
 --
 -- KEYS  stream
 -- ARGV  group consumer idle_ms undo  id attempt  [id attempt ...]
--- Returns the ids that were still ours
+-- Returns the ids that this consumer still holds
 local stream = KEYS[1]
 local group, consumer, idle_ms, undo = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local first_entry = 5

@@ -1,9 +1,9 @@
--- Add an entry unless it was added before under the same key, and remember it for a while. What XADD … IDMP
--- does from Redis 8.6 on.
+-- Add an entry unless it was added before under the same key, and remember it for a while. From Redis 8.6 on,
+-- XADD … IDMP does the same.
 --
 -- KEYS  stream, the key that remembers this order
 -- ARGV  milliseconds to remember it  name value  [name value ...]
--- Returns the entry id, of now or of then
+-- Returns the id of the entry that was added, now or before
 local stream, memory = KEYS[1], KEYS[2]
 local remember_ms, first_field = ARGV[1], 2
 

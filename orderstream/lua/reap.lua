@@ -1,8 +1,8 @@
 -- Remove consumers that hold nothing. XGROUP DELCONSUMER forgets what its consumer still had pending, and
--- those orders would never be delivered again: so look and delete in one step.
+-- those orders would never be delivered again. So this script looks and deletes in one step.
 --
 -- KEYS  stream
--- ARGV  group idle_ms [consumer]      only those idle for idle_ms; only this one
+-- ARGV  group idle_ms [consumer]      only consumers idle for idle_ms; only this consumer, if named
 -- Returns the names removed
 local stream = KEYS[1]
 local group, idle_ms, only = ARGV[1], tonumber(ARGV[2]), ARGV[3]

@@ -12,7 +12,7 @@ if not entry then
   return false
 end
 local fields, metadata = entry[2], 2 * metadata_pairs
-if fields[#fields - metadata + 1] == 'dlq-stream' then          -- else another program wrote it: keep it whole
+if fields[#fields - metadata + 1] == 'dlq-stream' then          -- otherwise another program wrote it: keep it whole
   for _ = 1, metadata do
     fields[#fields] = nil
   end
@@ -20,11 +20,11 @@ if fields[#fields - metadata + 1] == 'dlq-stream' then          -- else another 
     fields = cmsgpack.unpack(fields[2])
   end
 end
-if #fields > 7980 then                                          -- unpack() fails a little above
+if #fields > 7980 then                                          -- with a few more, unpack() fails
   return redis.error_reply('ERR this dead letter has ' .. #fields / 2 .. ' fields, and a script can add 3990 at most: '
     .. 'it stays where it is. Add it with XADD, then purge it')
 end
-if #fields == 0 then                                            -- deleted before it was dead-lettered
+if #fields == 0 then                                            -- its entry was deleted before it was dead-lettered
   return false
 end
 local new_id = redis.call('XADD', stream, '*', unpack(fields))

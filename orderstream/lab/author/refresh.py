@@ -3,14 +3,14 @@ Re-execute notebooks and write them in their canonical form.
 
     python -m orderstream.lab.author.refresh notebooks/*.ipynb
 
-The committed notebook, outputs included, is the only source. Two refreshes in a row write the same bytes,
+The committed notebook, with its outputs, is the only source. If it is refreshed twice, the second time changes nothing,
 unless a picture is drawn from a live run. The canonical form:
 
-- Cell ids are readable and stay: only an id that a tool made up, or that occurs twice, gets a new one,
-  from the heading above it and a number.
-- Execution counts are 1..N, stream outputs that follow each other are one, tracebacks are their last line.
-- No widget state and no views of widgets that another kernel had: their text or picture stays.
-- No metadata but a cell's ``tags`` and its ``reason`` (why its output is not compared); pictures carry none.
+- Cell ids are readable and stay. Only an id that a tool made up, or that occurs twice, is replaced: by the heading
+  above the cell and a number.
+- Execution counts are 1..N. Stream outputs that follow each other are merged. Of a traceback the last line is kept.
+- Widget state and widget views are removed, because another kernel cannot show them. Their text or picture stays.
+- Of metadata, only a cell's ``tags`` and its ``reason`` (why its output is not compared) stay. Pictures have none.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def refresh(path: Path) -> bool:
         kernel_name="python3",
         store_widget_state=False,
         coalesce_streams=True,
-        extra_arguments=["--log-level=ERROR"],  # not: a warning per kernel that TCP is not encrypted
+        extra_arguments=["--log-level=ERROR"],  # without it, each kernel warns that TCP is not encrypted
         resources={"metadata": {"path": str(path.parent)}},
     )
     running: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def refresh(path: Path) -> bool:
 
 
 def name_cells(book: Any) -> None:
-    """Give a readable id to every cell whose id a tool made up or another cell has: ``objectives-2``."""
+    """Give a readable id, such as ``objectives-2``, to each cell whose id a tool made up or another cell has, too."""
     book.nbformat, book.nbformat_minor = 4, 5
     taken = {cell["id"] for cell in book.cells if "id" in cell and not _MADE_UP_ID.fullmatch(cell["id"])}
     seen, section = set(), "start"
@@ -96,7 +96,7 @@ def name_cells(book: Any) -> None:
 
 
 def canonical(book: Any, old: Any) -> None:
-    """Bring the executed *book* into its form. A picture whose pixels are those of *old* keeps its bytes."""
+    """Bring the executed *book* into its canonical form. A picture with the same pixels as in *old* keeps its bytes."""
     book.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     pictures = {cell["id"]: _pictures(cell) for cell in old.cells}
     for cell in book.cells:
@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     paths = parser.parse_args(argv).notebooks
     with tempfile.TemporaryDirectory(prefix="orderstream-refresh-") as home:
-        # Kernels inherit this: no earlier answers, no IPython profile, and the package of this checkout.
+        # Kernels inherit these variables: no earlier answers, no IPython profile, and the package of this checkout.
         root = str(Path(__file__).resolve().parents[3])
         os.environ["ORDERSTREAM_LAB_HOME"] = str(Path(home, "lab"))
         os.environ["IPYTHONDIR"] = str(Path(home, "ipython"))

@@ -1,19 +1,19 @@
 """
-What belongs to one lesson: the judges of its exercises, and the moving picture it has of its own.
+The parts of single lessons: the judges of their exercises, and the moving pictures that only one lesson has.
 
     pace           threads that read a stream, each at its own pace, and their moving picture (01, 02, 10)
     group_panel    the same for the consumers of one group (02, 10)
     overdue        a stream with pending entries of any age, for judges (04, 10)
-    lesson_NN/     all that is this lesson's: ``judges.py`` holds the judges of ``NN.1``, ``NN.2``, …
+    lesson_NN/     the files of lesson NN only: ``judges.py`` holds the judges of ``NN.1``, ``NN.2``, …
     exercises      finds the judge of an exercise: ``lab.check`` and ``lab.hint``
 
-No lesson needs another: what two of them share stands here, beside them.
+No lesson imports another. Files that two lessons share are here, beside them.
 
 How to write a judge
 --------------------
 
-A judge gets the learner's answer, asserts what must hold, and returns. The message of a failed assertion is all
-the learner sees, so it names the broken invariant and the evidence, in plain words::
+A judge gets the learner's answer, asserts what must hold, and returns. The learner sees only the message of a failed
+assertion. So it names the broken invariant and the evidence, in plain words::
 
     from orderstream.lab.tutor.check import exercise
 
@@ -28,16 +28,16 @@ the learner sees, so it names the broken invariant and the evidence, in plain wo
         ids = answer([("1-0", {}), ("2-0", {})])
         assert ids == "2-0", f"the newest entry has the greatest id: expected 2-0, got {ids}"
 
-A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer, which may raise:
-`check` turns that into a line as well. `raise NotImplementedError` means "not attempted yet". A judge that needs
-Redis takes `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after.
+A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer. If the answer raises,
+`check` turns the error into a line. `raise NotImplementedError` means "not attempted yet". A judge that needs Redis
+uses `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after.
 
 In the notebook:
 
 - The exercise cell has the tag ``exercise``, holds the stub (typed, with a docstring, its body `...`) and ends with
   the line ``lab.check("01.1", newest_id)``.
-- The next cell is Markdown and holds the solution, closed until the reader opens it. What stands in its code
-  block replaces everything in the exercise cell but the last line::
+- The next cell is Markdown and holds the solution, closed until the reader opens it. The text of its code block
+  replaces everything in the exercise cell except the last line::
 
     <details><summary>Solution 01.1</summary>
 

@@ -1,5 +1,5 @@
 """
-The exercises of all lessons: find one by its number, judge an answer to it, and help with it.
+The exercises of all lessons: find one by its number, judge an answer to it, and give hints.
 
 In a lesson, the exercise cell holds the stub and ends with ``lab.check("01.1", answer)``.
 """
@@ -19,9 +19,9 @@ _hints_given: Counter[str] = Counter()
 
 def check(number: str, answer: Any = ...) -> Result:
     """
-    Say in a line whether *answer* solves exercise *number*. Never raises, whatever the answer does.
+    Say in a line whether *answer* solves exercise *number*. This never raises, whatever the answer does.
 
-    `ORDERSTREAM_CHECK_LOG` names a file that receives every verdict as a JSON line: ``id, state, message``.
+    If `ORDERSTREAM_CHECK_LOG` names a file, each verdict is appended to it as a JSON line: ``id, state, message``.
     """
     known = _find(number) is not None
     result = verdict(number, answer) if known else Result(number, "unknown", _no_exercise(number))
@@ -32,7 +32,7 @@ def check(number: str, answer: Any = ...) -> Result:
 
 
 def hint(number: str) -> None:
-    """Print the next of the three hints to exercise *number*; after the third, the third again."""
+    """Print the next of the three hints to exercise *number*. After the third hint, print the third again."""
     found = _find(number)
     if found is None:
         print(f"? {number}: {_no_exercise(number)}")
@@ -42,7 +42,7 @@ def hint(number: str) -> None:
 
 
 def _find(number: str) -> Exercise | None:
-    """Import the lesson's judges when they are first asked for: a kernel needs those of one lesson only."""
+    """Return an exercise. Import its lesson's judges when they are first needed: a kernel needs those of one lesson."""
     lesson = f"orderstream.lab.lessons.lesson_{_lesson(number)}"
     try:
         importlib.import_module(f"{lesson}.judges")

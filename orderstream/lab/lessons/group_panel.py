@@ -1,8 +1,8 @@
 """
-One group whose consumers share the work: what the moving pictures of lessons 02 and 10 share.
+One group whose consumers share the work: the common part of the moving pictures of lessons 02 and 10.
 
-A consumer is a thread that takes orders, handles one after the other, and acks each. How it takes them
-is the lesson's. The picture shows what each of them holds, and how many orders are new: nobody was given them yet.
+A consumer is a thread that takes orders, handles one after the other, and acks each. Each lesson has its own way to
+take them. The picture shows how many orders each consumer holds, and how many are new, which means not delivered yet.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ GROUP = "order_group"
 
 class Member(pace.Reader):
     """
-    A consumer of the group, until stopped. How it takes orders, a subclass says.
+    A consumer of the group. It runs until it is stopped. A subclass says how it takes orders.
 
     Args:
         name: Its name in the group.
         stream: Key of the stream.
         work_ms: Milliseconds for one order. It may be changed at any time.
-        counting: Held while an ack is sent and counted, so that whoever holds it sees both or neither.
+        counting: A lock that is held while an ack is sent and counted. A thread that holds it sees both or neither.
 
     Attributes:
         handled: How many orders it has handled and acked.
@@ -43,12 +43,12 @@ class Member(pace.Reader):
 @dataclass(frozen=True)
 class Moment:
     """
-    What a panel of a group saw. A lesson adds what it counts.
+    What a panel of a group saw. The subclass of a lesson adds its own counts.
 
     Attributes:
         t_s: Seconds since the panel began.
-        new: Orders that were not delivered to anybody yet.
-        held: Consumer -> orders it was given and has not acked.
+        new: Orders that were not delivered yet.
+        held: Consumer -> orders that it was given and has not acked.
     """
 
     t_s: float
@@ -62,8 +62,8 @@ class GroupPanel(pace.Panel):
 
     Args:
         producer: Its rate gets a slider. The group is made anew on its stream.
-        member: Name, stream, ``work_ms``, the lock ``counting`` -> a consumer, see `Member`.
-        consumers: Name -> milliseconds it takes for one order.
+        member: Makes a consumer from its name, the stream, ``work_ms`` and the lock ``counting``, see `Member`.
+        consumers: Name -> milliseconds that it takes for one order.
         more: Controls of the lesson, above those of the consumers.
     """
 
@@ -86,13 +86,13 @@ class GroupPanel(pace.Panel):
         raise NotImplementedError
 
     def _prepare(self) -> None:
-        with self._client.pipeline(transaction=False) as pipe:  # an old group knows what this panel has not counted
+        with self._client.pipeline(transaction=False) as pipe:  # an old group has acks that this panel has not counted
             pipe.xgroup_create(self._stream, GROUP, id="0", mkstream=True).xgroup_destroy(self._stream, GROUP)
             pipe.xgroup_create(self._stream, GROUP, id="0")
             pipe.execute(raise_on_error=False)
 
     def _look(self, t_s: float) -> Any:
-        with self._counting, self._client.pipeline(transaction=True) as pipe:  # all of it at the same moment
+        with self._counting, self._client.pipeline(transaction=True) as pipe:  # all numbers of the same moment
             length, pending = pipe.xlen(self._stream).xpending(self._stream, GROUP).execute()
             held = dict.fromkeys(self.readers, 0) | {one["name"]: one["pending"] for one in pending["consumers"]}
             done = sum(member.handled for member in self.readers.values())

@@ -16,10 +16,10 @@ State = dict[str, tuple[str, int]]
 @contextmanager
 def shift(idle: dict[str, tuple[int, int]]) -> Iterator[Witness]:
     """
-    A stream whose entries are all pending, and a witness.
+    Make a stream whose entries are all pending, and yield a witness of what is done with it.
 
     Args:
-        idle: Consumer -> how many entries it was given, one after the other, and for how long these are idle.
+        idle: Consumer -> how many entries it is given, and for how many milliseconds these are idle.
     """
     server.current().fresh(KEY)
     client, last = server.current().client, 0

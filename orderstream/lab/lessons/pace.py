@@ -1,8 +1,8 @@
 """
-Threads that read one stream, each at a pace of its own, and the moving picture of what becomes of it.
+Threads that read one stream, each at its own pace, and a moving picture of it.
 
-What the panels of lessons 01, 02 and 10 share: the first follows a log, the others let a group share the work, see
-`group_panel`.
+This is the common part of the panels of lessons 01, 02 and 10. In lesson 01 readers follow a log; in the others a group
+shares the work, see `group_panel`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from orderstream.lab.pictures import charts
 from orderstream.lab.server.client import open_client
 from orderstream.lab.workers.process import Process
 
-EVERY_S = 0.3  # a picture drawn anew takes about 0.05 s of a core
-GAP = 0.14  # between two labels, of the height of the axes
-SECONDS = 30  # the right edge of the moving picture is now
+EVERY_S = 0.3  # between two pictures: each is drawn anew, which takes time of the kernel
+GAP = 0.14  # between two labels, as a part of the height of the axes
+SECONDS = 30  # the moving picture shows so much time; its right edge is now
 LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#0072B2", "linewidth": 2},
     {"color": "#D55E00", "linewidth": 2, "linestyle": (0, (5, 1.5))},
@@ -38,10 +38,10 @@ FIRST_LOOK: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 6, "solid_capstyl
 
 class Reader(threading.Thread):
     """
-    Read a stream until stopped. How, a subclass says.
+    Read a stream until it is stopped. A subclass says how it reads.
 
     Args:
-        name: What the picture calls it.
+        name: Its name in the picture.
         stream: Key of the stream.
         work_ms: Milliseconds for one entry. It may be changed at any time.
     """
@@ -54,7 +54,7 @@ class Reader(threading.Thread):
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """End, and leave the entry in hand."""
+        """End without finishing the entry in hand."""
         self._stopping.set()
 
     def run(self) -> None:
@@ -62,15 +62,15 @@ class Reader(threading.Thread):
             try:
                 self._read_on()
             except redis.RedisError:
-                self._stopping.wait(EVERY_S)  # the panel says what is wrong; we ask again
+                self._stopping.wait(EVERY_S)  # the panel says what is wrong; this thread tries again
         self._client.close()
 
     def _read_on(self) -> None:
-        """Read once, and work on what came; return early when stopped."""
+        """Read once, and work on the entries that came. Return early when stopped."""
         raise NotImplementedError
 
     def _work(self) -> bool:
-        """Take the time that one entry takes. False: stopped meanwhile."""
+        """Wait for the time that one entry takes. False: it was stopped meanwhile."""
         return not self._stopping.wait(self.work_ms / 1000)
 
 
@@ -80,19 +80,19 @@ class Panel:
 
     Args:
         producer: Its rate gets a slider.
-        readers: They are started. Each gets a slider for its time per order, and a button.
+        readers: The panel starts them. Each gets a slider for its time per order, and a button.
         more: Controls of the subclass, above those of the readers.
 
     Attributes:
         readers: Name -> reader.
-        moments: What was seen so far, oldest first. Each has ``t_s``, seconds since the panel began.
+        moments: What the panel saw so far, oldest first. Each has ``t_s``, seconds since the panel began.
     """
 
     _shown: Panel | None = None
 
     def __init__(self, producer: Process, readers: Sequence[Reader], *more: widgets.Widget) -> None:
         if Panel._shown:
-            Panel._shown.stop()  # its cell was run again
+            Panel._shown.stop()  # the cell of the old panel was run again
         Panel._shown = self
         self.producer = producer
         self.readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
@@ -123,9 +123,9 @@ class Panel:
         Wait until *condition* holds for a moment that is newer than this call, and return that moment.
 
         Raises:
-            TimeoutError: It did not within *timeout_s* seconds.
+            TimeoutError: It did not hold within *timeout_s* seconds.
         """
-        asked = time.monotonic()  # what was seen before may not know yet what the caller has just done
+        asked = time.monotonic()  # an older moment may not show yet what the caller has just done
         while self.moments[-1].t_s <= asked - self._began or not condition(self.moments[-1]):
             if time.monotonic() > asked + timeout_s:
                 raise TimeoutError(f"it did not happen within {timeout_s:g} s; the panel last saw {self.moments[-1]}")
@@ -137,14 +137,14 @@ class Panel:
         return charts.Picture(sentence, self._draw(list(self.moments), None))
 
     def say_if_wrong(self, action: Callable[..., object], **values: float) -> None:
-        """Do it; what goes wrong is said below the controls, for a slider or a button has nobody else to tell."""
+        """Call *action*. If it raises, show the error below the controls: a slider or a button has no caller."""
         try:
             action(**values)
         except Exception as error:  # noqa: BLE001
             self._problem.value = f"{type(error).__name__}: {error}"
 
     def stop(self) -> None:
-        """Stop the producer, the readers and the picture. What was drawn last stays."""
+        """Stop the producer, the readers and the picture. The last picture stays."""
         self._stopping.set()
         for reader in self.readers.values():
             reader.stop()
@@ -153,10 +153,10 @@ class Panel:
         self.producer.stop()
         atexit.unregister(self.stop)
 
-    # What a subclass says ---------------------------------------------------------------------------------
+    # For subclasses to define -----------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        """Make what the readers need; those of the panel before have ended."""
+        """Make what the readers need in Redis. The readers of the panel before have ended."""
 
     def _button(self, reader: Any) -> widgets.Button:
         raise NotImplementedError
@@ -199,10 +199,10 @@ def draw(
     Return a PNG with a labelled line for each of some numbers, over time.
 
     Args:
-        title: What the lines are.
+        title: Says what the lines are.
         moments: What was seen, oldest first, at least one.
-        numbers: Of a moment: name -> number. The line of the first name is broad and lies below the others.
-        seconds: Only these last seconds, counted back from now; None is everything, counted from the start.
+        numbers: Returns name -> number for a moment. The line of the first name is broad and lies below the others.
+        seconds: Draw only these last seconds, counted back from now. None: draw everything, counted from the start.
         drawstyle: As in matplotlib: ``steps-post`` for numbers that jump.
     """
     now = moments[-1].t_s
@@ -215,14 +215,14 @@ def draw(
     lines = {name: ([row[name] for row in rows], look) for name, look in looks}
     figure = Figure(figsize=(charts.WIDTH, charts.HEIGHT), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
-    ax = figure.add_axes((0.05, 0.2, 0.86, 0.66))  # fixed: working out a layout takes longer than drawing
+    ax = figure.add_axes((0.05, 0.2, 0.86, 0.66))  # fixed, because matplotlib's own layout is slow
     ax.set_xlim(*((-seconds, 0) if seconds else (0, max(1.0, now))))
     ax.set_ylim(*charts.limits([value for values, _ in lines.values() for value in values]))
     low, high = ax.get_ylim()
     above, label_at = len(lines), -1.0
     for name, (values, look) in sorted(lines.items(), key=lambda line: (line[1][0][-1], line[0] == first)):
         ax.plot(t, values, zorder=1 if name == first else 2, drawstyle=drawstyle, **look)
-        above -= 1  # each label stands beside its line, none on another, and all within the picture
+        above -= 1  # a label stands beside its line; it must not cover another or leave the picture
         label_at = min(max((values[-1] - low) / (high - low), label_at + GAP), 1 - above * GAP)
         colour = "#595959" if name == first else look["color"]
         ax.text(1.01, label_at, f"{name} {values[-1]}", transform=ax.transAxes, va="center", color=colour,

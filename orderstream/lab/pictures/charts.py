@@ -1,9 +1,9 @@
 """
-Pictures of what just happened, drawn from samples: throughput, pending and retries over time, or what else you ask for.
+Still pictures drawn from samples: throughput, pending and retries over time, or other columns that you ask for.
 
-Each always looks the same, here and in the moving picture: throughput a line, pending an area, retries dots. So they
-differ in black and white as well; the colours are close to Okabe and Ito's, which most colour-blind people can tell
-apart.
+A column looks the same in every picture, still or moving: throughput is a line, pending an area, retries are dots. So
+they differ in black and white, too. The colours are close to those of Okabe and Ito, which most colour-blind people can
+tell apart.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from orderstream.lab.pictures import lane_chart, lanes
 from orderstream.lab.pictures.sampler import Sample, Sampler, summary
 
 DRAWING = threading.RLock()
-"""Held while matplotlib draws: two threads that do so at once crash in its fonts."""
+"""Held while matplotlib draws: if two threads draw at once, its font code crashes."""
 WIDTH, HEIGHT = 10.8, 2.6  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is drawn in one panel: a column of the samples, what it is called and counts, and how its line looks."""
+    """What one panel shows: a column of the samples, its title, what it counts, and the look of its line."""
 
     column: str
     title: str
@@ -61,9 +61,9 @@ LINES = {
 }
 SHOWN = ("throughput", "pending", "retries")
 HOLDERS = (("#0072B2", "-"), ("#C25100", DASHES), ("#007A5A", DOTS), ("#8A3A6B", (0, (5, 1.5, 1.2, 1.5))))
-"""How the consumers look in ``holdings``, in turn."""
+"""The colours and styles of the consumers in ``holdings``, in turn."""
 PARTS = (("#0072B2", ""), ("#E69F00", "//"), ("#007A5A", ".."), ("#999999", "xx"))
-"""How the parts of a bar look in ``stacks``, in turn."""
+"""The colours and hatches of the parts of a bar in ``stacks``, in turn."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +71,7 @@ class Picture:
     """
     A PNG and the sentence that says what it shows. As the last line of a cell it shows both.
 
-    The sentence is printed, too, and not only the picture's alt text: JupyterLab 4.6 has no alt text for outputs.
+    The sentence is the picture's alt text, and it is also printed, because JupyterLab 4.6 has no alt text for outputs.
     """
 
     sentence: str
@@ -96,7 +96,7 @@ def timeline(
 
     Args:
         samples: A sampler, or samples of one.
-        sentence: What the picture shows; None says it in general terms.
+        sentence: Says what the picture shows. None: ``summary`` says it in general terms.
         show: Which columns of ``LINES``: two or three, or an even number of them in two rows.
     """
     taken = list(samples.samples if isinstance(samples, Sampler) else samples)
@@ -131,7 +131,7 @@ def holdings(samples: Sampler | Sequence[Sample], sentence: str) -> Picture:
     for name, (colour, style) in zip(names, cycle(HOLDERS), strict=False):
         ax.plot(seconds, held[name], color=colour, linestyle=style, linewidth=2.2, drawstyle="steps-post")
         peak = max(held[name])
-        at = seconds[held[name].index(peak)]  # where it is highest, no other line has the same number for long
+        at = seconds[held[name].index(peak)]  # the name stands where its line is highest: other lines are rarely there
         ax.annotate(name, (at, peak), xytext=(4, 4), textcoords="offset points", color=colour, fontweight="bold")
     return Picture(sentence, png(figure))
 
@@ -141,7 +141,7 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
     Draw a horizontal bar for each row, made of its parts.
 
     Args:
-        rows: What stands beside a bar -> part -> how long the part is. All rows have the same parts.
+        rows: Text beside a bar -> part -> length of the part. All rows have the same parts.
         counts: What the length counts, with its unit.
         sentence: What the picture shows.
     """
@@ -167,16 +167,16 @@ def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Pict
     """
     Draw what happened to each order: a lane for each consumer, time to the right, a mark for each event.
 
-    A thick bar is work on an order, a thin line an order that waits. Where more happened than anybody can follow, the
-    orders with the most marks are drawn, and the picture says so.
+    A thick bar is work on an order, a thin line is an order that waits. If there are more orders than a reader can
+    follow, those with the most marks are drawn, and the picture says so.
 
     Args:
         marks: From ``lanes.marks(spans)``.
-        sentence: What the picture shows; None tells it order by order.
+        sentence: Says what the picture shows. None: ``lanes.sentence`` says it order by order.
     """
     drawn = lanes.eventful(marks)
     left_out = len({mark.order for mark in marks} - {mark.order for mark in drawn})
-    with DRAWING:  # the signs in the legend need fonts as soon as they are made
+    with DRAWING:  # the text in the legend needs fonts when it is made, not only when it is drawn
         figure = lane_chart.draw(drawn, left_out)
     return Picture(sentence or lanes.sentence(drawn), png(figure))
 
@@ -195,7 +195,7 @@ class Curve:
     Args:
         ax: The panel.
         line: How it looks.
-        animated: Leave it out when the figure is drawn; whoever moves it draws ``artists`` on top, in each frame.
+        animated: True: the figure is drawn without this line, and the caller draws ``artists`` on top in each frame.
     """
 
     def __init__(self, ax: Axes, line: Line, *, animated: bool = False) -> None:
@@ -207,7 +207,7 @@ class Curve:
             self.artists.insert(0, self._area)
 
     def show(self, seconds: Sequence[float], values: Sequence[float]) -> None:
-        """Go through these points. NaN leaves a gap."""
+        """Draw the line through these points. NaN leaves a gap."""
         self._edge.set_data(seconds, values)
         if len(self.artists) > 1:
             self._area.set_data(seconds, values, 0)
@@ -215,7 +215,7 @@ class Curve:
 
 def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:
     """
-    Make an empty figure with one titled panel for each line, calm and without pyplot: safe in any thread.
+    Make an empty figure with one titled panel for each line. It does not use pyplot, so it is safe in any thread.
 
     Up to three stand side by side; more are two rows.
     """
@@ -235,7 +235,7 @@ def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:
 
 
 def column(samples: Sequence[Sample], line: Line) -> list[float]:
-    """Return the values of one line; where nothing is known, NaN leaves a gap."""
+    """Return the values of one line. An unknown value is NaN, which leaves a gap."""
     values = (getattr(sample, line.column) for sample in samples)
     unit = 1000 if line.column == "memory" else 1
     return [math.nan if value is None else value / unit for value in values]
@@ -245,11 +245,11 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
     """Return the ends of the axis. The upper one is a power of two, so that it changes seldom."""
     known = [value for value in values if not math.isnan(value)]
     top = max(4, 2 ** math.ceil(math.log2(max([1, *known]) * 1.1)))
-    return -0.02 * top, top  # a line at 0 is seen whole
+    return -0.02 * top, top  # below 0, so that a line at 0 is not cut
 
 
 def png(figure: Figure) -> bytes:
-    """Return the figure's bytes; the same figure gives the same bytes."""
+    """Return the figure as a PNG. The same figure gives the same bytes."""
     canvas = FigureCanvasAgg(figure)
     with DRAWING:
         canvas.draw()
@@ -260,5 +260,5 @@ def encode(pixels: numpy.ndarray) -> bytes:
     """Return RGBA *pixels* as a PNG without a date or a program's name in it."""
     few = Image.fromarray(pixels).convert("RGB").quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     file = io.BytesIO()
-    few.save(file, "png", compress_level=1)  # of 64 colours: half the time and half the bytes, five times a second
+    few.save(file, "png", compress_level=1)  # with 64 colours it is fast and small, five times a second
     return file.getvalue()

@@ -1,8 +1,8 @@
 """
 Draw marks in lanes, for ``charts.swim_lanes``.
 
-Every kind of mark has a shape of its own, so that the picture can be read in black and white. An order's line runs
-where the order is: with a consumer, in the stream, pending, or among the dead letters.
+Every kind of mark has a shape of its own, so that the picture can be read in black and white. An order's line is always
+in the lane where the order is: that of a consumer, the stream, pending, or the dead letters.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from orderstream.lab.pictures.lanes import DEAD, PENDING, STREAM, Kind, Mark
 
 WIDTH = 10.8  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
 LANE_INCHES, ORDER_INCHES = 0.62, 0.07  # a lane grows with the number of orders
-END = 1.06  # the marks are from 0 to 1; behind them goes on what goes on
-NAMED = 9  # so much of an order's id is shown
+END = 1.06  # the marks are from 0 to 1; lines of orders that are not finished go on up to here
+NAMED = 9  # characters of an order's id that are shown
 BAND = 0.42  # half of a lane's height
 
 Look = dict[str, Any]  # keyword arguments of matplotlib
@@ -30,7 +30,7 @@ Look = dict[str, Any]  # keyword arguments of matplotlib
 
 @dataclass(frozen=True)
 class Shape:
-    """How a kind of mark looks: its marker and colour, and what is written in it. A hollow one is white inside."""
+    """The look of a kind of mark: its marker, its colour and the text in it. A hollow mark is white inside."""
 
     says: str
     marker: Any
@@ -59,13 +59,13 @@ DARK, GREY, DOTS, DASHES = "#333333", "#777777", (0, (1.2, 1.2)), (0, (5, 1.5))
 PATHS: tuple[tuple[str, Any], ...] = (
     (DARK, "-"), (GREY, DASHES), (DARK, DOTS), (GREY, "-"), (DARK, DASHES), (GREY, DOTS),
 )  # fmt: skip
-"""How the lines of the orders look, in turn."""
+"""The colours and styles of the orders' lines, in turn."""
 WAITING = {STREAM: "nobody has read it", PENDING: "nobody works on it", DEAD: "put aside"}
-"""The lanes of no consumer, and what it means to be in one."""
+"""The lanes that belong to no consumer -> what it means that an order is in one."""
 
 
 def draw(marks: Sequence[Mark], left_out: int = 0) -> Figure:
-    """Return the picture of *marks*; *left_out* orders are not among them."""
+    """Return the picture of *marks*. *left_out* is the number of orders that are not drawn."""
     orders = list(dict.fromkeys(mark.order for mark in marks))
     rows = _rows(marks)
     height = 1.05 + (LANE_INCHES + ORDER_INCHES * (len(orders) - 1)) * len(rows)
@@ -86,7 +86,7 @@ def draw(marks: Sequence[Mark], left_out: int = 0) -> Figure:
 
 
 def _rows(marks: Sequence[Mark]) -> dict[str, float]:
-    """Return where each lane is, from top to bottom: as an order comes through them."""
+    """Return the row of each lane, from top to bottom: the stream, the consumers, pending, the dead letters."""
     lanes = dict.fromkeys(mark.lane for mark in marks)
     consumers = [lane for lane in lanes if lane not in WAITING]
     stream = [STREAM] if any(mark.kind in ("sent", "redriven") for mark in marks) else []
@@ -96,8 +96,10 @@ def _rows(marks: Sequence[Mark]) -> dict[str, float]:
 
 class _Stretched:
     """
-    Where a time is on the axis, 0 to 1. Half of the axis belongs to the marks, each has as much as the others, so that
-    none hides the next; half of it to the time between them, and of a long time only the root.
+    Turns a time into a place on the axis, 0 to 1.
+
+    Half of the axis is shared equally by the gaps between marks, so that no mark hides the next one. The other half is
+    shared by the square roots of the times between marks, so that a long time does not take all of it.
     """
 
     def __init__(self, times: Sequence[float]) -> None:
@@ -134,7 +136,7 @@ class _LaneChart:
         ax.spines[:].set_visible(False)
 
     def draw_lane(self, lane: str, marks: Sequence[Mark]) -> None:
-        """Draw an empty lane with its name; that of a consumer is there while the consumer lives."""
+        """Draw an empty lane with its name. A consumer's lane is grey only while the consumer lives."""
         row = self._rows[lane]
         name: Look = {"x": self._start - 0.01, "y": row, "s": lane, "ha": "right", "fontsize": 11.5}
         if lane in WAITING:
@@ -150,7 +152,7 @@ class _LaneChart:
                 self.ax.fill_between(places, row - BAND, row + BAND, color="#E9EEF2", linewidth=0)
 
     def draw_order(self, marks: Sequence[Mark], shift: float, look: tuple[str, Any]) -> None:
-        """Draw the marks of one order, and how it came from each to the next; in each lane *shift* below its middle."""
+        """Draw the marks of one order and the line between them, *shift* rows below the middle of each lane."""
         line: Look = {"color": look[0], "linestyle": look[1], "linewidth": 1.6, "zorder": 2}
         for number, mark in enumerate(marks):
             x, y, after = self._at(mark.t_s), self._rows[mark.lane] + shift, marks[number + 1 : number + 2]
@@ -185,13 +187,13 @@ class _LaneChart:
 
 
 def _lives(marks: Sequence[Mark]) -> Iterator[tuple[float | None, float | None]]:
-    """Yield from when to when the consumer of these marks lived; None is from the start, or to the end."""
+    """Yield when the consumer of these marks began and ended to live. None: from the start, or to the end."""
     began, alive = None, True
     for mark in marks:
         if mark.kind == "killed":
             yield began, mark.t_s
             alive = False
-        elif not alive:  # another process of that name
+        elif not alive:  # another process with the same name
             began, alive = mark.t_s, True
     if alive:
         yield began, None

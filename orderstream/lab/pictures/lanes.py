@@ -1,8 +1,9 @@
 """
-What happened to each order, as marks in lanes: a lane for each consumer, one for the stream where an order waits for
-its first reader, one for what is pending and nobody works on, one for the dead letters.
+The events in the life of each order, as marks in lanes.
 
-The marks are made from the spans, so ``charts.swim_lanes`` draws the telemetry and nothing else.
+There is a lane for each consumer, one for the stream, where an order waits for its first reader, one for pending orders
+that nobody works on, and one for the dead letters. The marks are made from spans only, so ``charts.swim_lanes`` shows
+exactly what the telemetry says.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ STREAM, PENDING, DEAD = "stream", "pending", "dead letters"
 Kind = Literal["sent", "new", "claimed", "acked", "failed", "deferred", "released", "killed", "dead", "redriven"]
 
 ENDS: dict[str | None, Kind] = {"retry": "failed", "dead_letter": "failed", "defer": "deferred"}
-"""How a handler run ended, by its outcome. That it was acked is only said once Redis has the ack."""
+"""Outcome of a handler run -> the mark at its end. ``ack`` is missing: the span of the XACK makes that mark."""
 SETTLED: dict[str, Kind] = {"ack": "acked", "release": "released"}
-ORDERS, CONSUMERS = 6, 6  # more than that nobody can follow
+ORDERS, CONSUMERS = 6, 6  # the most that a reader can follow
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class Mark:
     One event in the life of an order.
 
     Attributes:
-        t_s: When, in seconds since the first.
-        lane: A consumer's name, ``STREAM`` or ``DEAD``. In ``PENDING`` nothing happens, orders wait there.
+        t_s: Seconds since the first mark.
+        lane: A consumer's name, ``STREAM`` or ``DEAD``. ``PENDING`` has no marks: orders only wait there.
         order: Its id.
-        kind: What happened: sent; delivered ``new`` or ``claimed``, which begins a handler run; the run or the
-            process ended; acked; put among the dead letters; redriven.
-        delivery: Of ``new`` and ``claimed``: which delivery of the entry it was.
+        kind: What happened. ``new`` and ``claimed`` are deliveries; a handler run begins with one. ``failed`` and
+            ``deferred`` end the run, ``killed`` ends the process.
+        delivery: Number of the delivery, for ``new`` and ``claimed``.
     """
 
     t_s: float
@@ -51,8 +52,8 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
     """
     Turn spans into marks, oldest first.
 
-    An order is known by its id, however many entries it had. Who settled an entry that was somebody else's by then
-    changed nothing, and makes no mark.
+    An order is known by its id, even if it had several entries. If a consumer settled an entry that another consumer
+    had claimed by then, nothing changed, so there is no mark.
     """
     spans = sorted(spans, key=lambda span: span.began_s)
     orders = _orders(spans)
@@ -78,10 +79,10 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
                 if span.ended_s and span.outcome in ENDS:
                     mark(span.ended_s, span.consumer, span, ENDS[span.outcome])
                 elif span.killed_s and (span.entry_id, span.consumer, span.attempt) not in settled:
-                    # The clock of files, which tells when a process died, is some milliseconds late.
+                    # A file's time says when the process died. It may be a little too early.
                     mark(max(span.killed_s, span.began_s), span.consumer, span, "killed")
             case "dead_letter" if span.ended_s and not span.outcome and not span.error:
-                if (span.group, span.entry_id, span.attempt) not in ran:  # given up without another handler run
+                if (span.group, span.entry_id, span.attempt) not in ran:  # dead-lettered without a handler run
                     mark(span.began_s, span.consumer, span, "claimed", span.attempt)
                 mark(span.ended_s, DEAD, span, "dead")
             case "ack" | "release" as operation if span.ended_s and not span.outcome and not span.error:
@@ -91,10 +92,11 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
 
 def _orders(spans: Sequence[Span]) -> dict[str, list[str]]:
     """
-    Return the orders of each span, by its id.
+    Return the order ids of each span, by the span's id.
 
-    A settlement knows the entry, and so does a handler run that was killed before its data was read: another span of
-    the same entry, or else of the same trace, knows the order. A batch that was sent has those of its children.
+    The span of a settlement has an entry id and no order id. Then the order id comes from another span of the same
+    entry, or otherwise of the same trace. A span of several orders that were sent together has the order ids of its
+    children.
     """
     by_entry = {span.entry_id: span.order_id for span in spans if span.entry_id and span.order_id}
     traces: dict[str, set[str]] = {}
@@ -116,7 +118,7 @@ def _orders(spans: Sequence[Span]) -> dict[str, list[str]]:
 
 
 def eventful(all_marks: Sequence[Mark]) -> list[Mark]:
-    """Return the marks of the few orders, and so of the few consumers, to which most happened."""
+    """Return the marks of the orders with the most marks: at most ``ORDERS`` of them, on at most ``CONSUMERS``."""
     counts = Counter(mark.order for mark in all_marks)
     kept: list[str] = []
     consumers: set[str] = set()
@@ -129,7 +131,7 @@ def eventful(all_marks: Sequence[Mark]) -> list[Mark]:
 
 
 def latest(all_marks: Sequence[Mark], orders: int = ORDERS) -> list[Mark]:
-    """Return the marks of the newest orders that are under way, then of those done last; from 0 s on."""
+    """Return the marks of so many orders: the newest that are under way, then those done last. Times begin at 0 s."""
     last = {mark.order: math.inf if mark.kind not in ("acked", "dead") else mark.t_s for mark in all_marks}
     kept = sorted(last, key=last.__getitem__)[-orders:]
     theirs = [mark for mark in all_marks if mark.order in kept]
@@ -137,7 +139,7 @@ def latest(all_marks: Sequence[Mark], orders: int = ORDERS) -> list[Mark]:
 
 
 def sentence(all_marks: Sequence[Mark]) -> str:
-    """Tell what the marks show, order by order."""
+    """Return a sentence that says what the marks show, order by order."""
     paths = []
     for order in dict.fromkeys(mark.order for mark in all_marks):
         steps = [(step, len(list(same))) for step, same in groupby(_steps(all_marks, order))]
@@ -146,7 +148,7 @@ def sentence(all_marks: Sequence[Mark]) -> str:
 
 
 def _steps(all_marks: Sequence[Mark], order: str) -> list[str]:
-    """An order's marks in words, those of one handler run together: ``new on ann and failed``."""
+    """Return the marks of *order* in words. Those of one handler run are one step: ``new on ann and failed``."""
     steps: list[str] = []
     for mark in all_marks:
         if mark.order != order:

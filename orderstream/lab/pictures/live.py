@@ -1,9 +1,9 @@
 """
 A picture that moves while the stream runs, and a small panel of sliders and buttons around it.
 
-The axes are drawn once and only the lines in each frame: a frame costs about 10 ms, a full drawing 130. Frames come
-from the sampler's thread, so the picture moves while a cell is busy. That thread only sets the value of a widget:
-printing from it would end up in whatever cell runs then.
+The axes are drawn once, and each frame draws only the lines, because a full drawing takes many times as long. The
+sampler's thread draws the frames, so the picture moves while a cell is busy. That thread only sets the value of a
+widget. It must not print: the text would appear below the cell that runs at that moment.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from orderstream.lab.workers.process import consumer as start_consumer
 if TYPE_CHECKING:
     from orderstream.lab.pictures.spans import Recorder
 
-SECONDS = 30  # the right edge of the moving picture is now
-LANES_EVERY_S = 1.0  # drawing them takes a tenth of that
+SECONDS = 30  # the moving picture shows so much time; its right edge is now
+LANES_EVERY_S = 1.0  # not with every sample: lanes are drawn anew each time, which is slow
 ROW = {"flex_flow": "row wrap"}
 
 
@@ -41,7 +41,7 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
         show: Which columns of ``charts.LINES``: two or three, or an even number of them in two rows.
     """
 
-    description = traitlets.Unicode("").tag(sync=True)  # without it, the front end fails over the tooltip
+    description = traitlets.Unicode("").tag(sync=True)  # without it, the front end cannot show the tooltip
 
     def __init__(self, seconds: int = SECONDS, show: Sequence[str] = charts.SHOWN) -> None:
         self._lines = charts.chosen(show)
@@ -72,7 +72,7 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
         return f"LiveChart({', '.join(line.column for line in self._lines)})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
-        """Besides the widget, a still picture for readers without a kernel."""
+        """Return the widget, and a still picture for readers without a kernel."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         return {**(data or {}), "text/plain": repr(self), "image/png": base64.b64encode(self.value).decode()}
@@ -85,7 +85,7 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
         canvas: Any = self._figure.canvas
         limits = [charts.limits(values) for values in columns]
         with charts.DRAWING:
-            if limits != self._limits:  # the only full drawing
+            if limits != self._limits:  # only now everything is drawn
                 for ax, ends in zip(self._axes, limits, strict=True):
                     ax.set_ylim(*ends)
                 canvas.draw()
@@ -108,7 +108,7 @@ class Panel:
         panel = lab.live.Panel(producer, consumers)
         panel                                               # the last line of a cell shows it
         panel.until(lambda now: now.handled >= 100)         # in a later cell: wait for something to happen
-        panel.picture()                                     # what happened, as a still picture with its sentence
+        panel.picture()                                     # a still picture with a sentence that says what happened
 
     Args:
         producer: Its rate gets a slider.
@@ -116,7 +116,7 @@ class Panel:
         show: What the picture shows, two or three columns of ``charts.LINES``.
 
     Attributes:
-        sampler: Where the picture comes from.
+        sampler: Takes the samples that the picture shows.
         chart: The picture.
     """
 
@@ -126,7 +126,7 @@ class Panel:
         self, producer: Process, consumers: Sequence[Process], show: Sequence[str] = charts.SHOWN
     ) -> None:
         if Panel._shown:
-            Panel._shown.sampler.stop()  # its cell was run again
+            Panel._shown.sampler.stop()  # the cell of the old panel was run again
         Panel._shown = self
         self.producer, self.consumers = producer, list(consumers)
         self._show_columns = show
@@ -166,15 +166,15 @@ class Panel:
         """
         Wait until *condition* holds for the newest sample.
 
-        The picture moves meanwhile. What you do to a slider or a button has its effect when the cell has ended.
+        The picture moves meanwhile. A slider or a button that you use now has its effect when the cell has ended.
 
         Raises:
-            TimeoutError: It did not within *timeout_s* seconds.
+            TimeoutError: It did not hold within *timeout_s* seconds.
         """
         self.sampler.until(condition, timeout_s)
 
     def picture(self, sentence: str | None = None) -> charts.Picture:
-        """Return what the panel saw so far as a still picture, with a sentence that says what it shows."""
+        """Return all samples so far as a still picture, with a sentence that says what it shows."""
         return charts.timeline(self.sampler, sentence, self._show_columns)
 
     def add_slider(
@@ -184,9 +184,9 @@ class Panel:
         Add a slider of your own below the others, and return it.
 
         Args:
-            label: What it says. What comes behind a comma is the unit.
-            value: Where it begins.
-            high: Its right end; the left one is 0.
+            label: The text beside it. The unit comes after a comma.
+            value: Its value at first.
+            high: The value of its right end. The left end is 0.
             function: Called with each new value.
         """
         slider = self._new_slider(label, value, high, step)
@@ -202,26 +202,26 @@ class Panel:
         return button
 
     def add_lanes(self, recorder: Recorder) -> None:
-        """Add the swim lanes of the orders that came last below the picture; they are drawn anew every second."""
+        """Add the swim lanes of the newest orders below the picture. They are drawn anew every second."""
         layout = {"width": "100%", "max_width": f"{charts.WIDTH * 100:.0f}px", "object_fit": "contain"}
         image = widgets.Image(format="png", layout=layout, value=charts.swim_lanes([]).png)
         self._lanes = recorder, image
         self._box.children = (self._box.children[0], image, *self._box.children[1:])
 
     def add_consumer(self) -> Process:
-        """Start one more consumer, set like the others."""
+        """Start one more consumer, with the same settings as the others."""
         number = 1 + max([int(c.name[1:]) for c in self.consumers if c.name[1:].isdigit()], default=0)
         knobs = {"failure_rate": self.failure.value / 100, "work_ms": self.work.value}
         new = start_consumer(f"c{number}", trace=self.consumers[0].traced, **knobs, **self.consumers[0].settings)
         if self._lanes:
             self._lanes[0].watch(new)
         self.consumers.append(new)
-        self.sampler.watch(new, start=0)  # where much is waiting, it has handled some already
+        self.sampler.watch(new, start=0)  # if many orders wait, it has handled some already
         self._kill_buttons.children = (*self._kill_buttons.children, self._kill_button(new))
         return new
 
     def stop(self) -> None:
-        """Stop the producer, the consumers and the picture. What was drawn last stays."""
+        """Stop the producer, the consumers and the picture. The last picture stays."""
         for process in (self.producer, *self.consumers):
             process.let_go()  # all at once: each may have an order in hand
         for process in (self.producer, *self.consumers):
@@ -263,7 +263,7 @@ class Panel:
     def _say_if_wrong(self, action: Callable[..., object], *values: float, **knobs: float) -> None:
         try:
             action(*values, **knobs)
-        except Exception as error:  # noqa: BLE001 - a button has nobody else to tell
+        except Exception as error:  # noqa: BLE001 - a button has no caller that could be told
             self._said.value = alert(f"{type(error).__name__}: {error}")
 
     def _show(self, sample: Sample) -> None:
@@ -276,7 +276,7 @@ class Panel:
 
 
 def listed(lines: Sequence[charts.Line]) -> str:
-    """Name *lines* in a row: ``Throughput, pending and retries``."""
+    """Return the titles of *lines* as a list in words: ``Throughput, pending and retries``."""
     *first, last = [line.title for line in lines]
     return f"{', '.join(first)} and {last}".capitalize()
 

@@ -1,9 +1,9 @@
 """
-Look at a running stream several times a second, and keep what was seen.
+Look at a running stream several times a second, and keep the results.
 
-Redis says what is pending and what is still to come, but not how many orders were handled: XACK leaves no trace,
-and ``entries-read`` came with 7.0. So throughput and failures are counted from what the worker processes
-themselves wrote down, which is exact and the same on every version.
+Redis says how many entries are pending and undelivered, but not how many orders were handled: XACK leaves no trace, and
+``entries-read`` came with 7.0. So throughput and failures are counted from the events that the worker processes print.
+That is exact, and the same on every version.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     import pandas
 
 KEPT = 4_000  # a quarter of an hour at five samples a second
-WINDOW_S = 1.0  # rates are those of the last second
+WINDOW_S = 1.0  # a rate counts the events of the last second
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """
-    The stream at one moment. None: Redis did not answer, or does not know.
+    The stream at one moment. A value is None if Redis did not answer, or does not know it.
 
     Attributes:
         t_s: Seconds since the sampler began.
@@ -73,11 +73,11 @@ class Sampler:
         stream: Key of the stream to look at.
         workers: Worker processes whose handler runs are counted; ``watch`` adds one later.
         every_ms: Milliseconds between two samples.
-        on_sample: Called with each further sample, in the sampler's thread. It must not print.
+        on_sample: Called with each sample after the first, in the sampler's thread. It must not print.
 
     Attributes:
         samples: The samples kept, oldest first.
-        error: What went wrong in the last look; None if all was well. The sampler goes on in any case.
+        error: What went wrong in the last look; None if nothing did. The sampler goes on in any case.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Sampler:
         return self.samples[-1]
 
     def watch(self, worker: Process, start: int | None = None) -> None:
-        """Count the handler runs of *worker*, too: from byte *start* of its output on, None is from now on."""
+        """Count the handler runs of *worker*, too, from byte *start* of its output on. None: from now on."""
         self._workers.append((worker, len(worker.output()) if start is None else start))
 
     def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> Sample:
@@ -128,7 +128,7 @@ class Sampler:
         Raises:
             TimeoutError: It did not within *timeout_s* seconds; the message holds the newest sample.
         """
-        asked = time.monotonic()  # what was seen before may not know yet what the caller has just done
+        asked = time.monotonic()  # an older sample may not show yet what the caller has just done
         while (now := self.latest).t_s <= asked - self._began or not condition(now):
             if time.monotonic() > asked + timeout_s:
                 raise TimeoutError(f"it did not happen within {timeout_s:g} s; the newest sample is {now}")
@@ -143,7 +143,7 @@ class Sampler:
         atexit.unregister(self.stop)
 
     def frame(self) -> pandas.DataFrame:
-        """Return the samples as a table, one row each, indexed by ``t_s``; what is unknown is NaN."""
+        """Return the samples as a table, one row each, indexed by ``t_s``. An unknown value is NaN."""
         import pandas
 
         columns = [column for column in Sample.__dataclass_fields__ if column != "held"]
@@ -157,7 +157,7 @@ class Sampler:
             if self._on_sample:
                 try:
                     self._on_sample(self.latest)
-                except Exception as error:  # noqa: BLE001 - a broken picture must not end the measuring
+                except Exception as error:  # noqa: BLE001 - a broken picture must not stop the sampler
                     self.error = error
             if last:
                 self._stream.close()
@@ -171,7 +171,7 @@ class Sampler:
             backlog = self._stream.backlog()
             memory = self._stream.client.memory_usage(self._stream.settings.stream)
             self.error = None
-        except Exception as error:  # noqa: BLE001 - a thread has nobody to tell; the next look may be better
+        except Exception as error:  # noqa: BLE001 - a thread has no caller; the next look may succeed
             self.error = error
         now = time.time()
         sample = Sample(
@@ -220,9 +220,9 @@ class _Tally:
 
 def summary(samples: Sequence[Sample]) -> str:
     """
-    Say in one sentence what happened, in words that are the same in each run of the same experiment.
+    Say in one sentence what happened. The sentence is the same in each run of the same experiment.
 
-    No counts and no times: how many orders a free-running producer sent depends on the machine.
+    So it has no counts and no times: they depend on the machine.
     """
     if not samples:
         return "Nothing was sampled yet."

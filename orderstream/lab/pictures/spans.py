@@ -1,13 +1,13 @@
 """
-The spans of a lesson: what the notebook's process and the traced workers told OpenTelemetry.
+The OpenTelemetry spans of a lesson: those of the notebook's process and of the traced workers.
 
-    recorder = lab.Recorder()                                    # from now on
+    recorder = lab.Recorder()                                    # keeps the spans from now on
     ann = lab.processes.consumer("ann", trace=True)
     recorder.watch(ann)
-    recorder.spans()                                             # oldest first, of all processes together
+    recorder.spans()                                             # those of all processes, oldest first
 
-How a process tells its spans stands in `orderstream.lab.workers.tell`: one that was killed in a handler run told of
-its begin, and never of its end.
+`orderstream.lab.workers.tell` says how a process writes down its spans. If it was killed in a handler run, it wrote
+down the begin of that span and not its end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Recorder:
     """
     Keeps the spans of the notebook's process from now on, and finds those of traced workers.
 
-    There is one at a time: another one takes over.
+    There is one at a time: a new one takes the place of the old one.
 
     Args:
         workers: Worker processes that were started with ``trace=True``; ``watch`` adds one later.
@@ -38,10 +38,10 @@ class Recorder:
     def __init__(self, *workers: Process) -> None:
         self._workers = list(workers)
         self._spans = spans = dict[str, Span]()
-        listen(lambda span: spans.__setitem__(span.id, span))  # not self: it would keep the workers for ever
+        listen(lambda span: spans.__setitem__(span.id, span))  # not self: it would keep the workers
 
     def watch(self, *workers: Process) -> None:
-        """Look for the spans of these, too."""
+        """From now on, return the spans of these workers, too."""
         self._workers += workers
 
     def spans(self) -> list[Span]:
@@ -53,7 +53,7 @@ class Recorder:
 
     def until(self, condition: Callable[[list[Span]], bool], timeout_s: float = 20) -> None:
         """
-        Wait until *condition* holds for the spans known then.
+        Wait until *condition* holds for the spans that are known.
 
         Raises:
             TimeoutError: It did not within *timeout_s* seconds; the message holds the spans' names.
@@ -66,13 +66,13 @@ class Recorder:
             time.sleep(POLL_S)
 
     def table(self) -> State:
-        """Show all spans known now, oldest first. Ids are random, so others are named, and traces have letters."""
+        """Return a table of all spans known now, oldest first. Instead of random ids it shows names and letters."""
         return table(self.spans())
 
 
 def spans_of(worker: Process) -> list[Span]:
     """Return the spans of a worker that was started with ``trace=True``, in the order in which they began."""
-    killed_s = None if worker.alive or worker.exit_code == 0 else worker.last_alive_s  # asked before its spans
+    killed_s = None if worker.alive or worker.exit_code == 0 else worker.last_alive_s  # before its spans are read
     spans: dict[str, Span] = {}
     for event in worker.read(0)[0]:
         if event["event"] == EVENT:
@@ -82,7 +82,7 @@ def spans_of(worker: Process) -> list[Span]:
 
 
 def table(spans: Sequence[Span]) -> State:
-    """Show *spans*, see ``Recorder.table``."""
+    """Return a table of *spans*, see ``Recorder.table``."""
     names = {span.id: span.name for span in spans}
     traces = list(dict.fromkeys(span.trace_id for span in spans))
     rows = [

@@ -1,9 +1,9 @@
 """
 Show the state of a stream as small tables: what it holds, who reads it, what is pending.
 
-Only what the learner did decides the text, so it is the same on Redis 6.2 and on the newest: no times, no
-lag (6.2 has none), and of the consumers only those that hold entries (an empty read registers one on some
-versions, on others not).
+The text depends only on what the learner did, so it is the same on Redis 6.2 and on the newest version. It has no
+times and no lag, which 6.2 does not know. It names only consumers that hold entries: on some versions an empty read
+registers a consumer, on others it does not.
 """
 
 import html
@@ -16,7 +16,7 @@ __all__ = ["State", "state"]
 
 SECTIONS = ("stream", "entries", "groups", "pending")
 ROWS = 10
-"""Rows of a table; what is more is counted in a last row that begins with '…'."""
+"""The most rows of a table. If there are more, a last row that begins with '…' says how many."""
 
 
 def state(key: str, *sections: str, client: Any = None) -> "State":
@@ -25,8 +25,8 @@ def state(key: str, *sections: str, client: Any = None) -> "State":
 
     Args:
         key: The stream.
-        sections: Which tables, of ``"stream"``, ``"entries"``, ``"groups"``, ``"pending"``. All without any.
-        client: A redis-py client; without one, that of `lab.start`.
+        sections: Which tables: ``"stream"``, ``"entries"``, ``"groups"``, ``"pending"``. Without any: all of them.
+        client: A redis-py client; None takes that of `lab.start`.
 
     Raises:
         ValueError: A section that does not exist, or a key that holds no stream.
@@ -45,7 +45,7 @@ def state(key: str, *sections: str, client: Any = None) -> "State":
 
 
 class Table(NamedTuple):
-    """A caption, the column names, the rows, and what to say when there are none."""
+    """A caption, the column names, the rows, and the text to show if there are no rows."""
 
     caption: str
     columns: tuple[str, ...]
@@ -131,7 +131,7 @@ def _as_text(table: Table) -> str:
     return "\n".join([table.caption, *grid])
 
 
-# JupyterLab's variables follow its theme; GitHub, which drops styles, and nbviewer use their own colours.
+# JupyterLab's variables follow its theme. GitHub, which drops styles, and nbviewer show their own colours.
 _CELL = 'style="text-align: left; padding: 2px 12px 2px 0"'
 _BOLD = "text-align: left; white-space: nowrap; font-weight: bold"
 _CAPTION = f'style="caption-side: top; {_BOLD}; color: var(--jp-content-font-color1, inherit)"'

@@ -1,5 +1,5 @@
 """
-Show what really goes over the wire: every command as you would type it in redis-cli, and below it the reply.
+Show what a client really sends and receives: each command as you type it in redis-cli, and below it the reply.
 
     with lab.wire(r):
         r.xadd("orders", {"item": "tea"}, id="1-0")
@@ -12,8 +12,8 @@ prints
     > XREAD STREAMS orders 0
       [['orders', [['1-0', ['item', 'tea']]]]]
 
-It reads along on the socket, so it shows options that redis-py adds, commands that it sends again, and replies as
-they come, before redis-py makes them into something else. Passwords are not shown.
+It reads what goes through the socket. So it shows options that redis-py adds, commands that redis-py sends again, and
+replies as they come, before redis-py converts them. Passwords are not shown.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def wire(client: redis.Redis, shown: int = SHOWN) -> Wire:
     """
     Print what *client* sends and receives inside of a ``with`` block, and count it.
 
-    The text is the same in every run: what is long is cut, and the idle time of a pending entry shown as ``<ms>``. A
+    The text is the same in every run: long words are cut, and the idle time of a pending entry is shown as ``<ms>``. A
     pipeline must be made inside of the block.
 
     Args:
-        client: Its other users are heard as well.
+        client: A redis-py client. If another thread uses it meanwhile, its commands are shown, too.
         shown: How many round trips are printed.
     """
     return Wire(client, shown)
@@ -55,11 +55,11 @@ def wire(client: redis.Redis, shown: int = SHOWN) -> Wire:
 
 class Wire:
     """
-    A pair of ears on the connections of one client.
+    Listens on the connections of one client.
 
     Attributes:
         commands: The names of the commands that were sent, in order; ``MULTI`` and ``EXEC`` are among them.
-        round_trips: How often something was sent and answered, one command or many.
+        round_trips: How often one command or several together were sent and answered.
     """
 
     def __init__(self, client: redis.Redis, shown: int) -> None:
@@ -68,7 +68,7 @@ class Wire:
         self._client, self._shown = client, shown
 
     def __enter__(self) -> Wire:
-        # Connections that are open already cannot be tapped, so the client gets new ones for a while.
+        # It cannot listen on connections that are open already, so the client gets new ones inside of the block.
         pool = self._pool = self._client.connection_pool
         tapped = type("Tapped", (_Tap, pool.connection_class), {"wire": self})
         self._client.connection_pool = redis.ConnectionPool(connection_class=tapped, **pool.connection_kwargs)
@@ -91,7 +91,7 @@ class Wire:
 
 
 class _Tap(AbstractConnection):
-    """What a connection of any kind does differently while a wire listens."""
+    """The part of a connection that reports to a wire. It is mixed into a connection class of any kind."""
 
     wire: Wire
 
@@ -102,14 +102,14 @@ class _Tap(AbstractConnection):
         self._replies: list[Any] = []
 
     def on_connect_check_health(self, check_health: bool = True) -> None:
-        self._greeting = True  # nobody's cell sends HELLO, AUTH or SELECT
+        self._greeting = True  # the cell did not ask for these commands: HELLO, AUTH or SELECT
         try:
             super().on_connect_check_health(check_health)
         finally:
             self._greeting = False
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        super().send_packed_command(command, check_health)  # it may connect, or look whether Redis is well, before
+        super().send_packed_command(command, check_health)  # before, it may connect or check its connection
         self._sent, self._replies = _commands(command), []
 
     def read_response(self, *args: Any, **options: Any) -> Any:
@@ -129,7 +129,7 @@ class _Tap(AbstractConnection):
 
 
 def _commands(packed: Any) -> list[list[bytes]]:
-    """Take apart what is about to leave, as Redis does."""
+    """Return the commands in bytes that were packed for Redis."""
     reader, commands = hiredis.Reader(), []
     for part in [packed] if isinstance(packed, (str, bytes)) else packed:
         reader.feed(part.encode() if isinstance(part, str) else bytes(part))
@@ -139,7 +139,7 @@ def _commands(packed: Any) -> list[list[bytes]]:
 
 
 class _Bare(str):
-    """Text that stands in a reply without quotes."""
+    """Text that is printed in a reply without quotes."""
 
     __repr__ = str.__str__
 
@@ -175,11 +175,11 @@ def _typed(word: bytes) -> str:
 
 
 def _cut(reply: Any) -> Any:
-    """Return *reply* with only as much in it as one can see at a glance, and without milliseconds."""
+    """Return *reply* without milliseconds, and with only as much in it as one can see at a glance."""
     match reply:
         case redis.ResponseError():
             return _Bare(f"(error) {_cut_text(str(reply), 2 * LONG)}")
-        case Exception():  # the line broke, or redis-py cannot read the text
+        case Exception():  # the connection broke, or redis-py cannot read the text
             return _Bare(f"(no reply: {type(reply).__name__})")
         case bytes():
             return _cut_text(reply.decode(errors="backslashreplace"))

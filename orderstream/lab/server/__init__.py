@@ -1,13 +1,13 @@
 """
-The Redis of the lesson: yours if you name one, else a private redis-server. In reading order:
+The Redis of the lesson: yours if you name one, otherwise a private redis-server. In reading order:
 
-    client      a redis-py client of it, and what is wrong with a server in one line
+    client      a redis-py client of it, and one line that says what is wrong with a server
     guard       the process that ends a private redis-server as soon as the notebook's process is gone
     private     a redis-server that only this notebook uses
     reserved    a logical database of our own on a server of yours
-    session     which of the two this kernel has: find it, start it, leave it
+    session     the server that this kernel has, one of these two: find it, start it, leave it
 
-Whoever needs the lesson's Redis asks here: ``server.current().client``.
+Other files get the lesson's Redis here: ``server.current().client``.
 """
 
 from orderstream.lab.server.session import close, current, on_close, start, version

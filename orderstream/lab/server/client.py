@@ -1,4 +1,4 @@
-"""A redis-py client for a lesson, and what is wrong with a server, said in one line."""
+"""A redis-py client for a lesson, and one line that says what is wrong with a server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ class ServerError(OrderStreamError):
     """There is no Redis that the lab could use. The message says what to do."""
 
     def _render_traceback_(self) -> list[str]:
-        """In a notebook the one line is all there is to see."""
+        """Return the one line that a notebook shows in place of a traceback."""
         return [f"ServerError: {self}"]
 
 
@@ -42,7 +42,7 @@ def open_client(url: str) -> Client:
             socket_timeout=REPLY_S,
             socket_connect_timeout=5,
         )
-    except ValueError:  # its text may hold a part of the password
+    except ValueError:  # the error's text may hold a part of the password
         raise ServerError(f"REDIS_URL is not a URL of a Redis, such as redis://localhost:6379; or {PRIVATE}") from None
 
 
@@ -59,7 +59,7 @@ def parse_version(text: str) -> Version:
 
 @contextmanager
 def explained(client: redis.Redis) -> Iterator[None]:
-    """Turn what Redis answers, or that it does not answer, into one line that says what to do."""
+    """Turn an error of Redis, or no answer from it, into one line that says what to do."""
     where = address(client)
     try:
         yield

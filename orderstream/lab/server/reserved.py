@@ -1,9 +1,10 @@
 """
 A logical database of our own on a Redis that you named in ``REDIS_URL`` or ``REDIS_ADDR``.
 
-Only a database that nobody uses is taken: empty, or holding nothing but what a dead lab session left. Two keys in it
-say so. The lease lives for a minute and is renewed for as long as the notebook's process lives; the record names
-every key that the lab made, so that we, or the session after us, delete exactly these. Anything else stays.
+The lab takes a database only if nobody uses it: if it is empty, or if it holds only keys that a dead lab session left.
+Two keys in the database tell. The lease is a key that expires after a minute; it is renewed as long as the notebook's
+process lives. The record is a set of every key that the lab made. At the end this session, or otherwise the next one,
+deletes exactly these keys. All others stay.
 """
 
 import secrets
@@ -27,7 +28,7 @@ from orderstream.lab.server.client import (
 LEASE = "orderstream:lab:lease"
 RECORD = "orderstream:lab:keys"
 LEASE_MS = 60_000
-MOST = 1024  # databases we look at; behind some proxies there is no end of them
+MOST = 1024  # databases to look at; some proxies have any number of them
 
 TAKE = """
 -- Take this database if nobody holds it, and if it is empty once the leftovers of a dead session are gone.
@@ -57,10 +58,10 @@ return redis.call('DEL', KEYS[2], KEYS[1])
 
 class ReservedDatabase:
     """
-    The first free logical database of the server that *settings* name; number 0 only if all others are taken.
+    The first free logical database of the server that *settings* name. Number 0 is tried last.
 
     Args:
-        settings: Where the server is, and the keys that lessons use without naming them.
+        settings: Where the server is, and the two keys that lessons use without naming them.
 
     Raises:
         ServerError: The server does not answer, refuses us, is too old or a cluster, or has no free database.
@@ -81,14 +82,14 @@ class ReservedDatabase:
         return "ReservedDatabase()"
 
     def _require_fit(self, client: redis.Redis) -> None:
-        # In a cluster there is one database only.
+        # A cluster has one database only.
         if client.info("server").get("redis_mode") == "cluster":
             raise ServerError(f"{self._where} is a Redis Cluster: name a single Redis, or {PRIVATE}")
         if (found := version_of(client)) < OLDEST:
             raise ServerError(f"{self._where} is Redis {found[0]}.{found[1]}: name one from 6.2 on, or {PRIVATE}")
 
     def _take(self, url: str) -> None:
-        for number in range(1, MOST):  # most programs live in number 0, so that comes last
+        for number in range(1, MOST):  # number 0 comes last, because most programs use it
             try:
                 if self._take_number(url, number):
                     return
@@ -112,7 +113,7 @@ class ReservedDatabase:
 
     def _keep_renewing(self) -> None:
         while not self._leaving.wait(LEASE_MS / 3000):
-            with suppress(redis.RedisError):  # an outage; the next time may work
+            with suppress(redis.RedisError):  # during an outage; the next try may succeed
                 if not self._ask(RENEW, LEASE_MS):
                     return
 
@@ -124,19 +125,19 @@ class ReservedDatabase:
     def fresh(self, *keys: str) -> None:
         if not self._ask(RENEW, LEASE_MS):
             raise ServerError("another lab session has this database now: restart the kernel and begin again")
-        self.client.sadd(RECORD, *keys)  # first: if we die in between, nothing of ours is left unnamed
+        self.client.sadd(RECORD, *keys)  # first: if we die after it, the next session knows these keys
         self.client.delete(*keys)
 
     def close(self) -> None:
         self._leaving.set()
         self._renewal.join()
-        with suppress(redis.RedisError):  # the server is gone, or the next session will clean up
+        with suppress(redis.RedisError):  # the server is gone, or the next session removes our keys
             self._ask(LEAVE)
         self.client.close()
 
 
 def _with_database(url: str, number: int) -> str:
-    """Return *url* with the number of the logical database in it."""
+    """Return *url* with *number* as its logical database."""
     base, _, query = url.partition("?")
     options = [(name, value) for name, value in parse_qsl(query) if name != "db"]
     if base.startswith("unix:"):

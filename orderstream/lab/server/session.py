@@ -1,7 +1,7 @@
 """
 The server of this kernel: found or started once, and left when the kernel ends.
 
-A server that you named is used by a logical database of our own on it; without one, a private server is started.
+If you named a server, the lesson gets a logical database of its own on it. Otherwise a private server is started.
 """
 
 import atexit
@@ -25,14 +25,14 @@ class Server(Protocol):
         """Tell whether it is there, and still ours."""
 
     def fresh(self, *keys: str) -> None:
-        """Delete *keys*; whatever has these names from now on is the lab's."""
+        """Delete *keys*. From now on, keys with these names belong to the lab."""
 
     def close(self) -> None:
         """Leave nothing behind."""
 
 
 _current: Server | None = None
-_given_url: str | None = None  # what REDIS_URL was before it became ours
+_given_url: str | None = None  # the value of REDIS_URL before we set it
 _on_close: list[Callable[[], object]] = []
 
 
@@ -52,10 +52,10 @@ def start() -> Server:
     """
     Return the server of this kernel; find or start one if there is none, or if it is gone.
 
-    ``REDIS_URL`` then leads to it, for this process and those it starts.
+    ``REDIS_URL`` then names it, for this process and for those that it starts.
 
     Raises:
-        ServerError: There is none, or it cannot be used.
+        ServerError: There is no server, or it cannot be used.
     """
     global _current, _given_url
     if _current is not None and _current.usable():
@@ -69,12 +69,12 @@ def start() -> Server:
 
 
 def on_close(action: Callable[[], object]) -> None:
-    """Do this whenever the server is about to be left, and still answers."""
+    """Call *action* each time before the server is left, while it still answers."""
     _on_close.append(action)
 
 
 def close() -> None:
-    """Do what is to be done before, then leave the server: a private one ends."""
+    """Call the actions of ``on_close``, then leave the server. A private server ends."""
     global _current
     if _current is None:
         return
@@ -91,7 +91,7 @@ atexit.register(close)
 
 
 def version() -> Version:
-    """Return the version of the Redis that the lab uses, or would use if it were started now."""
+    """Return the version of the Redis that the lab uses, or that it would use if a lesson were started now."""
     if _current is not None:
         return version_of(_current.client)
     if is_given():

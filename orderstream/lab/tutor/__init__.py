@@ -1,10 +1,10 @@
 """
-What a learner believes and answers, and how it is looked at. In reading order:
+Predictions and answers of learners, and what judges them. In reading order:
 
-    predict        a prediction before an experiment, and what it showed
-    scoreboard     what one learner believed, and what became of it
-    classroom      the same of a class: ``python -m orderstream.lab.tutor.classroom FILE… --out class.png``
-    witness        what an answer asks of Redis, so that a verdict can show it
-    check          an answer is judged, in one friendly line
+    predict        a prediction before an experiment, and the result after it
+    scoreboard     the wrong beliefs of one learner, and which were overturned
+    classroom      the same for a class: ``python -m orderstream.lab.tutor.classroom FILE… --out class.png``
+    witness        records the Redis commands of an answer, so that a verdict can show them
+    check          judges an answer, in one friendly line
     environment    will every lesson run on this machine?
 """

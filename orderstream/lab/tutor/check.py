@@ -1,7 +1,7 @@
 """
 Judge an answer, in one friendly line.
 
-A judge registers itself as that of an exercise. How to write one stands in `orderstream.lab.lessons`.
+A judge registers itself for an exercise. `orderstream.lab.lessons` says how to write one.
 """
 
 import dis
@@ -20,7 +20,7 @@ class Exercise:
 
 
 exercises: dict[str, Exercise] = {}
-"""All that were registered so far, by number."""
+"""Number -> exercise, for all that were registered so far."""
 
 
 def exercise(number: str, *hints: str) -> Callable[[Judge], Judge]:
@@ -29,7 +29,7 @@ def exercise(number: str, *hints: str) -> Callable[[Judge], Judge]:
 
     Args:
         number: Lesson and number, such as ``"01.1"``.
-        hints: Three, growing: a question, the command's name, nearly the code.
+        hints: Three, each saying more than the one before: a question, the command's name, nearly the code.
     """
     if len(hints) != 3:
         raise ValueError(f"exercise {number} needs three hints: a question, the command's name, nearly the code")
@@ -54,7 +54,7 @@ class Result:
 
 
 def verdict(number: str, answer: Any) -> Result:
-    """Say whether *answer* solves exercise *number*, which was registered. Never raises, whatever the answer does."""
+    """Say whether *answer* solves the registered exercise *number*. This never raises, whatever the answer does."""
     try:
         if is_blank(answer):
             raise NotImplementedError
@@ -68,8 +68,8 @@ def verdict(number: str, answer: Any) -> Result:
     return Result(number, "pass", "correct")
 
 
-# What the byte code of a function consists of whose body is a docstring, `...`, `pass` or `return None`.
-# Byte code changes with Python: tests/lab/test_check.py asks every Python it can find.
+# The byte code instructions of a function whose body is a docstring, `...`, `pass` or `return None`.
+# They differ between versions of Python: tests/lab/test_check.py tries every Python that it finds.
 _NOTHING = {
     "RESUME", "NOP", "RETURN_CONST", "RETURN_VALUE", "LOAD_CONST", "RETURN_GENERATOR", "POP_TOP",
     "CALL_INTRINSIC_1", "RERAISE", "STOPITERATION_ERROR", "JUMP_FORWARD",
@@ -77,7 +77,7 @@ _NOTHING = {
 
 
 def is_blank(answer: Any) -> bool:
-    """Is this still the stub: `...`, a collection that holds one, or a function whose body is one?"""
+    """Return whether this is still the stub: `...`, a collection with a stub in it, or a function that does nothing."""
     if isinstance(answer, (tuple, list)):
         return any(is_blank(each) for each in answer)
     if isinstance(answer, dict):

@@ -3,8 +3,8 @@ Merge the scoreboards of a class: which beliefs did they hold, and how many?
 
     python -m orderstream.lab.tutor.classroom FILE… --out class.png
 
-A file is what `lab.scoreboard()` saves; a folder stands for all the JSON files in it. What cannot be read, or is
-something else, costs a line and is left out. In Python::
+FILE is a file that `lab.scoreboard()` saved, or a folder: then all JSON files in it are read. A file that cannot be
+read, or that is no scoreboard, is left out, and a line says so. In Python::
 
     from orderstream.lab.tutor.classroom import merge
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from orderstream.lab.pictures.charts import Picture
 
 BARS = 25
-"""Beliefs in the picture, the most held ones; the table has them all."""
+"""The most beliefs in the picture, those that most learners held. The table has all of them."""
 
 
 def merge(*sources: str | Path) -> Classroom:
@@ -58,7 +58,7 @@ def _files(sources: tuple[str | Path, ...]) -> Iterator[Path]:
 
 
 class Belief(msgspec.Struct, frozen=True):
-    """A wrong belief, the predictions that can reveal it, how many held it, and how many were right in all of these."""
+    """A wrong belief, the predictions that can reveal it, how many learners held it, and how many were always right."""
 
     text: str
     asked: list[str]
@@ -67,7 +67,7 @@ class Belief(msgspec.Struct, frozen=True):
 
 
 class Classroom:
-    """The scoreboards of a class. Counts only; names are those that learners gave."""
+    """The scoreboards of a class. It counts, and its only names are those that learners gave."""
 
     def __init__(self, files: list[File], left_out: list[str]) -> None:
         self.files, self.left_out = files, left_out
@@ -91,7 +91,7 @@ class Classroom:
         return sorted(found, key=lambda belief: (-belief.held, belief.asked, belief.text))
 
     def summary(self) -> str:
-        """Say what was read."""
+        """Say how many scoreboards were read, and whose."""
         names = sorted(file.name for file in self.files if file.name)
         nameless = len(self.files) - len(names)
         who = [*names, *([f"{nameless} without a name"] if nameless else [])]
@@ -126,7 +126,7 @@ class Classroom:
 
 
 def label(belief: Belief) -> str:
-    """Return what stands beside a bar. What stands between two dollars would be a formula."""
+    """Return the text beside a bar. Without the backslash, matplotlib takes text between two dollars for a formula."""
     return f"{belief.text} ({' '.join(belief.asked)})".replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""Look whether this machine can run every lesson; each finding comes with the line that repairs it."""
+"""Check whether this machine can run every lesson. Each finding says what to type to repair it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OLDEST_PYTHON = (3, 11)
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at, and what to type if it is not well; no repair means: it is well."""
+    """One thing that was checked, and what to do if it is not well. An empty *repair* means that it is well."""
 
     what: str
     repair: str = ""
@@ -24,7 +24,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Environment:
-    """All findings. Prints one line for each, the same on every machine where all is well."""
+    """All findings. It prints one line for each. The lines are the same on every machine where all is well."""
 
     findings: tuple[Finding, ...]
 
@@ -54,22 +54,22 @@ def environment() -> Environment:
 
 
 def python(version: tuple[int, ...]) -> Finding:
-    """The oldest Python the lessons are tested on."""
+    """Check for the oldest Python that the lessons are tested on, or a newer one."""
     oldest = ".".join(map(str, OLDEST_PYTHON))
     repair = f"this is {'.'.join(map(str, version))}; install a newer one, then: make clean lab PYTHON=python3.12"
     return Finding(f"Python {oldest} or newer", "" if version >= OLDEST_PYTHON else repair)
 
 
 def redis_server(version: tuple[int, int]) -> Finding:
-    """The oldest Redis the lessons are tested on. What a lesson needs beyond that, it says itself."""
+    """Check for the oldest Redis that the lessons are tested on, or a newer one. A cell that needs more says so."""
     oldest = ".".join(map(str, OLDEST))
     repair = f"this is {'.'.join(map(str, version))}; unset REDIS_URL and REDIS_ADDR, and a private one is started"
     return Finding(f"Redis {oldest} or newer answers", "" if version >= OLDEST else repair)
 
 
 def package(name: str, major: str, purpose: str) -> Finding:
-    """A library of this kernel's own environment; a kernel from elsewhere lacks it."""
-    from importlib import metadata  # slow, and every worker process would pay for it
+    """Check for a library that ``make lab`` installs. If it is missing, the kernel is another Python's."""
+    from importlib import metadata  # slow to load, so not at the top of the file
 
     try:
         found = metadata.version(name)
@@ -80,7 +80,7 @@ def package(name: str, major: str, purpose: str) -> Finding:
 
 
 def folder(path: Path) -> Finding:
-    """Where predictions are kept."""
+    """Check that the folder of the predictions can be written."""
     what = "a folder for your answers"
     try:
         path.mkdir(parents=True, exist_ok=True)

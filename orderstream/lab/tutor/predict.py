@@ -1,8 +1,8 @@
 """
-Ask for a prediction before an experiment, then hold it against what happened.
+Ask for a prediction before an experiment, then compare it with what happened.
 
-In a lesson the two calls stand in cells of their own, before and after the experiment. `predict` and
-`reveal` are the last expression of their cell, because what they return is what the learner sees::
+In a lesson the two calls have cells of their own, before and after the experiment. `predict` and `reveal`
+are the last expression of their cell, because the learner sees what they return::
 
     lab.predict("01.1", "Three entries, one XREAD reads them all. How many are left?", {
         3: "3: reading leaves them",
@@ -11,19 +11,19 @@ In a lesson the two calls stand in cells of their own, before and after the expe
 
     lab.reveal("01.1", r.xlen("orders"))
 
-The keys are the values the experiment may show, and exactly one of them is what it does show. The belief
-beside a wrong text is what somebody who chooses it takes for true; the learner reads it after the run.
+The keys are the values that the experiment may show; it does show exactly one of them. A wrong option also names the
+belief of a learner who chooses it. The learner reads it after the run.
 
-What a notebook stores as text is the same for every learner: the question, the result, the beliefs. The
-learner's own part lives in a widget, which neither GitHub nor nbval looks at, and in one small file
-per prediction below ``ORDERSTREAM_LAB_HOME`` (default ``~/.orderstream``)::
+The text that a notebook stores is the same for every learner: the question, the result, the beliefs. The learner's own
+choice is in a widget, which neither GitHub nor nbval looks at, and in one small file for each prediction, below
+``ORDERSTREAM_LAB_HOME`` (default ``~/.orderstream``)::
 
     predictions/01.1.json   {"id": "01.1", "question": …, "beliefs": ["a stream is a queue"], "held": [],
                              "chosen": "0", "answer": "0: reading removes them",
                              "observed": "3", "right": false, "belief": "a stream is a queue"}
 
 ``chosen`` and ``observed`` are the `repr` of the values; ``right`` is missing until the experiment has run.
-``beliefs`` are those the question may reveal, ``held`` those that earlier answers to it have shown.
+``beliefs`` are those that the question may reveal, ``held`` those that earlier answers to it have revealed.
 """
 
 import html
@@ -39,7 +39,7 @@ __all__ = ["Prediction", "Reveal", "home", "predict", "reveal"]
 
 
 def home() -> Path:
-    """Return the folder that keeps what the learner did, `ORDERSTREAM_LAB_HOME` or ``~/.orderstream``."""
+    """Return the folder that keeps the learner's answers: `ORDERSTREAM_LAB_HOME` or ``~/.orderstream``."""
     return Path(os.environ.get("ORDERSTREAM_LAB_HOME") or "~/.orderstream").expanduser()
 
 
@@ -64,8 +64,8 @@ def reveal(number: str, observed: Any) -> "Reveal":
     """
     Show *observed*, what Redis did, beside the prediction *number*, and store whether it was right.
 
-    A value that is none of the options, or a prediction that was never asked, is said in a line, not raised:
-    the learner has run cells in an order of their own, and the notebook should go on.
+    If *observed* is none of the options, or if the prediction was never asked, a line says so and nothing is raised:
+    the learner may run cells in any order, and the notebook should go on.
     """
     return Reveal(number, _asked.get(number), observed)
 
@@ -100,7 +100,7 @@ class Prediction:
 
     @property
     def chosen(self) -> Option | None:
-        """The option the learner chose; None before they did."""
+        """The option that the learner chose; None before that."""
         return next((o for o in self.options if repr(o.value) == self.record.get("chosen")), None)
 
     def choose(self, value: Any) -> "Prediction":
@@ -117,7 +117,7 @@ class Prediction:
         return self
 
     def settle(self, observed: Option) -> None:
-        """Store that *observed* is what happened. The choice cannot be changed in this question any more."""
+        """Store *observed* as what happened. The choice cannot be changed any more in the widget that is shown."""
         chosen = self.chosen
         if chosen is None:
             return
@@ -135,7 +135,7 @@ class Prediction:
     def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
         import ipywidgets as widgets
 
-        # A widget's traits hold the position: an observed value may be anything, None included.
+        # The widget holds the position of an option and not its value, because a value may be anything, even None.
         chosen = self.chosen
         self._radio = widgets.RadioButtons(
             options=[(o.text, n) for n, o in enumerate(self.options)],
@@ -155,7 +155,7 @@ class Prediction:
 
 
 class Reveal:
-    """What happened, beside what was predicted. Its text is the same for everybody; `verdict` is personal."""
+    """What happened, beside what was predicted. Its text is the same for everybody; `verdict` is about one learner."""
 
     def __init__(self, number: str, prediction: Prediction | None, observed: Any) -> None:
         self.id, self.prediction, self.observed = number, prediction, observed
@@ -167,7 +167,7 @@ class Reveal:
 
     @property
     def verdict(self) -> str:
-        """What the learner's own answer was worth, in a sentence."""
+        """A sentence that says whether the learner's own answer was right."""
         chosen = self.prediction.chosen if self.prediction else None
         if chosen is None:
             return "You made no prediction here. The next one is yours."
@@ -196,24 +196,24 @@ class Reveal:
     def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
         import ipywidgets as widgets
 
-        # The view takes the place of the text in JupyterLab, so it repeats it.
+        # JupyterLab shows the widget instead of the text, so the widget repeats the text.
         text = f'<pre style="margin: 0; white-space: pre-wrap">{html.escape(repr(self))}</pre>'
         parts = [widgets.HTML(_line(self.verdict, "bold"))] if self.option else []
         return bundle(widgets.VBox([*parts, widgets.HTML(text)]), repr(self))
 
 
 def _line(text: str, weight: str = "normal") -> str:
-    """*text* for an HTML widget, in the theme's own colours; a screen reader hears it when it changes."""
+    """Return *text* for an HTML widget, in the theme's own colours. A screen reader speaks it when it changes."""
     return f'<div role="status" style="font-weight: {weight}; line-height: 1.5">{html.escape(text)}</div>'
 
 
 def bundle(widget: Any, text: str) -> dict[str, Any]:
-    """Return what a cell shows of *widget*: *text* wherever there is no browser, and in the notebook's file."""
+    """Return what a cell shows: *widget* in a browser, *text* elsewhere and in the notebook's file."""
     view = widget._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
     return {"text/plain": text, "application/vnd.jupyter.widget-view+json": view}
 
 
-# One file per prediction: nothing is read, changed and written back, so two notebooks can be open at once.
+# Each prediction has a file of its own, so two notebooks that are open at once do not overwrite each other's answers.
 def _path(number: str) -> Path:
     return home() / "predictions" / f"{number}.json"
 
@@ -233,7 +233,7 @@ def _load(number: str) -> dict[str, Any]:
 
 
 def _save(record: dict[str, Any]) -> str:
-    """Write *record* in one step: a crash leaves the old file or the new one. Returns what became of it."""
+    """Write *record* in one step: a crash leaves the old file or the new one. Returns a line that says how it went."""
     path = _path(record["id"])
     draft = path.with_suffix(f".{os.getpid()}")
     try:

@@ -1,15 +1,15 @@
 """
-Show a learner what they believed before the experiments, and what has become of it.
+Show a learner what they believed before the experiments, and which beliefs an experiment has overturned.
 
     lab.scoreboard()                    in a notebook: a table and a picture
-    print(lab.scoreboard("Ann"))        as text; the file now says whose it is
+    print(lab.scoreboard("Ann"))        as text; the saved file now has the name Ann
 
-It reads the stored predictions of `orderstream.lab.tutor.predict` and nothing else. Each of them says which beliefs its
-question could reveal, so the scoreboard needs no notebook: one kernel knows the questions of its own lesson only, and
-a class's files are merged where no lesson is open (`orderstream.lab.tutor.classroom`).
+It reads the stored predictions of `orderstream.lab.tutor.predict` and nothing else. Each of them names the beliefs that
+its question could reveal. So the scoreboard needs no notebook. That matters because a kernel knows only the questions
+of its own lesson, and `orderstream.lab.tutor.classroom` merges the files of a class where no lesson is open.
 
-The scoreboard is saved as JSON beside the predictions, to be handed in. It holds a name if you give one, no times,
-and nothing about the machine::
+The scoreboard is saved as JSON beside the predictions, so that it can be handed in. It has a name if you give one, and
+no times and nothing about the machine::
 
     scoreboard.json   {"file": "orderstream scoreboard", "name": null, "answers": [{"id": "01a", …}, …]}
 """
@@ -42,7 +42,7 @@ def scoreboard(name: str | None = None) -> Scoreboard:
     Collect your predictions, save them as one file, and show what they say.
 
     Args:
-        name: Whose they are, if the file should say so.
+        name: The learner's name, if the file should have it.
 
     Returns:
         The scoreboard, to be shown as the result of its cell; ``path`` is its file.
@@ -58,7 +58,7 @@ def scoreboard(name: str | None = None) -> Scoreboard:
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A stored prediction: what its question may reveal, and what the answers to it, the last one included, did."""
+    """A stored prediction: the beliefs that its question may reveal, and those that the answers to it revealed."""
 
     id: str
     right: bool | None = None
@@ -68,7 +68,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> list[str]:
-        """The beliefs that wrong answers have shown, the first one first."""
+        """The beliefs that wrong answers have revealed, in the order of the answers."""
         return list(dict.fromkeys([*self.held, *([self.belief] if self.belief else [])]))
 
     @property
@@ -83,7 +83,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class File(msgspec.Struct, tag_field="file", tag=FILE):
-    """What is handed in."""
+    """The file that is handed in."""
 
     name: str | None
     answers: list[Answer]
@@ -104,15 +104,16 @@ class Scoreboard:
 
     def overturned_in(self, belief: str, asked: str) -> str | None:
         """
-        Return the prediction that showed you free of *belief*, which you held at the prediction *asked*; None so far.
+        Return the prediction that overturned *belief*, which you held at the prediction *asked*; None so far.
 
-        It is the same one, answered anew, or a later one that could have revealed the belief again.
+        It is the first one with a right answer that could have revealed the belief again: the same one, answered anew,
+        or a later one.
         """
         later = [answer.id for answer in self.known if answer.id >= asked and answer.right and belief in answer.beliefs]
         return next(iter(later), None)
 
     def save(self) -> None:
-        """Write ``scoreboard.json`` in one step. Where that fails, the scoreboard says so and is shown all the same."""
+        """Write ``scoreboard.json`` in one step. If that fails, the scoreboard says so and is shown all the same."""
         if not self.answers:
             return
         draft = self.path.with_suffix(f".{os.getpid()}")
@@ -139,12 +140,12 @@ class Scoreboard:
         return charts.stacks(rows, "predictions", f"{self.summary()}.")
 
     def summary(self) -> str:
-        """Say how it went."""
+        """Say how many predictions there are, and how many were right at first."""
         right = sum(answer.right_at_first for answer in self.known)
         return f"{counted(len(self.known), 'prediction')}, {right} right at first"
 
     def table(self) -> State:
-        """Return a row for each belief that a wrong answer has shown."""
+        """Return a row for each belief that a wrong answer has revealed."""
         rows = [
             (belief, answer.id, f"overturned in {there}" if there else "not overturned yet")
             for answer in self.known
@@ -160,7 +161,7 @@ class Scoreboard:
     def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
         import ipywidgets as widgets
 
-        # What is stored is the same for every learner: the notebook of one who predicted nothing compares with all.
+        # The stored text is the same for every learner, so that pytest --nbval passes for each of them.
         text = "Scoreboard: your own appears when the notebook runs."
         return bundle(widgets.HTML(self._html()), text)
 
@@ -175,5 +176,5 @@ class Scoreboard:
 
 
 def counted(number: int, what: str) -> str:
-    """Return such as ``"1 prediction"`` and ``"2 predictions"``."""
+    """Return a number and its noun, such as ``"1 prediction"`` or ``"2 predictions"``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,5 +1,5 @@
 """
-Watch what an answer asks of Redis, so that a verdict can show what happened to one order.
+Record the Redis commands of an answer, so that a verdict can show what happened to one order.
 
     witness = Witness("check")
     answer(witness.client, witness.handler(fail={"o-2"}))
@@ -26,14 +26,14 @@ from redis.retry import Retry
 
 from orderstream.lab.server.client import Client
 
-QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT", "UNWATCH"}  # what a connection says of its own accord
+QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT", "UNWATCH"}  # redis-py sends these by itself
 HIDDEN = {"ORDER_GROUP", "GROUP", "STREAMS"}
 LINES = 12
-"""The most lines of a trace: the first and the last of them tell enough."""
+"""The most lines of a trace. Of a longer one, the first and the last lines are shown."""
 
 
 class Died(BaseException):
-    """The process of the answer is gone. No ``except Exception`` may catch it, as none catches SIGKILL."""
+    """The process of the answer is gone. ``except Exception`` does not catch it, as it does not catch SIGKILL."""
 
 
 class Witness:
@@ -41,19 +41,19 @@ class Witness:
     A client for the answer, and a record of everything that goes through it.
 
     Args:
-        key: The stream of the exercise; it is left out of the lines.
-        group: Its group; left out, too.
+        key: The stream of the exercise. The lines of the record leave it out.
+        group: Its group. The lines leave it out, too.
 
     Attributes:
         client: Give it to the answer. Replies are text, and each command is sent once.
-        round_trips: How often something was sent, one command or many.
-        calls: Every command so far with its reply, also those of a pipeline: ``(words, reply)``.
+        round_trips: How often one command or several together were sent.
+        calls: ``(words, reply)`` for every command so far, also for those of a pipeline.
     """
 
     def __init__(self, key: str, group: str = "order_group") -> None:
         self._known = {key, group}
         self._lines: list[str] = []
-        self._queued: list[tuple[str, ...]] = []  # in MULTI, until EXEC tells their replies
+        self._queued: list[tuple[str, ...]] = []  # commands after MULTI, whose replies come with EXEC
         self._deadly: str | None = None
         self._dead = False
         self._meanwhile: tuple[str, Callable[[], object]] | None = None
@@ -101,14 +101,14 @@ class Witness:
 
     def die_after(self, word: str | None) -> None:
         """
-        Let the process be gone once a command with *word* in it was answered: the next command raises `Died`.
+        Let the process be gone when a command with *word* in it was answered: the next command raises `Died`.
 
-        None brings it back to life, as a process that was started anew.
+        With None, commands work again, as in a new process.
         """
         self._deadly, self._dead = word and word.upper(), False
 
     def freeze_after(self, word: str, meanwhile: Callable[[], object]) -> None:
-        """Call *meanwhile* once, when a command with *word* in it was answered: the process is slow, others are not."""
+        """Call *meanwhile* once, when a command with *word* in it was answered: others act while this one is frozen."""
         self._meanwhile = word.upper(), meanwhile
 
     def commands(self) -> list[str]:
@@ -116,7 +116,7 @@ class Witness:
         return [words[0] for words, _ in self.calls]
 
     def trace(self, *words: str) -> str:
-        """Return the lines that hold one of *words*, to stand below the sentence of a verdict; without any, all."""
+        """Return the lines with one of *words* in them, to stand below a verdict. Without *words*: all lines."""
         told = [(line, line.replace(",", " ").split()) for line in self._lines]
         lines = [line for line, parts in told if not words or "killed" in parts or any(word in parts for word in words)]
         if len(lines) > LINES:
@@ -140,7 +140,7 @@ class Witness:
                 self._record(asked, told, "in MULTI: ")
         elif words[0] != "MULTI":
             self._record(words, reply)
-        self._queued = []  # run, refused because of a WATCH, or discarded
+        self._queued = []  # EXEC ran them, a WATCH refused them, or they were discarded
 
     def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
         self.calls.append((words, reply))
@@ -149,7 +149,7 @@ class Witness:
             shown[1] = "(script)"  # a line of the trace is one line
         told = _told(reply)
         if words[0] == "XAUTOCLAIM" and isinstance(reply, list):
-            told = f"{_told(reply[1])}; cursor {reply[0]}"  # it looks like an id, but nobody was given that entry
+            told = f"{_told(reply[1])}; cursor {reply[0]}"  # the cursor is no delivered entry
         self._lines.append(f"{where}{' '.join(shown)[:90]} → {told}")
         said = [word.upper() for word in words]
         if self._deadly and self._deadly in said:
@@ -161,7 +161,7 @@ class Witness:
 
 
 class _Link(redis.Connection):
-    """A connection that tells its witness what goes out and what comes back."""
+    """A connection that reports each command and each reply to its witness."""
 
     def __init__(self, *, witness: Witness, **options: Any) -> None:
         super().__init__(**options)
@@ -193,11 +193,11 @@ class _Link(redis.Connection):
         return reply
 
     def disconnect(self, *args: Any, **options: Any) -> None:
-        self._asked.clear()  # their replies will not come any more
+        self._asked.clear()  # their replies cannot come any more
         super().disconnect(*args, **options)
 
     def connect_check_health(self, *args: Any, **options: Any) -> None:
-        """What a connection says of its own accord is answered before the command that it was opened for."""
+        """Connect. The commands that redis-py sends for that are answered before the command that waits."""
         waiting, self._asked = self._asked, deque()
         super().connect_check_health(*args, **options)
         self._asked = waiting
@@ -211,7 +211,7 @@ class _Link(redis.Connection):
 
 
 def _told(reply: Any) -> str:
-    """Say a reply in a few words: of entries only the ids."""
+    """Return a reply in a few words. Of entries it has only the ids."""
     if isinstance(reply, Exception):
         return str(reply)[:60]
     if ids := ids_in(reply):

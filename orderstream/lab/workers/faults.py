@@ -1,14 +1,14 @@
 """
-Failures on demand: handlers that fail, and a `lossy_link` to Redis, which loses replies.
+Failures on demand: handlers that fail, and a link to Redis that loses replies.
 
     faults.flaky(0.3, seed=1)                           # a handler: three runs of ten fail, the same ones each time
-    faults.slow(50, then=faults.failing("figs", ship))  # a fault, then the next, then what you want done
+    faults.slow(50, then=faults.failing("figs", ship))  # two faults one after the other, then your own function
 
     link = faults.LossyLink()                           # a TCP proxy in front of the lab's Redis
-    link.lose_reply("XADD")                             # Redis runs the next XADD, and the caller never hears of it
-    redis.Redis(port=link.port)                         # whoever connects here feels it
+    link.lose_reply("XADD")                             # Redis runs the next XADD, and the caller gets no reply
+    redis.Redis(port=link.port)                         # a client that is connected to the link
 
-A worker process that kills itself at a known point: ``processes.consumer("c1", die="after read")``.
+``processes.consumer("c1", die="after read")`` starts a worker process that kills itself at a known point.
 """
 
 import os
@@ -27,7 +27,7 @@ from orderstream.lab.workers.lossy_link import LossyLink
 __all__ = ["LossyLink", "Which", "die", "failing", "flaky", "nothing", "poison", "slow"]
 
 Which = str | Callable[[Order], bool]
-"""Some orders: those of an item, or those for which a function says so."""
+"""Which orders: those of this item, or those for which this function returns True."""
 
 
 def nothing(order: Order) -> None:
@@ -36,12 +36,12 @@ def nothing(order: Order) -> None:
 
 def flaky(rate: float, seed: int, then: Handler = nothing) -> Handler:
     """
-    Return a handler that fails at random, but decides the same for the n-th run of an order each time.
+    Return a handler that fails at random. For the n-th run of an order it always decides the same.
 
     Args:
         rate: The part of the runs that fail, 0 to 1.
-        seed: Another seed, other failures.
-        then: What to do with an order otherwise.
+        seed: With another seed, other runs fail.
+        then: Called with the order if the run does not fail.
     """
     runs: Counter[str] = Counter()
 
@@ -55,7 +55,7 @@ def flaky(rate: float, seed: int, then: Handler = nothing) -> Handler:
 
 
 def slow(ms: float, then: Handler = nothing) -> Handler:
-    """Return a handler that takes *ms* milliseconds, and then does what *then* does."""
+    """Return a handler that waits *ms* milliseconds, and then calls *then*."""
 
     def handler(order: Order) -> None:
         time.sleep(ms / 1000)
@@ -65,7 +65,7 @@ def slow(ms: float, then: Handler = nothing) -> Handler:
 
 
 def failing(which: Which, then: Handler = nothing) -> Handler:
-    """Return a handler that always fails for *which* orders, and does with the others what *then* does."""
+    """Return a handler that always fails for *which* orders, and calls *then* for the others."""
     chosen = _chooser(which)
 
     def handler(order: Order) -> None:
@@ -78,10 +78,10 @@ def failing(which: Which, then: Handler = nothing) -> Handler:
 
 def poison(which: Which, then: Handler = nothing) -> Handler:
     """
-    Return a handler that kills its process for *which* orders, and does with the others what *then* does.
+    Return a handler that kills its process for *which* orders, and calls *then* for the others.
 
     Raises:
-        RuntimeError: This is a notebook.
+        RuntimeError: This process is a notebook's kernel.
     """
     if "ipykernel" in sys.modules:
         raise RuntimeError('it would kill this notebook; use processes.consumer("c1", poison="figs")')

@@ -1,9 +1,9 @@
 """
-A link to Redis that loses replies: Redis ran the command, and its client never hears of it.
+A link to Redis that loses replies: Redis runs the command, but its client gets no reply.
 
     link = lab.faults.LossyLink()       # a TCP proxy in front of the lab's Redis
-    link.lose_reply("XADD")             # Redis runs the next XADD, and the caller never hears of it
-    redis.Redis(port=link.port)         # whoever connects here feels it
+    link.lose_reply("XADD")             # Redis runs the next XADD, and the caller gets no reply
+    redis.Redis(port=link.port)         # a client that is connected to the link
 """
 
 import random
@@ -22,12 +22,12 @@ import hiredis
 from orderstream.lab import server
 
 CHUNK = 65_536
-PUSH = b">"  # begins what Redis says unasked, such as that a cached key has changed
+PUSH = b">"  # begins a message that is no reply to a command, such as that a cached key has changed
 
 
 @dataclass
 class _Loss:
-    """The replies to lose of one command: *times*, after *skip* of them got through."""
+    """Replies to lose: those of the command *word*, *times* of them, after *skip* of them got through."""
 
     word: bytes
     times: int
@@ -38,16 +38,16 @@ class LossyLink:
     """
     A TCP proxy in front of a Redis. It loses the replies that you choose, delays them, or cuts every connection.
 
-    A reply is lost after Redis ran the command: instead of it, the client sees its connection closed. Replies to
-    earlier commands of the same pipeline arrive. Not for MONITOR and pub/sub: their replies are nobody's.
+    A reply is lost after Redis ran the command: the client sees that its connection is closed. Replies to earlier
+    commands of the same pipeline arrive. Do not use MONITOR and pub/sub here: their messages belong to no command.
 
     Args:
         url: The Redis behind it, ``redis://`` only; None takes the lab's.
 
     Attributes:
         url: Connect here instead. It holds the password if yours does.
-        port: The same, as a port of 127.0.0.1.
-        connections: How often somebody did.
+        port: The port of it, on 127.0.0.1.
+        connections: How often a client connected.
         lost: How many replies were lost.
 
     Raises:
@@ -87,7 +87,7 @@ class LossyLink:
 
     def lose_reply(self, command: str, times: int = 1, skip: int = 0) -> None:
         """
-        Lose the next reply to *command*, also to one that Redis is working on, such as a read that blocks.
+        Lose the next reply to *command*, even if Redis runs it already, as a read that blocks.
 
         Args:
             command: Its name, such as ``"XADD"``, or any other word of it, such as the sha of a script.
@@ -103,24 +103,24 @@ class LossyLink:
 
         Args:
             rate: 0 to 1.
-            seed: The same seed loses the same ones of the same replies.
+            seed: With the same seed and the same replies, the same replies are lost.
         """
         with self._lock:
             self._rate, self._chance = rate, random.Random(seed)
 
     def delay(self, ms: float) -> None:
-        """Hold every reply for *ms* milliseconds, as a long way would; replies that come together wait together."""
+        """Delay every reply by *ms* milliseconds, like a long distance. Replies that come together wait together."""
         _, ended = self._delay
         self._delay = ms / 1000, threading.Event()
-        ended.set()  # who waits already waits no longer
+        ended.set()  # replies that wait now are sent at once
 
     def cut(self) -> None:
-        """Close every connection now, whatever is on its way."""
+        """Close every connection now, even if commands or replies are on their way."""
         with self._lock:
             for end in self._open:
                 _shut(end)
         seconds, _ = self._delay
-        self.delay(seconds * 1000)  # nobody waits to reply to a client that is gone
+        self.delay(seconds * 1000)  # replies to clients that are gone wait no longer
 
     def close(self) -> None:
         """Close every connection and accept no more."""
@@ -154,7 +154,7 @@ class LossyLink:
             try:
                 _carry_on(client, redis, unanswered)
             finally:
-                _shut(redis)  # which ends the other thread
+                _shut(redis)  # this ends the other thread
                 back.join()
 
     def _carry_back(self, redis: socket.socket, client: socket.socket, unanswered: deque[list[bytes]]) -> None:
@@ -167,12 +167,12 @@ class LossyLink:
                     ended.wait(seconds)
                 passed = 0
                 for end, whole in replies.ends(chunk):
-                    # Decided with the first byte of a reply: by then Redis has run the command.
+                    # Decide at the first byte of a reply: Redis has run the command by then.
                     if begins and chunk[passed : passed + 1] != PUSH and (lost := self._loses(unanswered.popleft())):
                         break
                     passed, begins = end, whole
                 client.sendall(memoryview(chunk)[:passed])
-        _shut(client)  # which ends the other thread
+        _shut(client)  # this ends the other thread
 
     def _loses(self, command: list[bytes]) -> bool:
         with self._lock:
@@ -189,7 +189,7 @@ class LossyLink:
 
 
 def _carry_on(client: socket.socket, redis: socket.socket, unanswered: deque[list[bytes]]) -> None:
-    """Pass commands on as they come, and note each before Redis can have all of it."""
+    """Pass commands on as they come. Note each command before Redis gets its last byte."""
     commands = hiredis.Reader()  # a command is an array like any other
     while chunk := client.recv(CHUNK):
         commands.feed(chunk)
@@ -200,18 +200,18 @@ def _carry_on(client: socket.socket, redis: socket.socket, unanswered: deque[lis
 
 class _Replies:
     """
-    Where replies end in a stream of bytes that arrives in chunks, RESP2 or RESP3.
+    Finds the ends of replies in bytes that arrive in chunks, RESP2 or RESP3.
 
     Source: https://redis.io/docs/latest/develop/reference/protocol-spec/
     """
 
     def __init__(self) -> None:
-        self._line = b""  # the beginning of a line that has not arrived whole
-        self._bytes = 0  # to come, of a string
-        self._values = 1  # to come, until the reply is whole
+        self._line = b""  # the beginning of a line whose end has not arrived
+        self._bytes = 0  # so many bytes of a string are to come
+        self._values = 1  # so many values are to come until the reply is complete
 
     def ends(self, chunk: bytes) -> Iterator[tuple[int, bool]]:
-        """For each reply that has a part in *chunk*: where that part ends, and whether the reply is whole there."""
+        """For each reply that has a part in *chunk*, yield where that part ends and whether the reply is complete."""
         at = 0
         while at < len(chunk):
             if self._bytes:
@@ -235,10 +235,10 @@ class _Replies:
             self._bytes = int(size) + 2
         elif kind in b"*~>%|" and size != b"-1":
             self._values += int(size) * (2 if kind in b"%|" else 1)
-            self._values += kind == b"|"  # attributes go ahead of their reply
+            self._values += kind == b"|"  # attributes are sent in front of their reply
 
 
 def _shut(end: socket.socket) -> None:
-    """Wake whoever is waiting at this end; the thread that serves it closes it."""
+    """Shut a socket down. A thread that waits for it goes on, and the thread that serves it closes it."""
     with suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)

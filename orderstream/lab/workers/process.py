@@ -1,16 +1,17 @@
 """
-Producers and consumers as processes of their own: a thread cannot be killed with SIGKILL, a process can.
+Producers and consumers as processes of their own. A process can be killed with SIGKILL, a thread cannot.
 
     p = processes.producer(rate_per_s=50)
     c1 = processes.consumer("c1", failure_rate=0.2)
-    c1.set(work_ms=50)          # at once, while it runs
-    c1.kill()                   # as a crash would
+    c1.set(work_ms=50)          # change it while it runs
+    c1.kill()                   # end it as a crash does
     c1.events()                 # what it did, up to its last moment
     c2 = processes.consumer("c2", die="after read")
-    c2.wait()                   # for its death, with an order in hand
+    c2.wait()                   # wait until it has died with an order in hand
 
-What they run is in `worker`. None of them outlives the notebook, and interrupting a cell does not reach them. They run
-until you stop them, also if you did not keep the object: starting another of the same name stops the one before.
+`worker` is what they run. None of them outlives the notebook, and interrupting a cell does not reach them. They run
+until you stop them, even if you did not keep the object. If you start another one of the same role and name, the first
+one is stopped.
 """
 
 import atexit
@@ -30,13 +31,13 @@ from orderstream.lab.workers import worker
 from orderstream.lab.workers.worker import KNOBS, Point
 
 READY_S = 10.0
-BLOCK_MS = 200  # shorter than the package's default: a worker stops faster
+BLOCK_MS = 200  # shorter than the package's default, so that a worker stops faster
 
 AnyProcess = TypeVar("AnyProcess", bound="Process")
 
 
 class ProcessError(OrderStreamError):
-    """A worker process did not start, or is gone. The message says why, if it told us."""
+    """A worker process did not start, or is gone. The message says why, if the process said it."""
 
 
 def producer(
@@ -54,11 +55,11 @@ def producer(
     Start a process that sends random orders.
 
     Args:
-        name: Starting another producer of this name stops this one.
+        name: If another producer of this name runs, it is stopped first.
         rate_per_s: Orders per second; 0 is a pause. ``set`` changes it.
-        resend: 1: an order whose reply was lost is sent again, as a client does that knows no better. ``set``
+        resend: 1: an order whose reply was lost is sent again, as a careless client does it. 0: it is not. ``set``
             changes it.
-        dedupe: 1: Redis remembers what this producer has sent, see ``Producer``. ``set`` changes it.
+        dedupe: 1: Redis remembers which orders this producer has sent, see ``Producer``. ``set`` changes it.
         seed: The same seed makes the same orders; None makes new ones.
         trace: It tells OpenTelemetry what it does, and a ``lab.Recorder`` finds its spans.
         url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
@@ -89,17 +90,17 @@ def consumer(
     Start a process that handles orders.
 
     Args:
-        name: Its name in the group. Starting another consumer of this name stops this one, so that a cell can be
-            run again: two processes must never act as the same consumer.
+        name: Its name in the group. If another consumer of this name runs, it is stopped first, because two processes
+            must never act as the same consumer. So a cell can be run again.
         failure_rate: The part of the handler runs that fail, 0 to 1. ``set`` changes it.
         work_ms: Milliseconds that one handler run takes. ``set`` changes it.
-        seed: Decides which runs fail; None takes the name.
-        die: Where it kills itself with SIGKILL, the first time it comes there: ``"after read"``, once XREADGROUP
-            gave it an order; ``"before effect"``, once the handler began; ``"after effect"``, once an order was
-            handled, which its events tell, and before the XACK.
-        poison: An item: its handler kills the process with SIGKILL whenever such an order comes.
-        stock: A key: its handler takes the amount of the order from it. That is the effect, see ``shop``.
-        once: It does so once for each order, however often the order comes.
+        seed: Decides which runs fail; None means that the name decides.
+        die: The point at which it kills itself with SIGKILL, the first time it comes there: ``"after read"``, when
+            XREADGROUP gave it an order; ``"before effect"``, when the handler began; ``"after effect"``, when an order
+            was handled and its event was printed, before the XACK.
+        poison: An item. The handler kills the process with SIGKILL when an order of this item comes.
+        stock: A key. The handler takes the amount of the order from this number. That is the effect, see ``shop``.
+        once: The handler does so once for each order, however often the order comes.
         trace: It tells OpenTelemetry what it does, and a ``lab.Recorder`` finds its spans.
         url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
         settings: As in ``Settings``, such as ``stream="orders"`` or ``claim_idle_ms=1_500``.
@@ -120,10 +121,10 @@ class Process(Child):
     A worker process, seen from the notebook. Made by ``producer`` and ``consumer``; lesson 11 has a kind of its own.
 
     Args:
-        module: What it runs, as in ``python -m module``.
+        module: The module that it runs, as in ``python -m module``.
         role: ``"producer"`` or ``"consumer"``.
         name: Its name.
-        knobs: What ``set`` may change, with the values it begins with.
+        knobs: The values that ``set`` may change, as they are at first.
         settings: The settings it was given.
         arguments: Its command line.
         environ: Variables to set on top of our own.
@@ -131,7 +132,7 @@ class Process(Child):
 
     Attributes:
         role, name, settings, traced: As above.
-        knobs: The values of now.
+        knobs: The values as they are now.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class Process(Child):
 
         Raises:
             ValueError: No such knob, or a value out of range.
-            ProcessError: It does not run any more.
+            ProcessError: The process does not run any more.
         """
         knobs = _checked(self.role, knobs)
         try:
@@ -176,23 +177,23 @@ class Process(Child):
         """
         Return what it did since the last call, oldest first.
 
-        Every event has ``t``, the time in Unix seconds, and ``event``: ``ready``; of a producer ``sent``, with
-        ``count``, ``unknown``, with ``count``, and ``outage``; of a consumer ``began``, then ``handled`` or ``failed``,
-        with ``id``, the order's, and ``consumer``. A kill after ``began`` hits a consumer that has an order in hand.
-        With ``trace=True`` there are ``span``, for its begin and its end, and ``metrics``, see ``lab.spans`` and
-        ``lab.metrics``.
+        Every event has ``t``, the time in Unix seconds, and ``event``, its kind. Both roles print ``ready``. A producer
+        prints ``sent`` and ``unknown``, each with ``count``, and ``outage``. A consumer prints ``began``, then
+        ``handled`` or ``failed``, each with the order's ``id`` and ``consumer``. If it is killed after ``began``, it
+        has an order in hand. With ``trace=True`` both also print ``span``, at the begin and at the end of each span,
+        and ``metrics``, see ``lab.spans`` and ``lab.metrics``.
         """
         events, self._read_up_to = self.read(self._read_up_to)
         return events
 
     def forget(self) -> None:
-        """Free the disk space of what ``events`` has returned. ``read`` will not find it any more."""
+        """Free the disk space of the events that ``events`` has returned. ``read`` does not find them any more."""
         self.give_back(self._read_up_to)
 
     def read(self, start: int) -> tuple[list[dict[str, Any]], int]:
         """Return the events from byte *start* of its output on, and where the next ones will begin."""
         output = self.output(start)
-        complete = output[: output.rfind(b"\n") + 1]  # it may be writing the next line right now
+        complete = output[: output.rfind(b"\n") + 1]  # it may be writing the next line now
         lines = [line for line in complete.splitlines() if line.startswith(b"{")]  # the others are log messages
         return [json.loads(line) for line in lines], start + len(complete)
 
@@ -211,12 +212,12 @@ _workers: dict[tuple[str, str], Process] = {}
 
 def begin(role: str, name: str, start: Callable[[], AnyProcess]) -> AnyProcess:
     """
-    Start a worker by *start*, once the one of the same role and name has ended: two must never act as the same.
+    Stop the worker of the same role and name, if there is one, then start a worker by *start*.
 
-    It is then found by its name, and ``stop_all`` reaches it.
+    Two workers must never act as the same one. ``stop_all`` will stop the new worker, too.
 
     Returns:
-        The worker; it is ready.
+        The worker, once it is ready.
 
     Raises:
         ProcessError: It ended at once; the message holds its last words.
@@ -236,7 +237,7 @@ def stop_all() -> None:
         each.stop()
 
 
-server.on_close(stop_all)  # or a producer would make keys again that were just removed
+server.on_close(stop_all)  # otherwise a producer would make the keys anew that the server has just removed
 atexit.register(stop_all)
 
 
@@ -270,7 +271,7 @@ def _checked(role: str, knobs: dict[str, float]) -> dict[str, float]:
 
 
 def _environ(settings: dict[str, Any], url: str | None) -> dict[str, str]:
-    """Return *settings* as the environment variables that lead to them, once they are known to be right."""
+    """Check *settings* and return them as environment variables, as ``Settings.from_env`` reads them."""
     known = {field.name for field in fields(Settings)} - {"redis_url"}
     if unknown := settings.keys() - known:
         raise ConfigError(f"no setting {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")

@@ -1,8 +1,8 @@
 """
-The effect of an order in lesson 06: its amount leaves the stock. Written down twice.
+The effect of an order in lesson 06: its amount is taken from the stock. There are two ways to write it.
 
-The stock is a number in Redis, so that the learner sees what a second handler run does to it. A consumer that is
-told ``stock="stock"`` calls one of these in its handler.
+The stock is a number in Redis, so that the learner sees what a second handler run does to it. The handler of a consumer
+that was started with ``stock="stock"`` calls one of these functions.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from redis.client import Pipeline
 
 from orderstream import Order
 
-REMEMBERED_S = 86_400  # as long as an order may come again, and dead letters are redriven late
+REMEMBERED_S = 86_400  # an order may come again so late, because dead letters are redriven late
 
 
 def sell(client: redis.Redis, stock: str, order: Order) -> None:
-    """Take the order's amount from the stock: once for each time the order comes."""
+    """Take the order's amount from the stock each time the order comes."""
     client.decrby(stock, order.amount)
 
 
@@ -24,8 +24,8 @@ def sell_once(client: redis.Redis, stock: str, order: Order) -> None:
     """
     Take the order's amount from the stock, once, however often the order comes.
 
-    The effect and the marker that tells of it are one transaction, and the marker is named after the order: an order
-    that was sent again, or redriven, has another entry id.
+    The effect and its marker are one transaction. The marker has the order id in its name and not the entry id, because
+    an order that was sent again, or redriven, has another entry id.
     """
     marker = f"sold:{order.id}"
 

@@ -1,8 +1,8 @@
 """
-How a process tells its spans: a line when one begins and another when it ends.
+A process writes down its spans: one line when a span begins, and another line when it ends.
 
-So a handler run whose process was killed is known: it began, and never ended. An exporter would not know of it, it is
-given only what has ended. A traced worker tells them on its output; `lab.Recorder` listens in the notebook.
+So a handler run whose process was killed is known: it began and did not end. An exporter would not know of it, because
+it is only given spans that have ended. A traced worker writes to its output; `lab.Recorder` reads it in the notebook.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ALIVE_EVERY_S = 0.02
 
 class Span(msgspec.Struct, frozen=True):
     """
-    A span as it is known now.
+    All that is known of a span now.
 
     Attributes:
         name: Such as ``process orders``.
@@ -37,10 +37,10 @@ class Span(msgspec.Struct, frozen=True):
         parent_id: Of the span it is a child of; None at the root of a trace.
         links: Ids of the spans it is linked to.
         began_s: When, in Unix seconds.
-        ended_s: None if it has not ended, and never will if its process was killed.
+        ended_s: When it ended; None if it has not ended. If its process was killed, it never will.
         attributes: As OpenTelemetry has them.
         process: The worker's name, or ``notebook``.
-        killed_s: When its process was last alive; None if it lives, or came to a clean end.
+        killed_s: When its process was last alive, if it was killed; None if it runs or ended cleanly.
     """
 
     name: str
@@ -57,17 +57,17 @@ class Span(msgspec.Struct, frozen=True):
 
     @property
     def operation(self) -> str:
-        """``send``, ``process``, ``ack``, ``retry``, ``defer``, ``release`` or ``dead_letter``; "" of others' spans."""
+        """``send``, ``process``, ``ack``, ``retry``, ``defer``, ``release``, ``dead_letter``; "" if it is not ours."""
         return str(self.attributes.get(tracing.OPERATION, ""))
 
     @property
     def entry_id(self) -> str | None:
-        """None of a batch that was sent."""
+        """None for a span of several orders that were sent together."""
         return self.attributes.get(tracing.ENTRY_ID)
 
     @property
     def order_id(self) -> str | None:
-        """None where it is not known: of a batch, of a settlement, and of a handler run before its data was read."""
+        """None for several orders, a redrive or a settlement, and for a handler run whose entry is no order."""
         return self.attributes.get(tracing.ORDER_ID)
 
     @property
@@ -84,20 +84,23 @@ class Span(msgspec.Struct, frozen=True):
 
     @property
     def outcome(self) -> str | None:
-        """Of a handler run ``ack``, ``retry``, ``defer`` or ``dead_letter``; ``lease_lost``; ``redrive``."""
+        """
+        Of a handler run: ``ack``, ``retry``, ``defer``, ``dead_letter`` or ``interrupted``. Of a settlement: None, or
+        ``lease_lost`` if it changed nothing. Of a redrive: ``redrive``.
+        """
         return self.attributes.get(tracing.OUTCOME)
 
     @property
     def error(self) -> str | None:
-        """The type of what was raised."""
+        """The type of the error."""
         return self.attributes.get(tracing.ERROR)
 
 
 def tell(say: Callable[..., None]) -> None:
     """
-    Write down the spans of this process: with *say*, a line when one begins and a line when it ends.
+    Call *say* when a span of this process begins, and again when it ends.
 
-    The time of the file it writes to tells when it was last alive.
+    A thread also touches the output file. So the time of that file tells when the process was last alive.
     """
 
     def live() -> None:
@@ -110,7 +113,7 @@ def tell(say: Callable[..., None]) -> None:
 
 
 class _Listener(SpanProcessor):
-    """Hears of every span of this process twice: when it begins and when it ends."""
+    """The SDK tells it of every span of this process twice: when the span begins and when it ends."""
 
     say: Callable[[Span], None]
 
@@ -126,10 +129,10 @@ _providers: WeakSet[TracerProvider] = WeakSet()
 
 
 def listen(say: Callable[[Span], None]) -> None:
-    """Call *say* for all spans of this process from now on, and nobody else any more."""
+    """From now on, call *say* for all spans of this process, in place of the function that was given before."""
     _listener.say = say
     provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):  # a process gets one, and keeps it
+    if not isinstance(provider, TracerProvider):  # OpenTelemetry lets a process set it only once
         provider = TracerProvider()
         trace.set_tracer_provider(provider)
     if provider not in _providers:

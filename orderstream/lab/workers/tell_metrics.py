@@ -1,4 +1,4 @@
-"""How a worker tells its metrics: a reader of its own writes down the numbers once a second and at the end."""
+"""A worker writes down its metrics: a reader of its own writes the numbers once a second and at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERY_MS = 1_000
 
 
 def tell(say: Callable[..., None], role: str, name: str) -> None:
-    """Write down the metrics of this process with *say*. The process is the resource: no metric names a consumer."""
+    """Write down the metrics of this process with *say*. The resource names the process, because no metric does."""
     resource = Resource.create({SERVICE_NAME: f"orderstream {role}", SERVICE_INSTANCE_ID: name})
     reader = PeriodicExportingMetricReader(_Lines(say), export_interval_millis=EVERY_MS)
     metrics.set_meter_provider(MeterProvider([reader], resource))
@@ -40,4 +40,4 @@ class _Lines(MetricExporter):
         return True
 
     def shutdown(self, timeout_millis: float = 0, **more: Any) -> None:
-        """Nothing is held back."""
+        """Do nothing: ``export`` has already written everything."""

@@ -1,9 +1,9 @@
 """
-The worker process itself: the package's own ``Producer`` or ``Consumer``, and a JSON line for everything it does.
+The worker process itself. It runs the package's ``Producer`` or ``Consumer`` and prints a JSON line for each event.
 
     python -m orderstream.lab.workers.worker producer|consumer --name NAME …
 
-The notebook's side of it is `process`.
+`process` is the notebook's side of it.
 """
 
 import argparse
@@ -29,14 +29,14 @@ KNOBS = {
     "producer": {"rate_per_s": 10.0, "resend": 0.0, "dedupe": 0.0},
     "consumer": {"failure_rate": 0.0, "work_ms": 5.0},
 }
-"""What a worker lets itself be told while it runs, and the values it begins with."""
+"""The values that can be changed while a worker runs, and what they are at first."""
 
 Point = Literal["after read", "before effect", "after effect"]
-"""Where a consumer can die: XREADGROUP gave it an order; its handler began; the effect is there, and not yet acked."""
+"""Where a consumer can die: XREADGROUP gave it an order; its handler began; its handler is done, no XACK was sent."""
 
 
 def say(event: str, **details: Any) -> None:
-    """One line, one write: it is whole even if we are killed right after it."""
+    """Print an event as one line, in one write: the line is complete even if this process is killed right after it."""
     os.write(1, json.dumps({"t": time.time(), "event": event, **details}).encode() + b"\n")
 
 
@@ -49,11 +49,11 @@ def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
     lifeline(gone.set, lambda line: knobs.update(json.loads(line)))
     say("ready")
     due, before = 0.0, time.monotonic()
-    again: list[Order] = []  # what was not confirmed, and is not given up
+    again: list[Order] = []  # orders that were not confirmed, and are sent again
     while not gone.wait(TICK_S / 20 if again else TICK_S):
         now = time.monotonic()
         rate = knobs["rate_per_s"]
-        due = min(due + rate * (now - before), max(1, rate))  # no flood after an outage: a second's orders at most
+        due = min(due + rate * (now - before), max(1, rate))  # after an outage, at most the orders of one second
         before, whole = now, 0 if again else int(due)
         due -= whole
         batch = again + list(islice(orders, whole))
@@ -76,7 +76,7 @@ def run_consumer(
     name: str, seed: str | None, die: str | None, poison: str | None, stock: str | None, once: str | None,
     knobs: dict[str, float],
 ) -> None:  # fmt: skip
-    """Handle orders until the lifeline ends, each in ``work_ms``; some fail, as ``failure_rate`` has it."""
+    """Handle orders until the lifeline ends. Each takes ``work_ms``, and the part ``failure_rate`` of the runs fail."""
     chance = random.Random(seed or name)
 
     def reach(point: Point) -> None:
@@ -105,7 +105,7 @@ def run_consumer(
 
     stream = connect()
     stream.read_new = read_new  # type: ignore[method-assign]
-    stream.create_group()  # if it cannot be made, say so at once
+    stream.create_group()  # so that a worker which cannot have a group fails at its start
     worker = Consumer(stream, handler, name)
     lifeline(worker.stop, lambda line: knobs.update(json.loads(line)))
     say("ready")
@@ -131,7 +131,7 @@ def main() -> None:
     given = vars(parser.parse_args())
     knobs = {knob: given[knob] for knob in KNOBS[given["role"]]}
     if given["trace"]:
-        from orderstream.lab.workers import tell, tell_metrics  # slow to load, and only the traced need it
+        from orderstream.lab.workers import tell, tell_metrics  # slow to load, and most workers are not traced
 
         tell.tell(say)
         tell_metrics.tell(say, given["role"], given["name"])

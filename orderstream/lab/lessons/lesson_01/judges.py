@@ -12,7 +12,7 @@ KEY = "check"
 
 @contextmanager
 def log(*ids: str) -> Iterator[Any]:
-    """A stream with these entries, for as long as the judge needs it."""
+    """Make a stream with these entries, and remove it when the judge is done."""
     server.current().fresh(KEY)
     try:
         client = server.current().client

@@ -1,8 +1,8 @@
 """
-One log and several readers, each with a place of its own: the moving picture of lesson 01.
+The moving picture of lesson 01: one log and several readers, each with a place of its own.
 
-A reader is a thread that asks with XREAD for what comes after the last id it has seen. Redis keeps nothing about it,
-so it may be slow, stop, or go back to the start, and neither the log nor another reader notices.
+A reader is a thread that asks with XREAD for the entries after the last id that it has seen. Redis stores nothing about
+it. So it may be slow, stop, or go back to the start, and neither the log nor another reader notices.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from orderstream.lab.workers.process import Process
 
 class Reader(pace.Reader):
     """
-    Read a stream from its start, one entry after the other, until stopped.
+    Read a stream from its start, one entry after the other, until it is stopped.
 
     Attributes:
-        last_id: The id of the entry it read last. This is all that makes it a reader.
+        last_id: The id of the entry that it read last. A reader needs nothing else to go on.
         read: How many entries it has read since it began, or since it went back.
     """
 
@@ -51,7 +51,7 @@ class Reader(pace.Reader):
 
 @dataclass(frozen=True)
 class Moment:
-    """What the panel saw: seconds since it began, entries in the log, and how many of them each reader has read."""
+    """One look of the panel: seconds since it began, entries in the log, and how many of them each reader has read."""
 
     t_s: float
     length: int
@@ -70,8 +70,8 @@ class Panel(pace.Panel):
 
     Args:
         producer: Its rate gets a slider. The readers follow its stream.
-        readers: Name -> milliseconds it takes for one order. Each gets a slider for that, and a button that sends it
-            back to the start.
+        readers: Name -> milliseconds that it takes for one order. Each gets a slider for that, and a button that sends
+            it back to the start.
     """
 
     readers: Mapping[str, Reader]
@@ -93,7 +93,7 @@ class Panel(pace.Panel):
         return back
 
     def _look(self, t_s: float) -> Moment:
-        read = {name: reader.read for name, reader in self.readers.items()}  # before the length: never more than it
+        read = {name: reader.read for name, reader in self.readers.items()}  # read before the length, so never above it
         return Moment(t_s, self._client.xlen(self._stream), read)
 
     def _draw(self, moments: Sequence[Moment], seconds: float | None) -> bytes:

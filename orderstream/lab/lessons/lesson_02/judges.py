@@ -11,12 +11,12 @@ from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Died, Witness
 
 KEY, GROUP = "check", "order_group"
-PATIENCE = 60  # commands; 5 orders need 11
+PATIENCE = 60  # commands after which an answer is ended; 5 orders need 11
 
 
 @contextmanager
 def orders(count: int) -> Iterator[Any]:
-    """A stream with the entries 1-0, 2-0, … of the orders o-1, o-2, …, for as long as the judge needs it."""
+    """Make a stream with the entries 1-0, 2-0, … of the orders o-1, o-2, …, and remove it when the judge is done."""
     server.current().fresh(KEY)
     try:
         client = server.current().client
@@ -91,7 +91,7 @@ def hoarders(answer):
 
 
 class Patient(Witness):
-    """A witness that ends an answer which asks on and on."""
+    """A witness that ends an answer which never stops asking."""
 
     def asked(self) -> None:
         super().asked()
@@ -131,7 +131,7 @@ def _a_failure_stays_pending(answer: Any) -> None:
 
 
 def _run(answer: Any, witness: Witness, fail: Collection[str] = ()) -> list[str]:
-    """Let the answer work; return the orders that were handled, in order. None was acked before that."""
+    """Let the answer work, and return the handled orders, in order. Fail if one was acked before it was handled."""
     done: list[tuple[str, int]] = []
     handler = witness.handler(fail, lambda order_id: done.append((order_id, len(witness.calls))))
     witness.client.connection_pool.connection_kwargs["socket_timeout"] = 2  # BLOCK 0 must not hang the cell

@@ -1,7 +1,7 @@
 """
 The moving picture of lesson 02: a group shares the work, and COUNT decides how many orders a consumer holds.
 
-A consumer asks with ``XREADGROUP … COUNT n`` for orders nobody was given yet.
+A consumer asks with ``XREADGROUP … COUNT n`` for orders that were not delivered yet.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ COUNTS = (1, 2, 5, 10, 20, 50, 100)
 
 class Member(group_panel.Member):
     """
-    A consumer of the group, written as one would with redis-py alone.
+    A consumer of the group, written with redis-py alone.
 
     Attributes:
-        count: How many orders it asks for. It may be changed at any time, and holds from its next question on.
-        asking: The COUNT of the question under way; 0 when it works.
+        count: How many orders it asks for. It may be changed at any time, and is used from the next XREADGROUP on.
+        asking: The COUNT of the XREADGROUP that waits now; 0 while it works on orders.
     """
 
     def __init__(self, name: str, stream: str, work_ms: float, counting: threading.Lock) -> None:
@@ -42,7 +42,7 @@ class Member(group_panel.Member):
         for _, entries in reply:
             for entry_id, _ in entries:
                 if not self._work():
-                    return  # the rest stays pending, in its name
+                    return  # the rest stays pending under its name
                 with self._counting:
                     self.handled += self._client.xack(self._stream, GROUP, entry_id)
 
@@ -50,10 +50,10 @@ class Member(group_panel.Member):
 @dataclass(frozen=True)
 class Moment(group_panel.Moment):
     """
-    What the panel saw.
+    One look of the panel.
 
     Attributes:
-        handled: Consumer -> orders it has handled and acked.
+        handled: Consumer -> orders that it has handled and acked.
     """
 
     handled: dict[str, int]
@@ -73,11 +73,11 @@ class Panel(GroupPanel):
 
     Args:
         producer: Its rate gets a slider. The group is made anew on its stream.
-        consumers: Name -> milliseconds it takes for one order. Each gets a slider for that, and a button that lets it
-            go without a word.
+        consumers: Name -> milliseconds that it takes for one order. Each gets a slider for that, and a button that ends
+            it while it holds orders.
 
     Attributes:
-        count: The slider of what all consumers ask for, COUNT.
+        count: The slider for COUNT, the same for all consumers.
     """
 
     readers: Mapping[str, Member]
@@ -99,9 +99,9 @@ class Panel(GroupPanel):
         )
 
     def rush(self, orders: int = 100) -> None:
-        """Add so many orders in one moment: nobody can ask in between, and nobody asks with the COUNT of before."""
+        """Add so many orders at once, when no consumer waits any more with an older COUNT. None can read in between."""
         while any(member.asking not in (0, member.count) for member in self.readers.values()):
-            time.sleep(0.01)  # a question lasts 0.2 s at most
+            time.sleep(0.01)  # an XREADGROUP blocks for 200 ms at most
         with self._client.pipeline(transaction=True) as pipe:
             for _ in range(orders):
                 pipe.xadd(self._stream, {"item": "tea"})

@@ -10,17 +10,17 @@ from orderstream.lab.tutor.witness import Witness
 
 KEY = "check"
 LAST = "6-0"
-"""The last of the six entries that most of the judges begin with."""
+"""The last of the six entries with which most judges begin."""
 
 
 @contextmanager
 def watched(ids: Iterable[str], groups: Mapping[str, tuple[int, Iterable[str]]]) -> Iterator[Witness]:
     """
-    A stream with these entries, for as long as the judge needs it.
+    Make a stream with these entries, yield a witness, and remove the stream when the judge is done.
 
     Args:
         ids: The entries.
-        groups: Name -> how many of them its consumer, bob, was given, and which of these he has acked.
+        groups: Name -> how many entries its consumer, bob, was given, and which of them he has acked.
     """
     server.current().fresh(KEY)
     try:
@@ -106,7 +106,7 @@ def keep_from(answer):
 
 
 def _keeps(answer: Any, needed: str | None, why: str, groups: Any, ids: Iterable[str] = ()) -> None:
-    """*needed* is the oldest entry that must stay; None if all may go, though not the next one to come."""
+    """Fail unless the answer keeps *needed*, the oldest entry that must stay. None: all that are there may go."""
     ids = list(ids) or six()
     with watched(ids, groups) as w:
         got = _id(answer, w)
@@ -160,18 +160,18 @@ def safe_trim(answer):
 
 
 def _trims(answer: Any, w: Witness) -> tuple[Any, list[str]]:
-    """What the answer returns, and the entries it leaves."""
+    """Return what the answer returns, and the entries that it leaves."""
     removed = answer(w.client, KEY)
     return removed, [entry_id for entry_id, _ in server.current().client.xrange(KEY)]
 
 
 def _cuts(w: Witness, *words: str) -> str:
-    """What happened to these entries, what the answer asked, and every command that can remove one."""
+    """Return the lines about these entries, the answer's questions, and every command that can remove an entry."""
     return w.trace(*words, "GROUPS", "XPENDING", "XTRIM", "XDEL", "XACKDEL", "XDELEX", "DEL")
 
 
 def _before_the_cut(w: Witness, entry_id: str) -> list[str]:
-    """Let an order come just before the answer's XTRIM; the list holds its id once it came."""
+    """Add an order just before the answer's XTRIM. The returned list then holds its id."""
     came: list[str] = []
     really = w.client.execute_command
 

@@ -18,7 +18,7 @@ CLAIM_IDLE_MS = 60_000
 
 @contextmanager
 def failed_order() -> Iterator[Witness]:
-    """A stream with the order 1-0, delivered to ann once, and a witness of what the answer does with it."""
+    """Make a stream with the order 1-0, delivered to ann once. Yield a witness of what the answer does with it."""
     server.current().fresh(KEY, DLQ)
     try:
         client = server.current().client
@@ -64,7 +64,7 @@ def _moves(answer: Any) -> list[str]:
 
 
 def _killed_after(name: str, answer: Any) -> None:
-    """The process is gone after its first *name*; then bob takes over what is left, and moves it."""
+    """Kill the process after its first command *name*. Then bob claims the order if it is pending, and moves it."""
     with failed_order() as witness:
         witness.die_after(name)
         with suppress(Died):
@@ -83,7 +83,7 @@ def _killed_after(name: str, answer: Any) -> None:
 def _dlq_of_the_wrong_type(answer: Any) -> None:
     with failed_order() as witness:
         server.current().client.set(DLQ, "a note")
-        with suppress(redis.ResponseError):  # to hear of it is right
+        with suppress(redis.ResponseError):  # the answer may raise it
             answer(witness.client, KEY, DLQ, "ann", "1-0", 1)
         trace = witness.trace()
         assert _owner(), f"no order is lost: the XADD failed, {DLQ} is no stream, and 1-0 was acked all the same{trace}"
@@ -101,7 +101,7 @@ def _too_late(answer: Any, owner: str, since: str) -> None:
 
 
 def _frozen_after(name: str, answer: Any) -> None:
-    """Bob claims the order and has it in hand, if the answer had not moved it by then."""
+    """Freeze the process after its first *name*. Bob then claims the order, unless the answer has moved it by then."""
     with failed_order() as witness:
         claimed: list[str] = []
 
@@ -127,7 +127,7 @@ def _twice(answer: Any) -> None:
 
 
 def _owner() -> str:
-    """Who holds the order; empty if it is not pending."""
+    """Return the name of the consumer that holds the order; empty if it is not pending."""
     pending = server.current().client.xpending_range(KEY, GROUP, "-", "+", 1)
     return pending[0]["consumer"] if pending else ""
 
@@ -158,7 +158,7 @@ def decide(answer):
 
 
 def _runs(answer: Any) -> None:
-    """An order that always fails, from its first delivery to its end."""
+    """Let the answer decide about an order that always fails, from its first delivery to its end."""
     with failed_order() as witness:
         handle, attempt = witness.handler(fail={"o-1"}), 1
         while True:

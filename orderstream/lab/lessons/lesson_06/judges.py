@@ -23,7 +23,7 @@ ORDERS = [{"id": f"x-{n}", "item": "tea", "amount": AMOUNT} for n in (1, 2)]
 
 
 class Mortal(Witness):
-    """The process behind this client dies once *commands* of it were answered. A MULTI goes out whole or not at all."""
+    """The process of this client dies when *commands* of its commands were answered. A MULTI is sent whole or not."""
 
     def __init__(self, commands: int) -> None:
         super().__init__(KEY)
@@ -35,7 +35,7 @@ class Mortal(Witness):
 
 
 class Met(Witness):
-    """Once *commands* of this client were answered, *other* happens before the next one."""
+    """When *commands* of this client's commands were answered, *other* is called before the next one."""
 
     def __init__(self, commands: int, other: Callable[[], object]) -> None:
         super().__init__(KEY)
@@ -49,7 +49,7 @@ class Met(Witness):
 
 
 class Shop:
-    """A book for the answer to write into, and an eye on every key that it makes."""
+    """A hash with the stock, into which the answer writes. ``close`` also removes the markers that the answer made."""
 
     def __init__(self, answer: Callable[..., Any]) -> None:
         self.client = server.current().client
@@ -58,7 +58,7 @@ class Shop:
         self._words = {KEY}
 
     def open(self) -> None:
-        """Begin with a full stock, and without a marker of the last time."""
+        """Begin with a full stock, and without markers of an earlier run."""
         self.close()
         self.client.hset(KEY, mapping={"stock": STOCK, "sold": 0})
 
@@ -68,9 +68,9 @@ class Shop:
         server.current().fresh(KEY, *named)
 
     def run(self, witness: Witness, order: dict[str, Any] = ORDERS[0]) -> int:
-        """Let the answer handle *order* until it is done or dead; return how many commands it took."""
+        """Let the answer handle *order* until it is done or dead. Return how many commands it sent."""
         try:
-            # That somebody was faster is no mistake: the order comes again.
+            # A WatchError is no mistake: another consumer was faster, and the order comes again.
             with witness, suppress(Died, redis.WatchError):
                 self._answer(witness.client, KEY, dict(order))
         finally:
@@ -78,7 +78,7 @@ class Shop:
         return len(witness.calls)
 
     def must_hold(self, sold: int, how: str, trace: str = "") -> None:
-        """The order that was handled *how* must leave *sold* in the book, and the stock must agree."""
+        """Fail unless *sold* is in the hash and the stock agrees. *how* says how x-1 was handled, for the message."""
         told = {field: int(value) for field, value in self.client.hgetall(KEY).items() if field in ("stock", "sold")}
         book = f"stock {told.get('stock')}, sold {told.get('sold')}"
         assert told.get("sold", 0) <= sold, f"an order has its effect once: x-1 was sold again {how}: {book}{trace}"
@@ -138,14 +138,14 @@ def _is_met(our: Shop, commands: int) -> None:
 
     ann = Met(commands, meet)
     our.run(ann)
-    our.run(Witness(KEY))  # whoever gave way gets the order again
+    our.run(Witness(KEY))  # the order comes again to the consumer whose transaction failed
     our.must_hold(AMOUNT, "while two consumers had it at once", ann.trace())
 
 
 # Sending ------------------------------------------------------------------------------------------------
 
 LOSSES = ((0, 1), (1, 1), (3, 1), (0, 2))
-"""Replies let through, then lost."""
+"""How many replies get through, and how many are lost after them."""
 
 
 @exercise(
@@ -189,7 +189,7 @@ def _sends(answer: Callable[..., Any], stream: OrderStream) -> None:
 
 
 def _watched(stream: OrderStream) -> list[str]:
-    """Return a list that will tell what *stream* sends, and what comes back."""
+    """Return a list that gets a line for each exchange of *stream*: what it sends, and what comes back."""
     lines: list[str] = []
     exchange = stream._exchange
 
@@ -210,7 +210,7 @@ def _watched(stream: OrderStream) -> list[str]:
 
 
 def _words(command: Any) -> Sequence[str]:
-    """Return the words of a command as text, also of one that is packed for the wire already."""
+    """Return the words of a command as text, even if it is already packed."""
     if isinstance(command, bytes):
         wire = hiredis.Reader()
         wire.feed(command)

@@ -12,7 +12,7 @@ KEY, GROUP = "check", "order_group"
 
 @contextmanager
 def witness() -> Iterator[Witness]:
-    """A stream of our own for as long as the judge needs it, and a client that hears every command."""
+    """Yield a witness, whose client records every command. The stream is removed before and after."""
     server.current().fresh(KEY)
     try:
         with Witness(KEY) as watching:

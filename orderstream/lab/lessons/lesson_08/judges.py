@@ -44,7 +44,7 @@ def carry(answer):
 
 
 Step = tuple[str, str, int, str]
-"""What is known of a span in these stories: operation, consumer, attempt, outcome."""
+"""A span of these stories: operation, consumer, attempt, outcome."""
 
 SENT, REDRIVEN = ("send", "", 0, ""), ("send", "", 0, "redrive")
 BEGUN, KILLED = ("process", "ann", 1, "has not ended"), ("process", "ann", 1, "never ended")

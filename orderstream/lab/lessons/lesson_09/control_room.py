@@ -1,14 +1,14 @@
 """
-The control room: producers, consumers and their stream in one panel, with everything there is to break.
+The control room: producers, consumers and their stream in one panel, with everything that can be broken.
 
     room = lab.ControlRoom()                            # a producer and two consumers, real processes
     room                                                # the last line of a cell shows it
     room.until(lambda now: now.handled >= 100)          # in a later cell: wait for something to happen
     room.picture("What happened, in a sentence.")       # the same as a still picture
-    room.swim_lanes()                                   # what became of a few orders in the last seconds
+    room.swim_lanes()                                   # the paths of a few orders in the last seconds
 
-Whatever a button does, a cell can do: ``room.add_consumer()``, ``room.kill("c1")``, ``room.poison()``. Numbers are
-attributes, too: ``room.work.value = 100``.
+A cell can do everything that a button does: ``room.add_consumer()``, ``room.kill("c1")``, ``room.poison()``. It can set
+the numbers, too: ``room.work.value = 100``.
 """
 
 from __future__ import annotations
@@ -40,36 +40,37 @@ from orderstream.lab.workers.process import Process, ProcessError, consumer, pro
 from orderstream.lab.workers.tell import EVENT, Span
 
 SHOWN = ("throughput", "pending", "lag", "retries", "dead_lettered", "waiting_s")
-TIMERS = {"claim_idle_ms": 1_000, "backoff_ms": 200}  # short: a learner waits for them
+TIMERS = {"claim_idle_ms": 1_000, "backoff_ms": 200}  # short, because a learner waits for them
 PAUSE_MS = 3_000
 BURST = 100
 WIDTH = f"{charts.WIDTH * 100:.0f}px"
-MOST = 8  # of each kind: they share the cores of a small machine
+MOST = 8  # producers, and consumers: they share the cores of a small machine
 LINES = 8  # of the log
 LETTERS = 100
-LANES_S = 10  # the swim lanes are of so many last seconds
-SETTLED_S = 2.5  # by then somebody else has what a dead consumer held
-IN_LANES = 3  # orders
+LANES_S = 10  # the swim lanes show so many last seconds
+SETTLED_S = 2.5  # after so long, other consumers have claimed the orders of a dead one
+IN_LANES = 3  # orders in the swim lanes
 TIGHT = "line-height: 1.4; overflow: hidden"
-REMEMBERED = 10_000  # orders, to see whether one is handled again
+REMEMBERED = 10_000  # orders whose ids are kept, to see whether one is handled again
 KILLED = -signal.SIGKILL
 STATES, FAILED = {None: "● running", 0: "○ stopped", KILLED: "✝ killed"}, "✗ failed"
 
 
 class ControlRoom:
     """
-    A stream with a producer and some consumers, and a panel to drive and to break them.
+    A stream with a producer and some consumers, and a panel to control and to break them.
 
     Args:
-        stream: Its key. It is made anew, and so are its dead letters.
+        stream: Key of the stream. The stream and its dead letters are deleted first.
         rate_per_s: Orders per second of each producer.
         work_ms: Milliseconds that one handler run takes.
         consumers: How many there are at first.
 
     Attributes:
         rate, work, failure, lost: The numbers to set: orders per second, handler time, failing runs and lost replies.
-        resend, remember: The boxes: a producer sends again what was not confirmed; Redis remembers what was sent.
-        sampler: Where the picture comes from.
+        resend, remember: The boxes. ``resend``: producers send unconfirmed orders again. ``remember``: Redis remembers
+            which orders were sent.
+        sampler: Takes the samples that the picture shows.
         missions: What the learner is asked to do, see ``missions``.
     """
 
@@ -79,7 +80,7 @@ class ControlRoom:
         self, stream: str = "orders", *, rate_per_s: float = 10, work_ms: float = 20, consumers: int = 2
     ) -> None:
         if ControlRoom._open:
-            ControlRoom._open.stop()  # its cell was run again
+            ControlRoom._open.stop()  # the cell of the old room was run again
         server.current().fresh(stream, f"{stream}-dlq")
         self._stream = connect(Settings.from_env({**os.environ, "ORDERSTREAM_STREAM": stream}))
         self._queue = DeadLetterQueue(self._stream)
@@ -131,25 +132,25 @@ class ControlRoom:
         """
         Wait until *condition* holds for a new sample, and return that one.
 
-        The picture moves meanwhile. What you do to a number or a button has its effect when the cell has ended.
+        The picture moves meanwhile. A number or a button that you use now has its effect when the cell has ended.
 
         Raises:
-            TimeoutError: It did not within *timeout_s* seconds.
+            TimeoutError: It did not hold within *timeout_s* seconds.
         """
         return self.sampler.until(condition, timeout_s)
 
     def picture(self, sentence: str) -> charts.Picture:
-        """Return what the room saw so far as a still picture above *sentence*."""
+        """Return everything that the room saw so far as a still picture above *sentence*."""
         return charts.timeline(self.sampler, sentence, SHOWN)
 
     def swim_lanes(self, sentence: str | None = None) -> charts.Picture:
         """
-        Return the paths of a few orders through the last ten seconds: those with trouble, else the newest.
+        Return the paths of a few orders in the last ten seconds: orders with trouble, or if there are none, the newest.
 
-        The room draws them by itself, too, shortly after a consumer was killed.
+        Shortly after a consumer was killed, the room also draws them by itself.
         """
         if ControlRoom._open is self:
-            for _ in range(2):  # with a second look, all is read that there was before the first
+            for _ in range(2):  # when a second look begins, the first one has read everything until now
                 self.until(lambda now: True)
         return self._paths(sentence)
 
@@ -189,17 +190,17 @@ class ControlRoom:
         self._say(f"You sent {orders} orders at once.")
 
     def poison(self) -> None:
-        """Send an order whose handler kills its process, whoever handles it."""
+        """Send an order that kills the process of each consumer that handles it."""
         self._poisons += 1
         Producer(self._stream).send(Order(f"{POISON}-{self._poisons}", POISON, 1))
         self._say(f"You sent {POISON}-{self._poisons}.")
 
     def pause_redis(self) -> None:
         """
-        Let Redis run no command that writes for three seconds. Reading goes on, so the picture does as well.
+        Let Redis run no command that writes for three seconds. Reading goes on, and so the picture does, too.
 
         Raises:
-            ServerError: The Redis is yours, and not the lab's.
+            ServerError: The Redis is your own and not the lab's private one.
         """
         if not isinstance(server.current(), PrivateServer):
             raise ServerError(f"this Redis is your own, and the lab does not pause it: {PRIVATE}")
@@ -207,13 +208,13 @@ class ControlRoom:
         self._say(f"You paused Redis for {PAUSE_MS // 1000} s.")
 
     def redrive(self, *ids: str) -> int:
-        """Put these dead letters back into the stream, or all of them. Returns how many there were."""
+        """Put these dead letters back into the stream; without ids, all of them. Returns how many were put back."""
         count = len(self._queue.redrive(*ids)) if ids else self._queue.redrive_all()
         self._say(f"You put {_counted(count, 'dead letter')} back.")
         return count
 
     def stop(self) -> None:
-        """Stop every process of the room, and the picture. What was drawn last stays."""
+        """Stop every process of the room, and the picture. The last picture stays."""
         for member in self._team:
             member.worker.let_go()  # all at once: each may have an order in hand
         for member in self._team:
@@ -376,13 +377,13 @@ class ControlRoom:
         return widgets.VBox(rows, layout={"max_width": WIDTH})
 
     def button(self, label: str, function: Callable[[], object], **look: Any) -> widgets.Button:
-        """Return a button that calls *function*; what goes wrong is said in the room."""
+        """Return a button that calls *function*. If it raises, the room shows the error."""
         made = widgets.Button(description=label, layout={"width": "auto"}, **look)
         made.on_click(lambda _: self._attempt(function))
         return made
 
     def _number(self, label: str, value: float, high: int, factor: float = 1, **knob: str) -> widgets.BoundedIntText:
-        # No slider: those of ipywidgets have no name that a screen reader could say.
+        # No slider, because a slider of ipywidgets has no name that a screen reader could speak.
         look = {"style": {"description_width": "10em"}, "layout": {"width": "16em"}}
         number = widgets.BoundedIntText(round(value), 0, high, 5, description=label, **look)
         number.observe(lambda change: self._set(knob, change["new"] * factor), "value")
@@ -418,7 +419,7 @@ class ControlRoom:
     def _attempt(self, action: Callable[..., object], *values: float, **knobs: float) -> None:
         try:
             action(*values, **knobs)
-        except Exception as error:  # noqa: BLE001 - a button has nobody else to tell
+        except Exception as error:  # noqa: BLE001 - a button has no caller that could be told
             self._problem.say(alert(f"{type(error).__name__}: {error}"))
         else:
             if ControlRoom._open is self:
@@ -431,7 +432,7 @@ class ControlRoom:
 
 
 class _Text:
-    """A line of HTML that is sent to the browser when it changes, and only then."""
+    """A line of HTML. It is sent to the browser only when it changes."""
 
     def __init__(self) -> None:
         self.widget = widgets.HTML()
@@ -446,8 +447,8 @@ class _Member:
     A row of the table: a worker, what it holds and did, and its two buttons.
 
     Attributes:
-        worker: The process; another one once it was started again.
-        row: What the learner sees.
+        worker: The process. After a restart it is another one.
+        row: The widget of the row.
     """
 
     def __init__(self, worker: Process, room: ControlRoom) -> None:
@@ -462,13 +463,13 @@ class _Member:
         self.work(worker)
 
     def work(self, worker: Process) -> None:
-        """From now on, this is the process."""
+        """Use *worker* as the process from now on."""
         self.worker, self._alive, self._hand = worker, True, ""
 
     def look(self, held: int) -> list[dict[str, Any]]:
-        """Read what it did since the last look, and show it. Returns the events."""
+        """Read what the worker did since the last look, and show it. Returns the events."""
         worker = self.worker
-        worker.forget()  # what we read in the last look, the sampler has read by now
+        worker.forget()  # the sampler has read by now what the last look here has read
         events = worker.events()
         for event in events:
             if event["event"] == EVENT:
@@ -490,7 +491,7 @@ class _Member:
         return events
 
     def news(self) -> str:
-        """Say that it has ended, once."""
+        """Return a line if the worker has ended since the last call; otherwise an empty one."""
         if self.worker.alive or not self._alive:
             return ""
         self._alive = False
@@ -500,7 +501,7 @@ class _Member:
         return f"{self.worker.name}: {STATES.get(self.worker.exit_code, FAILED)[2:]}."
 
     def spans(self) -> list[Span]:
-        """What it told OpenTelemetry in the last seconds, also before it was started again."""
+        """Return its spans of the last seconds, including those from before a restart."""
         return list(self._spans.values())
 
     def _forget(self, before_s: float) -> None:
@@ -532,19 +533,19 @@ def _titled(title: str, *children: widgets.Widget) -> widgets.VBox:
 
 
 def _controls_in(widget: widgets.Widget) -> list[widgets.Widget]:
-    """Everything in *widget* that can be switched off."""
+    """Return every control in *widget* that can be disabled."""
     inner = [found for child in getattr(widget, "children", ()) for found in _controls_in(child)]
     return [*inner, widget] if hasattr(widget, "disabled") and not isinstance(widget, widgets.HTML) else inner
 
 
 def _as_html(mission: Mission) -> str:
-    """Its title, and below it what to do now or, in the end, what there was to learn."""
+    """Return its title and its task, or in the end what there was to learn."""
     told = f"<b>{html.escape(repr(mission))}</b><br>{html.escape(mission.task)}"
     return f'<div style="break-inside: avoid; padding-bottom: 0.5em">{told}</div>'
 
 
 def _item(letter: DeadLetter) -> str:
-    """The item of its order; empty if it holds none."""
+    """Return the item of its order; empty if it holds no order."""
     try:
         return str(json.loads(letter.fields[b"data"])["item"])
     except (KeyError, TypeError, ValueError):

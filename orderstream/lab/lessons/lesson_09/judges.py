@@ -43,8 +43,8 @@ def _listed(backlog: list[int | None]) -> str:
 @contextmanager
 def a_day_at_work() -> Iterator[Witness]:
     """
-    Ann is busy, and renews what she has in hand. Bob asks for new orders, but forgot one; Carl holds nothing; Dora's
-    order waits for its retry; Emil is dead and had two.
+    Ann is busy, and sends heartbeats for the orders in her hand. Bob asks for new orders, but has forgotten one. Carl
+    holds nothing. Dora's order waits for its retry. Emil is dead and holds two.
     """
     server.current().fresh(KEY)
     try:

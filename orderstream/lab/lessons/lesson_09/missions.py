@@ -1,9 +1,9 @@
 """
-The missions of the control room, and how it knows that one is fulfilled.
+The missions of the control room, and how the room knows that one is fulfilled.
 
-A mission is a generator, and reads like the story it asks for. It yields what to do now, is sent one look at the
-room after the other, goes on when what it waits for is seen, and returns what there was to learn. It never hears of
-a click: only what becomes of the stream counts.
+A mission is a generator. It yields a task for the learner, and the room sends it one `Look` after the other. When the
+mission sees that the task is done, it yields the next task. At the end it returns what the learner can learn from it.
+A mission does not know about clicks: it looks at the stream only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from orderstream.lab.pictures.sampler import Sample
 
 POISON = "poison"
-"""The item whose handler kills its process."""
+"""The item of orders that kill the process of their handler."""
 
 Story = Generator[str, "Look", str]
 
@@ -25,13 +25,13 @@ class Look:
     What the room sees at one moment.
 
     Attributes:
-        sample: The stream.
+        sample: What the sampler saw of the stream.
         running: The consumers that run.
         killed: The consumers that were killed, and not started again.
-        rate_per_s: Orders per second that the running producers are set to, all together.
-        dead: The items of the dead letters, oldest first; of the first hundred.
-        lost: Replies to producers that were lost so far.
-        twice: Handler runs so far of an order that had been handled before.
+        rate_per_s: Orders per second, the sum of what the running producers are set to.
+        dead: The items of the first hundred dead letters, oldest first.
+        lost: How many replies to producers were lost so far.
+        twice: How many handler runs so far handled an order that had been handled before.
     """
 
     sample: Sample
@@ -45,12 +45,12 @@ class Look:
 
 class Mission:
     """
-    A story under way.
+    A story and how far it has come.
 
     Attributes:
-        title: What it asks for.
-        task: What to do now; once it is done, what there was to learn.
-        done: Whether it is fulfilled.
+        title: What the learner has to do.
+        task: The task of now; at the end, what the learner can learn from it.
+        done: True once it is fulfilled.
     """
 
     def __init__(self, title: str, story: Story) -> None:
@@ -61,7 +61,7 @@ class Mission:
         return f"{'✓' if self.done else '○'} {self.title}"
 
     def watch(self, now: Look) -> None:
-        """Go on with the story, if *now* is what it waits for."""
+        """Show the story the look *now*. It goes on if its task is done."""
         if not self.done:
             try:
                 self.task = self._story.send(now)
@@ -70,7 +70,7 @@ class Mission:
 
 
 def missions() -> list[Mission]:
-    """Return all of them, each at its beginning."""
+    """Return all missions, each at its beginning."""
     return [
         Mission("Make lag grow without end, then repair it with one click", endless_lag()),
         Mission("Kill a consumer, and have another one finish its orders", takeover()),
@@ -81,7 +81,7 @@ def missions() -> list[Mission]:
 
 
 def until(task: str, seen: Callable[[Look], object]) -> Generator[str, Look, Look]:
-    """The step of a story that asks for *task* until it is *seen*; it gives back that look."""
+    """Yield *task* until a look shows that it is done, which *seen* decides. Return that look."""
     while not seen(now := (yield task)):
         pass
     return now

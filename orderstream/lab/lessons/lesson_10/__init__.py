@@ -1,6 +1,6 @@
 """
 Lesson 10, the same recovery in three eras. In reading order:
 
-    eras      a group that recovers by the commands of one era or another: the moving picture
+    eras      the moving picture: a group recovers by the commands of one era of Redis or another
     judges    the judges of its exercises
 """

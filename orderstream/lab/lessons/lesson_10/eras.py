@@ -1,7 +1,7 @@
 """
-The moving picture of lesson 10: a group that recovers by the commands of one era or another.
+The moving picture of lesson 10: a group recovers by the commands of one era of Redis or another.
 
-A consumer takes one order at a time. *How* it takes one is a function of the lesson, and the learner chooses which.
+A consumer takes one order at a time. The notebook defines functions that take an order, and the learner chooses one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from orderstream.lab.workers.process import Process
 
 CLAIM_IDLE_MS = 1_500
 HELD = 20
-IDLE_S = 0.1  # between two questions when there is nothing to do
+IDLE_S = 0.1  # between two tries to take an order when there is none
 
 Take = Callable[[redis.Redis, str, str, int], tuple[str, Any] | None]
-"""Client, key, own name, ``claim_idle_ms`` -> the next order as (id, fields); None: there is none."""
+"""Takes an order. Client, stream, consumer's name, ``claim_idle_ms`` -> (id, fields); None if there is no order."""
 
 
 class Member(group_panel.Member):
@@ -34,11 +34,11 @@ class Member(group_panel.Member):
     A consumer of the group that takes one order at a time.
 
     Args:
-        take: How it takes an order. It may be changed at any time.
+        take: Takes an order. It may be changed at any time.
 
     Attributes:
-        spent: How many round trips the orders took that it has handled.
-        problem: What Redis said when it refused to let it take one.
+        spent: How many round trips it needed for the orders that it has handled.
+        problem: The error of Redis if the last try to take an order was refused; otherwise empty.
     """
 
     def __init__(self, name: str, stream: str, work_ms: float, counting: threading.Lock, *, take: Take) -> None:
@@ -70,11 +70,11 @@ class Member(group_panel.Member):
 @dataclass(frozen=True)
 class Moment(group_panel.Moment):
     """
-    What the panel saw.
+    One look of the panel.
 
     Attributes:
         handled: Orders handled and acked.
-        spent: Round trips these took.
+        spent: Round trips for these orders.
     """
 
     handled: int
@@ -83,7 +83,7 @@ class Moment(group_panel.Moment):
 
 class Panel(GroupPanel):
     """
-    A group whose consumers can die with orders in hand, and a choice of how the others recover them.
+    A group whose consumers can die with orders in hand, and a choice of commands by which the others recover them.
 
         producer = lab.processes.producer(rate_per_s=10, stream="busy")
         panel = lab.eras.Panel(producer, {"only new": new, "XAUTOCLAIM": next_6_2}, ann=20, bob=20)
@@ -95,8 +95,8 @@ class Panel(GroupPanel):
 
     Args:
         producer: Its rate gets a slider. The group is made anew on its stream.
-        eras: Name -> how consumers take an order. They begin with the first.
-        consumers: Name -> milliseconds it takes for one order. Each gets a slider for that, and a button to crash.
+        eras: Name -> function that takes an order. The first one is used at first.
+        consumers: Name -> milliseconds that it takes for one order. Each gets a slider for that, and a button to crash.
 
     Attributes:
         era: The choice among *eras*.
@@ -122,7 +122,7 @@ class Panel(GroupPanel):
         )
 
     def crash(self, name: str) -> None:
-        """Let the consumer *name* end without a word, with 20 orders in its hands."""
+        """End the consumer *name* without a clean-up, with ``HELD`` orders in its hands."""
         member = self.readers[name]
         member.stop()
         member.join(timeout=5)

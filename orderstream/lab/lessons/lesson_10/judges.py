@@ -79,7 +79,7 @@ def _rival(witness: Witness) -> list[str]:
 
 @contextmanager
 def shop(*ids: str) -> Iterator[Witness]:
-    """A stream with these entries, read by three groups: the kitchen was given all, the others nothing."""
+    """Make a stream with these entries and three groups. The group kitchen was given all entries, the others none."""
     client = server.current().client
     server.current().fresh(KEY)
     try:

@@ -1,13 +1,13 @@
 """
-Five levels of chaos for a consumer class, and a judge that knows only what must hold.
+Five levels of chaos for a consumer class, and a judge that knows only the invariants.
 
     run = chaos.play(MyConsumer, level=4)            # real processes, one life after the other
-    run.verdict                                      # None, or the broken invariant and the first order that suffered
-    chaos.challenge(MyConsumer)                      # all levels, up to the first that breaks it
+    run.verdict                                      # None, or the broken invariant and the first order that broke it
+    chaos.challenge(MyConsumer)                      # all levels, up to the first that breaks the class
 
-A schedule is drawn by seed. It names orders and points, never times: "the process that handles o-4 dies after the
-effect". A life is a process under a name of its own. It ends when it is killed, when its class raises, or when there
-is nothing to do. Then 90 seconds pass, which is the lab's trick: XCLAIM … IDLE 90000.
+A seed decides the schedule. A schedule names orders and points, and no times: "the process that handles o-4 dies after
+the effect". A life is a process under a name of its own. It ends when it is killed, when its class raises, or when
+there is nothing to do. Then the lab lets 90 seconds pass without waiting, by XCLAIM … IDLE 90000.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ SEED = 2
 PASSED_MS = 90_000  # between two lives; a consumer claims what was idle for 60 s
 NAMES = ("ann", "bob", "carl", "dora", "emil")
 MOST_LIVES, MOST_EVENTS, STUCK_S = 20, 500, 10.0
-FORGIVEN = ("ConnectionError", "TimeoutError", f"RuntimeError: {MADE_TO_FAIL}")  # a process may end so: others go on
-NOBODY = " " * 9  # where a story names who did it
-LINES = 24  # of a story: its first and its last lines tell enough
+FORGIVEN = ("ConnectionError", "TimeoutError", f"RuntimeError: {MADE_TO_FAIL}")  # a life may end with these
+NOBODY = " " * 9  # in place of a name, in a line of a story that has none
+LINES = 24  # of a longer story, the first and the last lines are shown
 
 
 @dataclass(frozen=True)
 class Level:
     """
-    How a day goes wrong. Which orders it hits is drawn by seed.
+    The faults of one level. A seed decides which orders they hit.
 
     Attributes:
-        orders: How many there are.
-        held: So many of them are pending when the first process starts: Zoe read them, and died.
-        fates: What happens to one order each, once: where its process dies, ``"busy"``, or ``"twice"``: it is in two
-            entries, because the reply to an XADD was lost.
-        bad: The items of its bad orders: ``"poison"`` kills its process, ``"failing"`` raises, both each time.
-        lost: Words of commands; of each, the first reply is lost.
+        orders: How many orders there are.
+        held: How many of them are pending when the first process starts: Zoe read them, and died.
+        fates: Each fate hits one order, once: the point where its process dies; ``"busy"``, a slow handler; or
+            ``"twice"``, the order is in two entries, because the reply to an XADD was lost.
+        bad: The items of its bad orders. ``"poison"`` kills its process each time, ``"failing"`` raises each time.
+        lost: Words of commands. The first reply to each of these commands is lost.
     """
 
     number: int
@@ -88,7 +88,7 @@ INVARIANTS = {
     "no detour": ("while nothing goes wrong, an order is handled once", "02"),
     "nothing left": ("at the end nothing is undelivered, and nothing pending", "04, 07"),
 }
-"""Invariant -> what must hold, and the lessons that showed why."""
+"""Invariant -> what must hold, and the lessons that show why."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A broken invariant, the first order that suffered, and what became of it."""
+    """A broken invariant, the first order for which it is broken, and what happened to this order."""
 
     invariant: str
     order: str
@@ -121,11 +121,11 @@ class Run:
     All that is known of one level when it is over.
 
     Attributes:
-        items: Order id -> its item, which tells whether it is bad.
+        items: Order id -> its item, which says whether the order is bad.
         entries: Order id -> the ids of its entries.
         events: What happened, oldest first.
         pending: Entry id -> who holds it, and its delivery count.
-        undelivered: Entry ids that nobody read.
+        undelivered: Ids of entries that no consumer has read.
         dead: The order ids in the dead-letter stream; an entry without one counts as ``"?"``.
     """
 
@@ -142,7 +142,7 @@ class Run:
         return [event for event in self.events if order in event.orders and (not what or event.what in what)]
 
     def charged(self, order: str) -> set[str]:
-        """Return the keys under which this order's customer was charged. A key that was there before charges nobody."""
+        """Return the keys under which this order's customer was charged. A key that was used before charges nobody."""
         first: dict[str, frozenset[str]] = {}
         for event in self.events:
             if event.what == "handled":
@@ -163,7 +163,7 @@ class Run:
         return None
 
     def way(self, order: str) -> Iterator[Event]:
-        """Yield what happened to *order*, how the processes ended that had it in hand, and when time passed."""
+        """Yield what happened to *order*, the ends of processes that had it in hand, and the times that passed."""
         holder = ""
         for event in self.events:
             if order in event.orders:
@@ -176,7 +176,7 @@ class Run:
         """Tell what happened to *order*, line by line."""
         lines: list[str] = []
         for event in filter(lambda event: event.text, self.way(order)):
-            if event.who or (lines and lines[-1] != NOBODY + event.text):  # time that passes is told between two events
+            if event.who or (lines and lines[-1] != NOBODY + event.text):  # no two lines about time in a row
                 lines.append(f"{event.who:<9}{event.text}")
         if lines and lines[-1].startswith(NOBODY):
             lines.pop()
@@ -196,7 +196,7 @@ class Run:
         return ", ".join(ends) or ("handled and acked" if handled else "acked, and never handled")
 
     def marks(self, order: str) -> list[lanes.Mark]:
-        """Return the deliveries of *order* and how each ended, for the swim lanes. 90 seconds pass there, too."""
+        """Return the deliveries of *order* and how each ended, for the swim lanes. They show the 90 seconds, too."""
         found = [lanes.Mark(0, lanes.STREAM, order, "sent")]
         passed_s, delivery, in_hand = 0.0, 0, False
         for event in self.way(order):
@@ -220,7 +220,7 @@ class Run:
         return charts.swim_lanes(self.marks(order), sentence)
 
 
-# What must hold: each looks at one order, and returns what is wrong with it -------------------------------------
+# The invariants: each looks at one order, and returns what is wrong with it -------------------------------------
 
 
 def _lost(run: Run, order: str) -> str:
@@ -239,7 +239,7 @@ def _not_once(run: Run, order: str) -> str:
 
 
 def _stolen(run: Run, order: str) -> str:
-    """Somebody else was given it between the beginning and the end of a busy handler."""
+    """Another consumer was given the order between the beginning and the end of a busy handler."""
     for busy in run.of(order, "busy"):
         later = [event for event in run.of(order) if event.t > busy.t]
         end = next((event.t for event in later if event.who == busy.who), float("inf"))
@@ -301,11 +301,11 @@ def challenge(answer: type, say: Callable[[str], object] = print, seed: int = SE
 
     Args:
         answer: A consumer class, see `learner`.
-        say: Gets a line for each level as soon as it is over.
-        seed: Another one hits other orders.
+        say: Called with a line for each level as soon as it is over.
+        seed: Another seed hits other orders.
 
     Returns:
-        The score, how many levels it survived, and its last run.
+        The score, which is how many levels it survived, and its last run.
     """
     for level in LEVELS:
         run = play(answer, level.number, seed)
@@ -318,10 +318,10 @@ def challenge(answer: type, say: Callable[[str], object] = print, seed: int = SE
 
 def play(answer: type, level: int, seed: int = SEED) -> Run:
     """
-    Let *answer* live through one level, and return what happened.
+    Run one level with *answer*, and return what happened.
 
     Raises:
-        AssertionError: Its code is broken: it raised something of its own, or never came to an end.
+        AssertionError: Its code is broken: it raised an error of its own, or did not end.
     """
     game = _Game(source_of(answer), LEVELS[level - 1], seed)
     with game.stream():
@@ -329,12 +329,12 @@ def play(answer: type, level: int, seed: int = SEED) -> Run:
 
 
 class _Game:
-    """One level being played. Its run grows while the lives go by."""
+    """One level while it runs. Each life adds to its ``run``."""
 
     def __init__(self, source: str, level: Level, seed: int) -> None:
         chance = random.Random(f"{level.number} {seed}")
         orders = [f"o-{n}" for n in range(1, level.orders + 1)]
-        middle = orders[1 : len(orders) // 2 + 1]  # others come before it, and others behind, who may suffer with it
+        middle = orders[1 : len(orders) // 2 + 1]  # orders before and behind may suffer with it
         bad = chance.sample(middle, k=len(level.bad))
         others = chance.sample([order for order in orders if order not in bad], k=len(level.fates))
         hit = dict(zip(level.bad + level.fates, bad + others, strict=True))
@@ -383,14 +383,14 @@ class _Game:
         return self.run
 
     def _live(self) -> bool:
-        """One process, from its start to its end. Returns whether it did not handle anything."""
+        """Run one process, from its start to its end. Return True if it handled nothing."""
         name = self._new_name()
         worker = Worker(self.source, name, KEY, self.link.url, self.fates)
         events, since, idle = 0, time.monotonic(), True
         try:
             alive = True
             while alive:
-                alive = worker.alive  # asked first: what it said last is read below
+                alive = worker.alive  # before the events are read, so that its last ones are not missed
                 for told in worker.events():
                     events, since = events + 1, time.monotonic()
                     idle = idle and told["event"] != "began"
@@ -405,13 +405,13 @@ class _Game:
         return idle
 
     def _new_name(self) -> str:
-        """No name comes twice: a new process has a new one, and a dead one's orders stay with the old."""
+        """Return a name that no life had before: the orders of a dead process stay under its own name."""
         again, person = divmod(self.run.lives, len(NAMES))
         self.run.lives += 1
         return NAMES[person] + f"-{again + 1}" * (again > 0)
 
     def _take(self, worker: Worker, told: dict[str, Any]) -> None:
-        """Note what a worker says of itself, and do what it waits for."""
+        """Note an event of a worker. If its handler is busy, let another one live, then let the handler go on."""
         what, name = told["event"], worker.name
         if what == "misused":
             raise AssertionError(told["text"])
@@ -421,9 +421,9 @@ class _Game:
         orders = frozenset({self.orders.get(each, each) for each in ids} & self.run.items.keys())
         self.run.events.append(Event(told["t"], name, what, orders, told.get("text", ""), told.get("key", "")))
         if what in ("dies", "busy"):
-            self.fates.pop(told["id"], None)  # a stolen order may meet its fate twice
+            self.fates.pop(told["id"], None)  # perhaps it is gone already: two lives may have handled a stolen order
         if what == "busy":
-            self._live()  # somebody else, meanwhile
+            self._live()  # another process, meanwhile
             worker.go_on()
 
     def _note(self, who: str, what: str, orders: frozenset[str], text: str) -> None:
@@ -439,7 +439,7 @@ class _Game:
         return {each["message_id"]: (each["consumer"], each["times_delivered"]) for each in found}
 
     def _look(self) -> Any:
-        """Bring the run up to date with Redis; return what a life may change."""
+        """Update the run from Redis. Return the parts that a life may change."""
         run = self.run
         before = {order for order in run.items if run.open(order)}
         run.pending = self._pending()
@@ -452,14 +452,14 @@ class _Game:
         return run.pending, run.undelivered, run.dead
 
     def _settled(self, order: str, what: str) -> None:
-        """Note which event settled *order*. If no XACK said so, it was the last command that named it."""
+        """Note which event settled *order*. If no XACK was seen, it is the last command that named the order."""
         if self.run.of(order, what):
             return
         events = self.run.events
         last = max(n for n, event in enumerate(events) if order in event.orders)
         if events[last].what in ("asked", "acked"):
             events[last] = replace(events[last], what=what)
-        else:  # the package's consumer has a client of its own, which nobody listens to
+        else:  # the package's consumer has a client of its own, whose commands are not recorded
             events.append(replace(events[last], what=what, text=""))
 
 

@@ -1,15 +1,16 @@
 """
-The learner's own consumer class as a real process: carried out of the notebook as a module, and run there.
+The learner's own consumer class as a real process: its source is copied from the notebook into a module.
 
     class MyConsumer:
         def __init__(self, client, stream, group, name, handler): ...
         def step(self) -> int: ...                   # one turn; 0: there was nothing to do
 
-    Worker(source_of(MyConsumer), "ann")             # steps until there is nothing to do, or until it dies
+    Worker(source_of(MyConsumer), "ann", "orders")   # steps until there is nothing to do, or until it dies
 
-`client` is a redis-py client with readable replies. It sends a command again when no reply comes, as redis-py does
-unless told otherwise, but without the pauses. `handler(order, key)` charges the customer of *order*, the JSON of an
-entry's ``data``; with a *key* that was charged before, it charges nobody. It may raise, and it may kill the process.
+`client` is a redis-py client whose replies are text. When no reply comes, it sends the command again: that is
+redis-py's default, here without its pauses. `handler(order, key)` charges the customer of *order*, which is the JSON
+object of an entry's ``data``. If *key* was charged before, nobody is charged. The handler may raise, and it may kill
+the process.
 """
 
 import argparse
@@ -43,14 +44,14 @@ RETRIES = 10  # redis-py's own number
 GROUP = "order_group"
 KINDS = {"XREADGROUP": "new", "XCLAIM": "claimed", "XAUTOCLAIM": "claimed", "XACK": "acked"}
 KNOBS = {"failure_rate": 0.0, "work_ms": 5.0}
-PAUSE_S = 0.02  # of an endless worker that has nothing to do
+PAUSE_S = 0.02  # between two steps of an endless worker that has nothing to do
 
 MADE_TO_FAIL = "made to fail"
 SOURCE, FILE = "ORDERSTREAM_CLASS", "<your class>"
 
 
 class Packaged:
-    """The package's ``Consumer`` in the form of the exercise. The same settings, and the order id as the key."""
+    """The package's ``Consumer`` in the form of the exercise. It claims after 60 s, and the key is the order id."""
 
     def __init__(self, client: redis.Redis, stream: str, group: str, name: str, handler: Callable[..., None]) -> None:
         settings = Settings(
@@ -71,10 +72,10 @@ class Packaged:
 
 def source_of(answer: type) -> str:
     """
-    Return a module that defines *answer*, and whatever it names: functions, constants and imports of its notebook.
+    Return the source of a module that defines *answer* and the functions, constants and imports that it uses.
 
     Raises:
-        AssertionError: It names something that exists in the notebook only, such as a client.
+        AssertionError: It uses something that exists in the notebook only, such as a client.
     """
     parts: list[str] = []
     seen: set[str] = set()
@@ -104,10 +105,10 @@ def source_of(answer: type) -> str:
 
 
 def _definition(value: type | FunctionType) -> str:
-    """Return the text that defines a class or function. ``inspect.getsource`` finds no class of a notebook."""
+    """Return the source of a class or function. ``inspect.getsource`` does not find a class of a notebook."""
     function = value if isinstance(value, FunctionType) else next(filter(_is_function, vars(value).values()), None)
     lines = linecache.getlines(function.__code__.co_filename) if function else []
-    for node in reversed(ast.parse("".join(lines)).body):  # a cell may define it twice: the last one counts
+    for node in reversed(ast.parse("".join(lines)).body):  # a cell may define it twice: the last definition counts
         if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == value.__name__:
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             return "".join(lines[first - 1 : node.end_lineno])
@@ -115,7 +116,7 @@ def _definition(value: type | FunctionType) -> str:
 
 
 def _names(scope: symtable.SymbolTable) -> Iterator[str]:
-    """Return what a text refers to and does not define: no parameter or variable that only has the same name."""
+    """Yield the names that a source uses and does not define, and no parameter or local variable of such a name."""
     for symbol in scope.get_symbols():
         if symbol.is_referenced() and (symbol.is_global() or scope.get_type() == "module"):
             yield symbol.get_name()
@@ -146,13 +147,13 @@ class Worker(Process):
     A process that runs the class in *source*.
 
     Args:
-        source: A module, see `source_of`.
-        name: Of the consumer.
-        stream: What it reads, in the group ``order_group``.
-        url: Of its Redis; None takes the lesson's.
-        fates: Order id -> where the process kills itself once it handles that order, see `worker.Point`; or
-            ``"busy"``: the handler begins and waits for `go_on`.
-        endless: It goes on when there is nothing to do, and its knobs can be set; as in a panel.
+        source: The source of a module, see `source_of`.
+        name: Name of the consumer.
+        stream: Key of the stream that it reads, in the group ``order_group``.
+        url: The URL of its Redis; None takes the lesson's.
+        fates: Order id -> the point at which the process kills itself when it handles that order, see `worker.Point`;
+            or ``"busy"``: the handler begins and then waits for `go_on`.
+        endless: True: it goes on when there is nothing to do, and its knobs have an effect, as a panel needs it.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ def consumer(answer: type, name: str, stream: str = "orders") -> Worker:
 
 
 class _Reporter(Witness):
-    """Says what the class asks of Redis, and what came back."""
+    """Prints an event for each command of the class, with the reply."""
 
     def __init__(self, stream: str, name: str) -> None:
         super().__init__(stream, GROUP)
@@ -196,7 +197,7 @@ class _Reporter(Witness):
 
     def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
         super()._record(words, reply, where)
-        line = re.sub(r"\b\d{13}-\d+\b", "(an id)", self._lines.pop())  # which one depends on the clock
+        line = re.sub(r"\b\d{13}-\d+\b", "(an id)", self._lines.pop())  # a real id depends on the clock
         got = [] if isinstance(reply, Exception) else ids_in(reply[1] if words[0] == "XAUTOCLAIM" else reply)
         acked = words[0] == "XACK" and reply not in (0, "0") and not isinstance(reply, Exception)
         kind = KINDS.get(words[0], "asked") if got or acked else "asked"
@@ -207,7 +208,7 @@ class _Reporter(Witness):
 
 
 def _class_of(source: str) -> type:
-    """Run *source* as a module, and return its class. A traceback finds its lines."""
+    """Run *source* as a module, and return its class. ``linecache`` gets its lines, so that a traceback shows them."""
     linecache.cache[FILE] = (len(source), None, source.splitlines(keepends=True), FILE)
     module = ModuleType("my_consumer")
     sys.modules[module.__name__] = module
@@ -217,7 +218,7 @@ def _class_of(source: str) -> type:
 
 
 def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
-    """Step until there is nothing to do; an endless one until its lifeline ends."""
+    """Call ``step`` until there is nothing to do; an endless worker goes on until its lifeline ends."""
     knobs, going_on, gone = dict(KNOBS), threading.Event(), threading.Event()
     chance = random.Random(name)
 
@@ -250,7 +251,7 @@ def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
         say("handled", id=order_id, consumer=name, key=str(key), text=f"handler charges {order_id}, key {key}")
         reach("after effect", order_id)
 
-    lifeline(gone.set if endless else lambda: os._exit(1), on_line)  # of a life that nobody watches, nothing matters
+    lifeline(gone.set if endless else lambda: os._exit(1), on_line)  # nobody watches any more: leave at once
     try:
         consumer = _class_of(os.environ.pop(SOURCE))(_Reporter(stream, name).client, stream, GROUP, name, handler)
         say("ready")
@@ -259,11 +260,11 @@ def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
                 if not endless:
                     break
                 gone.wait(PAUSE_S)
-    except Exception as error:  # noqa: BLE001 - the learner's code may raise anything, and wants to hear of it
+    except Exception as error:  # noqa: BLE001 - the learner's code may raise anything, and the learner must see it
         lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE]
         said = f"{type(error).__name__}: {error}"
         say("raised", text=f"ends with {said}", error=said, line=(lines or ["its definition"])[-1])
-        sys.exit(said)  # once more in plain words: the last ones of a worker that does not start
+        sys.exit(said)  # as text, too: ``process`` shows the last line of a worker that does not start
     say("ended", text="ends: nothing to do")
 
 
