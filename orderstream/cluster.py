@@ -118,7 +118,7 @@ def _exchange_with_owner(client: RedisCluster, key: str, commands: Sequence[Comm
     try:
         replies = exchange(pool, commands)
     except (redis.ConnectionError, redis.TimeoutError):
-        pool.disconnect(inuse_connections=False)  # redis-py forgets a dead node, but not to keep its connections
+        pool.disconnect(inuse_connections=False)  # redis-py forgets a dead node, but keeps its connections open
         _find_owners(client, avoid=node)
         raise
     # A master that cannot reach the others answers CLUSTERDOWN. A master that restarts answers LOADING. In both cases
