@@ -8,6 +8,7 @@ take them. The picture shows how many orders each consumer holds, and how many a
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,9 +82,9 @@ class GroupPanel(pace.Panel):
         members = [member(name, self._stream, work_ms, self._counting) for name, work_ms in consumers.items()]
         super().__init__(producer, members, *more)
 
+    @abstractmethod
     def _moment(self, t_s: float, new: int, held: dict[str, int]) -> Any:
         """Return a `Moment` of the lesson. Nothing is acked meanwhile."""
-        raise NotImplementedError
 
     def _prepare(self) -> None:
         with self._client.pipeline(transaction=False) as pipe:  # an old group has acks that this panel has not counted

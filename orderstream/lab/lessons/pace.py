@@ -11,6 +11,7 @@ import atexit
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -36,7 +37,7 @@ SLIDER: dict[str, Any] = {"style": {"description_width": "10em"}, "layout": {"wi
 FIRST_LOOK: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 6, "solid_capstyle": "butt"}
 
 
-class Reader(threading.Thread):
+class Reader(threading.Thread, ABC):
     """
     Read a stream until it is stopped. A subclass says how it reads.
 
@@ -65,16 +66,16 @@ class Reader(threading.Thread):
                 self._stopping.wait(EVERY_S)  # the panel says what is wrong; this thread tries again
         self._client.close()
 
+    @abstractmethod
     def _read_on(self) -> None:
         """Read once, and work on the entries that came. Return early when stopped."""
-        raise NotImplementedError
 
     def _work(self) -> bool:
         """Wait for the time that one entry takes. False: it was stopped meanwhile."""
         return not self._stopping.wait(self.work_ms / 1000)
 
 
-class Panel:
+class Panel(ABC):
     """
     The moving picture of a producer and some readers, with a row of controls for each.
 
@@ -155,17 +156,20 @@ class Panel:
 
     # For subclasses to define -----------------------------------------------------------------------------
 
-    def _prepare(self) -> None:
+    def _prepare(self) -> None:  # noqa: B027 - readers of a log need nothing
         """Make what the readers need in Redis. The readers of the panel before have ended."""
 
+    @abstractmethod
     def _button(self, reader: Any) -> widgets.Button:
-        raise NotImplementedError
+        """Return the button of a reader."""
 
+    @abstractmethod
     def _look(self, t_s: float) -> Any:
-        raise NotImplementedError
+        """Return what there is to see now, *t_s* seconds after the panel began."""
 
+    @abstractmethod
     def _draw(self, moments: Sequence[Any], seconds: float | None) -> bytes:
-        raise NotImplementedError
+        """Return a PNG of the *moments*: of the last *seconds*, or of all of them."""
 
     # ------------------------------------------------------------------------------------------------------
 
