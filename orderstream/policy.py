@@ -79,7 +79,7 @@ class RetryPolicy:
         return Decision(Outcome.RETRY, self.delay_ms(attempt, key), describe(error))
 
     def exhausted(self, attempt: int) -> bool:
-        """Return whether this delivery is above the limit. Then the last one was not settled, because its process died."""
+        """Return whether this delivery is above the limit. Then the one before was not settled: its process died."""
         return attempt > self.max_attempts
 
     def delay_ms(self, attempt: int, key: str) -> int:
