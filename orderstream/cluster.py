@@ -108,7 +108,7 @@ def exchange_in_cluster(client: RedisCluster, key: str, commands: Sequence[Comma
 
 
 def _exchange_with_owner(client: RedisCluster, key: str, commands: Sequence[Command]) -> list[Any]:
-    """Exchange with the node that owns the slot of *key*, as far as we know. If it may own it no more, ask again."""
+    """Exchange with the known owner of the slot of *key*. If it seems to own it no more, ask who owns which slot."""
     try:
         node = client.nodes_manager.get_node_from_slot(key_slot(key.encode()))
     except exceptions.SlotNotCoveredError:

@@ -54,7 +54,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
         _, group, source_id, deliveries, reason, at_ms = about.values()
         original = pairs[:cut]
         if [name for name, _ in original] == [b"dlq-packed"]:
-            with suppress(ValueError):  # somebody else's field of that name
+            with suppress(ValueError):  # another program's field of that name
                 original = _pairs(_unpack(original[0][1]))
         return cls(id, dict(original), reason, int(deliveries), group, source_id, int(at_ms))
 

@@ -67,7 +67,7 @@ class RetryPolicy:
             error: What the handler raised.
             attempt: Number of this delivery, 1 for the first.
             age_ms: Milliseconds since the order was added to the stream.
-            key: Such as the entry id: orders that failed together get different delays by it.
+            key: Such as the entry id. With different keys, orders that failed together get different delays.
         """
         match error:
             case Defer() if age_ms < self.max_age_ms:
@@ -79,7 +79,7 @@ class RetryPolicy:
         return Decision(Outcome.RETRY, self.delay_ms(attempt, key), describe(error))
 
     def exhausted(self, attempt: int) -> bool:
-        """Return whether this delivery is above the limit. Then nobody settled the one before: its process died."""
+        """Return whether this delivery is above the limit. Then the one before was not settled: its process died."""
         return attempt > self.max_attempts
 
     def delay_ms(self, attempt: int, key: str) -> int:

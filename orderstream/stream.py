@@ -333,9 +333,9 @@ class OrderStream:
 
     def reap(self, idle_ms: int, name: str | None = None) -> list[str]:
         """
-        Remove the consumers that hold nothing and were idle for *idle_ms*. They are the names of processes that died.
-        Before Redis 7.2 a living consumer that waits at an empty stream looks idle, too. It is removed, and its next
-        read registers it again.
+        Remove the consumers that hold nothing and were idle for *idle_ms*: processes that died leave their names
+        behind. Before Redis 7.2 a living consumer that waits at an empty stream looks idle, too. It is removed, and its
+        next read registers it again.
 
         Args:
             idle_ms: Milliseconds without a command.
@@ -475,7 +475,7 @@ class OrderStream:
         """Run *script*. Load it first if Redis does not have it (yet, or any more)."""
         call = _evalsha(script, keys, *args)
         replies = self._exchange([*self._acks(ack), call])
-        if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run, so it runs once
+        if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run, so this is not a second run
             replies[-1:] = self._exchange([("SCRIPT", "LOAD", script.source), call])
         return _last(replies)
 
@@ -521,7 +521,7 @@ def connect(settings: Settings | None = None) -> OrderStream:
 
 
 def _find_observer(settings: Settings) -> Observer:
-    if not sys.modules.get("opentelemetry.sdk"):  # nobody can have set it up, so nobody pays for importing tracing
+    if not sys.modules.get("opentelemetry.sdk"):  # so none is set up, and tracing need not be imported
         return NOBODY
     from orderstream.tracing import telemetry
 

@@ -157,7 +157,7 @@ def _somebody_reads() -> bool:
 
 def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> None:
     """Run this command in *count* processes, and end when they have ended."""
-    stream = connect_or_explain()  # so a wrong option is reported once, not by each child
+    stream = connect_or_explain()  # so a mistake is reported once, not by each child
     stream.close()
     export(stream.settings)
     settings, name = stream.settings, Consumer(stream, print, name).name

@@ -1,4 +1,4 @@
-"""``orderstream trim``: remove what every group has acknowledged, and say who keeps the rest."""
+"""``orderstream trim``: remove what every group has acknowledged, and say which group keeps the rest."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def lifeline(stop: Callable[[], object], on_line: Callable[[bytes], object] = la
     def listen() -> None:
         rest = b""
         try:
-            while data := os.read(0, 4096):  # not sys.stdin: when Python exits, it would wait for the lock of it
+            while data := os.read(0, 4096):  # not sys.stdin: Python would wait for its lock at exit
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     on_line(line)

@@ -178,7 +178,7 @@ def consumer(answer: type, name: str, stream: str = "orders") -> Worker:
     """
     Start a process that runs *answer* until you stop it, beside the consumers of `process`.
 
-    Its handler charges nobody: it takes ``work_ms``, and fails as ``failure_rate`` has it.
+    Its handler charges nobody. It takes ``work_ms``, and the part ``failure_rate`` of its runs fail.
     """
     source = source_of(answer)
     return begin("consumer", name, lambda: Worker(source, name, stream, endless=True))
