@@ -132,7 +132,8 @@ class Consumer:
         """
         before, deadline = self._settled, time.monotonic() + timeout_s
         while not self._stopping:
-            settled, late = self.step(), time.monotonic() > deadline
+            settled = self.step()
+            late = time.monotonic() > deadline
             if late or not (settled or self._pause_s):
                 left = self.stream.backlog()
                 if left.done:

@@ -119,7 +119,8 @@ class Producer:
         return replies, problem
 
     def _add(self, batch: list[Order], carried: Sequence[bytes]) -> Result:
-        first = replies, problem = self._try(batch, carried)
+        first = self._try(batch, carried)
+        replies, problem = first
         if not self.dedupe or not isinstance(problem, ReplyLost):
             return first
         until, pause_s = time.monotonic() + RESEND_S, FIRST_PAUSE_S

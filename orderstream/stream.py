@@ -367,15 +367,15 @@ class OrderStream:
         O(number of groups + entries removed).
         Source: https://redis.io/docs/latest/commands/xtrim/
         """
-        removed, step = 0, TRIM_STEP
-        while step >= TRIM_STEP // 2:
+        removed, now_removed = 0, TRIM_STEP
+        while now_removed >= TRIM_STEP // 2:  # else it was the last step
             try:
-                step, left, *needed = self._run(TRIM, [self.settings.stream], TRIM_STEP)
+                now_removed, left, *needed = self._run(TRIM, [self.settings.stream], TRIM_STEP)
             except redis.ResponseError as error:
                 if _is_missing(error):
                     return Trimmed(removed, 0, None)
                 raise
-            removed += step
+            removed += now_removed
         if not needed:
             return Trimmed(removed, left, None)
         group, id, pending = needed[0].decode(errors="replace"), needed[1].decode(), bool(needed[2])
@@ -445,7 +445,7 @@ class OrderStream:
         group = {} if isinstance(groups, Exception) else _group_named(s.group, groups)
         after = group.get(b"last-delivered-id", b"0-0")
         # Redis refuses to look behind the highest possible id.
-        ahead = after != LAST_ID and self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
+        ahead = [] if after == LAST_ID else self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
         count, oldest = (0, None) if isinstance(pending, Exception) else pending[:2]
         states = [] if isinstance(consumers, Exception) else map(as_dict, consumers)
         return Backlog(

@@ -130,7 +130,7 @@ class Telemetry(Observer):
         def end(step: Step) -> None:
             replies: Sequence[Any] = step.result or ()
             confirmed = sum(isinstance(reply, bytes) for reply in replies) if step.problem else len(replies)
-            if len(orders) == 1 == confirmed:
+            if len(orders) == 1 and confirmed == 1:
                 span.set_attribute(ENTRY_ID, replies[0].decode())
             self.fail(span, step.problem)
             span.end()
@@ -238,9 +238,9 @@ class Telemetry(Observer):
         Args:
             backlog: A method of a stream. The reference to it is weak, so that no gauge keeps the stream alive.
         """
-        first, self._ask = self._ask is None, WeakMethod(backlog)
-        if not first:
-            return
+        known, self._ask = self._ask, WeakMethod(backlog)
+        if known:
+            return  # the gauges are there, and ask the newest stream
         for name, unit, about, read in (
             ("orderstream.lag", "{message}", "not yet delivered", lambda b: b.lag),
             ("orderstream.pending", "{message}", "delivered, not yet acked", lambda b: b.pending),
