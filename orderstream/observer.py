@@ -34,9 +34,6 @@ class Step:
     problem: BaseException | None = None
 
 
-UNOBSERVED: AbstractContextManager[Step] = nullcontext(Step())
-
-
 class Deliveries:
     """
     What a consumer has in hand.
@@ -54,7 +51,7 @@ class Deliveries:
 
     def settling(self, operation: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
         """Observe an ``ack``, ``retry``, ``defer`` or ``dead_letter``. The result is False if nothing was changed."""
-        return UNOBSERVED
+        return nullcontext(Step())
 
 
 class Observer:
@@ -62,11 +59,11 @@ class Observer:
 
     def sending(self, orders: Sequence[Order]) -> AbstractContextManager[Step]:
         """Observe that *orders* are added. The result is the replies of Redis."""
-        return UNOBSERVED
+        return nullcontext(Step())
 
     def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> AbstractContextManager[Step]:
         """Observe that a dead letter is redriven. *fields* reads its original fields. The result is the new id."""
-        return UNOBSERVED
+        return nullcontext(Step())
 
     def delivered(self, consumer: str, entries: Sequence[Entry]) -> Deliveries:
         """Observe that *consumer* was given *entries*, and has no others in hand."""
@@ -74,7 +71,7 @@ class Observer:
 
     def releasing(self, consumer: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
         """Observe that *consumer* gives *entries* back, because their handlers never began."""
-        return UNOBSERVED
+        return nullcontext(Step())
 
     def lost(self, count: int) -> None:
         """Observe that *count* entries were deleted from the stream before they were handled."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from orderstream.config import Settings
 from orderstream.entries import Backlog, Entry
 from orderstream.errors import DecodeError
-from orderstream.observer import UNOBSERVED, Decide, Deliveries, Handle, Observer, Step
+from orderstream.observer import Decide, Deliveries, Handle, Observer, Step
 from orderstream.order import Order
 
 SYSTEM = "messaging.system"
@@ -145,7 +145,7 @@ class Telemetry(Observer):
     def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> AbstractContextManager[Step]:
         """Make one span for a dead letter that goes back into the stream. Its fields keep the context they had."""
         if (original := fields()) is None:  # it is not there (any more)
-            return UNOBSERVED
+            return nullcontext(Step())
         creation, caller = creation_of(original.items()), trace.get_current_span().get_span_context()
         parent, linked = (creation, caller) if self.trusted(creation) else (caller, creation)
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", OUTCOME: "redrive"}
