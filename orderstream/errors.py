@@ -5,6 +5,7 @@ What can go wrong, sorted by who has to act.
     ├── ConfigError (ValueError)   you: settings contradict each other, or do not fit the server or client
     ├── OrderError (ValueError)    producer: an order that may not exist, such as amount = 0
     ├── SendUnknown (producer.py)  a reply was lost, some orders may or may not be in the stream
+    ├── HandlerTimeout             a handler ran for longer than handler_timeout_ms
     ├── DecodeError (ValueError)   data: an entry that is not an order; dead-lettered, never retried
     ├── Reject                     raised by a handler on purpose: never again
     └── Defer                      raised by a handler on purpose: not now
@@ -23,6 +24,10 @@ class ConfigError(OrderStreamError, ValueError):
 
 class OrderError(OrderStreamError, ValueError):
     """An order that may not exist. The message names the field."""
+
+
+class HandlerTimeout(OrderStreamError):
+    """A handler ran for longer than ``handler_timeout_ms``. This is its failure: the order is tried again."""
 
 
 class DecodeError(OrderStreamError, ValueError):

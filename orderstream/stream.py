@@ -2,18 +2,20 @@
 The stream: one method for each thing asked of Redis. The only module that changes a stream.
 
 Everything follows one rule: an entry is claimable once it has been idle for ``claim_idle_ms``. Heartbeat, retry, defer
-and release only move its idle clock or its delivery count, and only its holder may do so: the consumer that has it, at
-the attempt that consumer was given.
+and release only move its idle clock, its delivery count or its owner, and only its holder may do so: the consumer that
+has it, at the attempt that consumer was given. Retry, defer and release hand it over to nobody. So the pending entries
+of a consumer are those that it has in hand, and an entry that is left behind in its name tells that it died.
 
     an entry is    operation     by         and is then    attempt    idle_ms                     with
     undelivered    read_new      anybody    pending        1          0                           XREADGROUP
     suspect        claim         anybody    pending        + 1        0                           lua/claim.lua
     pending        heartbeat     holder     pending        same       0                           lua/lease.lua
-    pending        retry         holder     pending        same       claim_idle_ms - delay_ms    lua/lease.lua
-    pending        defer         holder     pending        - 1        claim_idle_ms - delay_ms    lua/lease.lua
+    pending        retry         holder     waiting        same       claim_idle_ms - delay_ms    lua/lease.lua
+    pending        defer         holder     waiting        - 1        claim_idle_ms - delay_ms    lua/lease.lua
     pending        release       holder     suspect        - 1        claim_idle_ms               lua/lease.lua
     pending        dead_letter   holder     dead letter    -          -                           lua/dead.lua
     pending        ack           anybody    acked          -          -                           XACK
+    waiting        ack           anybody    acked          -          -                           XACK
     acked          trim          anybody    gone           -          -                           lua/trim.lua
     dead letter    redrive       anybody    undelivered    -          -                           lua/redrive.lua
     dead letter    purge         anybody    gone           -          -                           XDEL
@@ -21,9 +23,10 @@ the attempt that consumer was given.
     deleted        dead_letter   holder     dead letter    -          -                           lua/dead.lua
     deleted        ack           anybody    gone           -          -                           XACK
 
-Nothing else changes an entry. A suspect is pending, too, and its holder may be alive. A deleted entry was removed from
-the stream by somebody while it was pending. When its holder moves its idle clock, Redis 7.0 and newer take it off the
-pending entries; Redis 6.2 moves the clock.
+Nothing else changes an entry. One that waits becomes a suspect when it is due. A suspect may still have a holder, and
+that one may be alive: it can do all that the holder of a pending entry can. A deleted entry was removed from the stream
+by somebody while it was pending. When its holder moves its idle clock, Redis 7.0 and newer take it off the pending
+entries; Redis 6.2 moves the clock.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ from orderstream.connection import (
     server_of,
     tls_problem,
 )
-from orderstream.entries import METADATA, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
+from orderstream.entries import METADATA, UNOWNED, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
 from orderstream.observer import NOBODY, Observer
 from orderstream.scripts import CLAIM, DEAD, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
@@ -251,8 +254,12 @@ class OrderStream:
         s = self.settings
         args = (s.group, consumer, s.claim_idle_ms, cursor, page)
         next_cursor, lost, soonest_ms, *found = self._run(CLAIM, [s.stream], *args, ack=ack)
-        entry = Entry(found[0].decode(), found[1], found[2]) if found else None
-        return Claimed(entry, next_cursor.decode(), tuple(id.decode() for id in lost), soonest_ms)
+        ids = tuple(id.decode() for id in lost)
+        if not found:
+            return Claimed(None, next_cursor.decode(), ids, soonest_ms)
+        id, fields, attempt, owner = found
+        left_by = None if owner in (b"", UNOWNED.encode()) else owner.decode(errors="replace")
+        return Claimed(Entry(id.decode(), fields, attempt), next_cursor.decode(), ids, soonest_ms, left_by)
 
     # Settling ---------------------------------------------------------------------------------------
 
@@ -278,11 +285,12 @@ class OrderStream:
         Redis: lua/lease.lua = XPENDING, XCLAIM … IDLE 0 JUSTID; O(log n) for each of them.
         Source: https://redis.io/docs/latest/commands/xclaim/
         """
-        return self._lease(consumer, entries, idle_ms=0, undo=0)
+        return self._lease(consumer, entries, idle_ms=0, undo=0, owner=consumer)
 
     def retry(self, consumer: str, entry: Entry, delay_ms: int) -> bool:
         """
-        Make *entry* due again in *delay_ms* milliseconds, at most ``claim_idle_ms``. This attempt counts.
+        Hand *entry* over to nobody. It is due in *delay_ms* milliseconds, at most ``claim_idle_ms``. This attempt
+        counts.
 
         Returns:
             False if *consumer* held the entry no longer; then nothing changed.
@@ -297,7 +305,8 @@ class OrderStream:
 
     def release(self, consumer: str, entries: Sequence[Entry]) -> int:
         """
-        Give *entries* back, because their handlers never began. They are due now, and this delivery is not counted.
+        Hand *entries* over to nobody, because their handlers never began. They are due now, and this delivery is not
+        counted.
 
         Returns:
             How many *consumer* still held, and gave back.
@@ -447,7 +456,11 @@ class OrderStream:
         # Redis refuses to look behind the highest possible id.
         ahead = [] if after == LAST_ID else self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
         count, oldest = (0, None) if isinstance(pending, Exception) else pending[:2]
-        states = [] if isinstance(consumers, Exception) else map(as_dict, consumers)
+        states = [
+            ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"])
+            for c in map(as_dict, [] if isinstance(consumers, Exception) else consumers)
+            if c[b"name"] != UNOWNED.encode()
+        ]
         return Backlog(
             length=length,
             lag=group.get(b"lag") if group else length,
@@ -455,9 +468,8 @@ class OrderStream:
             oldest_undelivered_s=age_s(ahead[0][0].decode()) if ahead else None,
             oldest_pending_s=age_s(oldest.decode()) if oldest else None,
             dead_lettered=dead_lettered,
-            consumers=tuple(
-                ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"]) for c in states
-            ),
+            consumers=tuple(states),
+            waiting=max(0, count - sum(state.pending for state in states)),  # below 0: one was settled in between
         )
 
     def close(self) -> None:
@@ -484,10 +496,12 @@ class OrderStream:
         command = ("XACK", self.settings.stream, self.settings.group, *ids)
         return [command] if len(command) > 3 else []
 
-    def _lease(self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int) -> set[str]:
+    def _lease(
+        self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int, owner: str = UNOWNED
+    ) -> set[str]:
         s = self.settings
         fences = [value for entry in entries for value in (entry.id, entry.attempt)]
-        held = self._run(LEASE, [s.stream], s.group, consumer, max(0, idle_ms), undo, *fences)
+        held = self._run(LEASE, [s.stream], s.group, consumer, owner, max(0, idle_ms), undo, *fences)
         return {id.decode() for id in held}
 
 

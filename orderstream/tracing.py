@@ -350,7 +350,7 @@ class ObservedDeliveries(Deliveries):
             yield
             span.set_attribute(OUTCOME, "ack")
         except BaseException as error:
-            outcome = decide(entry, error).outcome.value if isinstance(error, Exception) else "interrupted"
+            outcome = decide(entry, error).outcome.value
             span.set_attribute(OUTCOME, outcome)
             if outcome != "defer":
                 failed = _failed(error)
