@@ -88,11 +88,11 @@ class Consumer:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.randrange(16**6):06x}"
         self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms)
         self._stopping = False
-        self._copied = False  # True: os.fork() made this copy, in a handler
         self._hand = hand(stream, self.name, self._flush_acks, self._overrun)
         self._observed = UNOBSERVED_DELIVERIES
         self._flushed_at = 0.0
-        self._settled, self._counting = 0, threading.Lock()
+        self._settled = 0
+        self._settling = threading.Lock()  # the heartbeat's thread settles entries, too
         self._turns = 0
         self._wanted = 1  # entries to ask for: about BATCH_S of work
         self._group_exists = False
@@ -122,7 +122,7 @@ class Consumer:
             with suppress(redis.RedisError):  # if Redis is away, the entries stay pending and others claim them
                 self._flush_acks()
                 self.stream.leave(self.name)
-            self._hand.drop(list(self._hand.done))
+            self._hand.drop(self._hand.done)
 
     def step(self) -> int:
         """
@@ -249,7 +249,7 @@ class Consumer:
             How many entries were begun.
         """
         hand, clock = self._hand, time.monotonic
-        begin, finish = hand.begin, hand.done.append
+        begin, finished = hand.begin, hand.done
         decode, handler = Order.from_fields, self.handler
 
         def run(entry: Entry) -> None:
@@ -274,14 +274,12 @@ class Consumer:
                 begun += 1  # from here on the batch does not give it back
                 try:
                     handle(entry)
-                    finish(entry)
+                    finished.append(entry)
                 except BaseException as error:  # whatever a handler raises: the policy decides what it means
                     if _from_a_signal(error):
-                        hand.drop([entry, *hand.done])
+                        hand.drop([entry, *finished])
                         raise
                     failure = error
-                if self._copied:
-                    _end_this_copy(self.name)
                 if failure is not None:
                     hand.rest()
                     self._settle(entry, failure)
@@ -350,20 +348,20 @@ class Consumer:
         if self._hand.done:
             with self._acking() as done, self._observed.settling("ack", done):
                 self.stream.ack([entry.id for entry in done])
+            self._hand.drop(done)
 
     @contextmanager
     def _acking(self) -> Iterator[Sequence[Entry]]:
         """Yield what is done, to be acked. If that fails it is put back, for the next time."""
-        done, waiting = [], self._hand.done
-        with suppress(IndexError):  # the other thread may take some, too
-            while True:
-                done.append(waiting.popleft())
+        waiting = self._hand.done
+        with self._settling:
+            done = waiting[:]
+            del waiting[: len(done)]  # the loop may have appended one in between
         try:
             yield done
         except BaseException:
-            waiting.extendleft(reversed(done))
+            waiting[:0] = done
             raise
-        self._hand.drop(done)
         self._count(len(done))
         self._flushed_at = time.monotonic()
 
@@ -372,7 +370,7 @@ class Consumer:
         self._observed = self.stream.observer.delivered(self.name, entries)
 
     def _count(self, settled: int) -> None:
-        with self._counting:  # both threads settle entries
+        with self._settling:
             self._settled += settled
 
     # Trouble ------------------------------------------------------------------------------------------
@@ -385,7 +383,7 @@ class Consumer:
         except redis.RedisError as error:
             match trouble(error):
                 case Trouble.FATAL:
-                    self._hand.drop(list(self._hand.done))
+                    self._hand.drop(self._hand.done)
                     raise
                 case Trouble.NO_GROUP:
                     log.warning("the stream or its group was deleted; creating it again, from the first entry")
@@ -436,15 +434,10 @@ def _from_a_signal(error: BaseException) -> bool:
     return any(frame.f_code in functions for frame, _ in walk_tb(error.__traceback__))
 
 
-def _end_this_copy(name: str) -> None:
-    """End a process that a handler made with os.fork(), because its code returned to the consumer."""
-    log.error("a handler of %s called os.fork(), and the copy came back from it: the copy ends here", name)
-    os._exit(1)
-
-
 def _mark_copies() -> None:
     for consumer in _at_work:
-        consumer._copied = True
+        consumer.stop()
+        consumer._hand.copied = True
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
