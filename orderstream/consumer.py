@@ -157,7 +157,6 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
-            self.stream.observer.watch(self.stream.backlog)
         self._turns += 1
         if time.monotonic() > self._next_reap:
             self._next_reap = time.monotonic() + REAP_EVERY_S
@@ -320,7 +319,9 @@ class Consumer:
         """
         self._hand.take(entries)
         self._acked()
-        self._observed = self.stream.observer.delivered(self.name, entries)
+        observer = self.stream.observer
+        observer.watch(self.stream.backlog)
+        self._observed = observer.delivered(self.name, entries)
 
     def _acked(self) -> None:
         self._settled += len(self._acks)

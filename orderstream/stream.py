@@ -53,13 +53,14 @@ from orderstream.connection import (
 )
 from orderstream.entries import METADATA, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
-from orderstream.observer import NOBODY, Observer
+from orderstream.observer import BROKEN, NOBODY, Observer, unharmed
 from orderstream.scripts import CLAIM, DEAD, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many orders of one sender Redis remembers, and for how long. These are the defaults of Redis 8.6 and newer."""
 
 LOOK_EVERY_S = 0.05  # to look for an SDK at every order would cost too much
+LOOK_AFTER_FAILURE_S = 5.0  # an import that fails is tried from its beginning each time
 
 TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
 LAST_ID = b"18446744073709551615-18446744073709551615"
@@ -120,10 +121,11 @@ class OrderStream:
     def observer(self) -> Observer:
         """
         Is told what happens to the orders. It does nothing until the application has set up an OpenTelemetry SDK,
-        which is found within ``LOOK_EVERY_S``.
+        which is found within ``LOOK_EVERY_S``, or ``LOOK_AFTER_FAILURE_S`` if it did not work before.
         """
         if (now := time.monotonic()) > self._look_again:
-            self._look_again, self._observer = now + LOOK_EVERY_S, _find_observer(self.settings)
+            self._observer = unharmed(_find_observer, lambda settings: BROKEN)(self.settings)
+            self._look_again = now + (LOOK_AFTER_FAILURE_S if self._observer is BROKEN else LOOK_EVERY_S)
         return self._observer
 
     # Adding -----------------------------------------------------------------------------------------
