@@ -27,6 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 log = logging.getLogger("orderstream")
+_logged: set[str] = set()
 
 
 def unharmed(hook: Callable[P, R], otherwise: Callable[P, R]) -> Callable[P, R]:
@@ -50,11 +51,11 @@ def unharmed(hook: Callable[P, R], otherwise: Callable[P, R]) -> Callable[P, R]:
 
 
 class _Hooks:
-    """The base of all classes here: each method with which a subclass replaces one of theirs is ``unharmed``."""
+    """The base of all classes here: a method with which a subclass replaces one of theirs becomes ``unharmed``."""
 
     def __init_subclass__(cls) -> None:
         for name, hook in list(vars(cls).items()):
-            if callable(hook) and hasattr(cls.__base__, name) and not hasattr(object, name):
+            if callable(hook) and hasattr(cls.__base__, name) and not hasattr(object, name):  # not __init__
                 setattr(cls, name, unharmed(hook, getattr(cls.__base__, name)))
 
 
@@ -150,8 +151,8 @@ def _log_once(error: BaseException) -> None:
         log.warning("telemetry failed, the orders go on without it: %s", failure)
 
 
-_logged: set[str] = set()
-log.handle = unharmed(log.handle, lambda record: None)  # type: ignore[method-assign]  # a handler may be telemetry
+# A log handler may be telemetry, too, and send each line to a collector.
+log.handle = unharmed(log.handle, lambda record: None)  # type: ignore[method-assign]
 
 UNOBSERVED_DELIVERIES = Deliveries()
 NOBODY = Observer()

@@ -122,8 +122,9 @@ class Telemetry(Observer):
         """Make one span for all *orders*. So there is one decision whether they are sampled."""
         about: Attributes = {ORDER_ID: orders[0].id} if len(orders) == 1 else {COUNT: len(orders)}
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", **about}
-        span = self.tracer.start_span(f"send {self.settings.stream}", kind=SpanKind.PRODUCER, attributes=attributes)
-
+        span = self.tracer.start_span(
+            f"send {self.settings.stream}", kind=SpanKind.PRODUCER, attributes=attributes
+        )
         sent = self._base | {OPERATION: "send"}
 
         def end(step: Step) -> None:
@@ -148,7 +149,6 @@ class Telemetry(Observer):
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", OUTCOME: "redrive"}
         name = f"send {self.settings.stream}"
         span = self.tracer.start_span(name, _below(parent), SpanKind.PRODUCER, attributes, _links(linked))
-
         sent = self._base | {OPERATION: "send"}
 
         def end(step: Step) -> None:
@@ -236,7 +236,7 @@ class Telemetry(Observer):
             backlog: A method of a stream. The reference to it is weak, so that no gauge keeps the stream alive.
         """
         if self._metering:
-            self._watched.ask(backlog)
+            self._watched.watch(backlog)
 
     @cached_property
     def _watched(self) -> WatchedGroup:
@@ -331,7 +331,7 @@ class ObservedDeliveries(Deliveries):
 
         def end(step: Step) -> None:
             context.detach(token)  # first, or the next handler run is below this span if anything fails here
-            outcome = "interrupted" if step.problem else "ack"
+            outcome = "ack" if step.problem is None else "interrupted"
             if isinstance(step.problem, Exception):
                 outcome = decide(entry, step.problem).outcome.value
             if outcome == "defer":
@@ -357,7 +357,7 @@ class WatchedGroup:
         self._backlog: Backlog | None = None
         self._look_again = 0.0
 
-    def ask(self, backlog: Ask) -> None:
+    def watch(self, backlog: Ask) -> None:
         """From now on ask *backlog*, or if that is gone, one that was there before."""
         self._streams[WeakMethod(backlog)] = None
         for gone in [stream for stream in list(self._streams) if not stream()]:
