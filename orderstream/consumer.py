@@ -319,9 +319,8 @@ class Consumer:
         """
         self._hand.take(entries)
         self._acked()
-        observer = self.stream.observer
-        observer.watch(self.stream.backlog)
-        self._observed = observer.delivered(self.name, entries)
+        self.stream.observer.watch(self.stream.backlog)
+        self._observed = self.stream.observer.delivered(self.name, entries)
 
     def _acked(self) -> None:
         self._settled += len(self._acks)

@@ -2,20 +2,14 @@
 The seam for telemetry: who is told what happens to orders.
 
 Without an OpenTelemetry SDK nobody is told, and the classes here do nothing. Once the application has set up an SDK,
-the subclasses in ``tracing`` take their place and tell OpenTelemetry.
-
-What OpenTelemetry calls is not ours: span processors, samplers, views, exporters. None of it decides what becomes of an
-order. So whatever a method of a subclass raises is logged, and the method here answers instead, which does nothing.
+the subclasses in ``tracing`` take their place and tell OpenTelemetry. If a method there raises, the one here answers,
+see ``harmless``.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from traceback import walk_tb
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 from orderstream.entries import Backlog, Entry
 from orderstream.order import Order
@@ -23,45 +17,11 @@ from orderstream.policy import Decision
 
 Handle = Callable[[Entry], None]
 Decide = Callable[[Entry, Exception], Decision]
-P = ParamSpec("P")
-R = TypeVar("R")
-
-log = logging.getLogger("orderstream")
-_logged: set[str] = set()
 
 
-def unharmed(hook: Callable[P, R], otherwise: Callable[P, R]) -> Callable[P, R]:
+class Step:
     """
-    Return *hook* as a function that raises nothing but Ctrl-C. If *hook* raises, *otherwise* answers.
-
-    Each failure is logged once: its type and where it happened. Its message may hold a payload.
-    """
-
-    @wraps(hook)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return hook(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever telemetry raises: no order waits for it
-            _log_once(error)
-            return otherwise(*args, **kwargs)
-
-    return call
-
-
-class _Hooks:
-    """The base of all classes here: a method with which a subclass replaces one of theirs becomes ``unharmed``."""
-
-    def __init_subclass__(cls) -> None:
-        for name, hook in list(vars(cls).items()):
-            if callable(hook) and hasattr(cls.__base__, name) and not hasattr(object, name):  # not __init__
-                setattr(cls, name, unharmed(hook, getattr(cls.__base__, name)))
-
-
-class Step(_Hooks):
-    """
-    One thing that is being done with orders: what is inside the ``with`` block.
+    One thing that is being done with orders.
 
     Attributes:
         fields: More fields for each entry that is added in this step: names and values in turn.
@@ -76,13 +36,11 @@ class Step(_Hooks):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Observe that the step ends. An *error* goes on to whoever waits for it."""
+    def __exit__(self, *raised: Any) -> None:
+        """Observe that the step ends. What the block *raised* goes on to whoever waits for it."""
 
 
-class Deliveries(_Hooks):
+class Deliveries:
     """
     What a consumer has in hand.
 
@@ -94,26 +52,15 @@ class Deliveries(_Hooks):
     wanted = False
 
     def handling(self, handle: Handle, decide: Decide) -> Handle:
-        """Return *handle*, observed."""
-        if not self.wanted:
-            return handle
-
-        def observed(entry: Entry) -> None:
-            with self.processing(entry, decide):
-                handle(entry)
-
-        return observed
-
-    def processing(self, entry: Entry, decide: Decide) -> Step:
-        """Observe one handler run. If it raises, *decide* says what becomes of *entry*."""
-        return Step()
+        """Return *handle*, observed. If it raises, *decide* says what becomes of the entry."""
+        return handle
 
     def settling(self, operation: str, entries: Sequence[Entry]) -> Step:
         """Observe an ``ack``, ``retry``, ``defer`` or ``dead_letter``. The result is False if nothing was changed."""
         return Step()
 
 
-class Observer(_Hooks):
+class Observer:
     """Is told what happens to the orders of one stream. This class does nothing with it, its subclass does."""
 
     def sending(self, orders: Sequence[Order]) -> Step:
@@ -141,18 +88,6 @@ class Observer(_Hooks):
     def watch(self, backlog: Callable[[], Backlog | None]) -> None:
         """Observe that a consumer runs. From now on, *backlog* may be asked how much is still to do."""
 
-
-def _log_once(error: BaseException) -> None:
-    frames = list(walk_tb(error.__traceback__))[-3:]  # a hook often fails in a library that it calls
-    where = " > ".join(f"{frame.f_globals.get('__name__')}:{line}" for frame, line in frames)
-    failure = f"{type(error).__name__} in {where}"
-    if failure not in _logged:
-        _logged.add(failure)
-        log.warning("telemetry failed, the orders go on without it: %s", failure)
-
-
-# A log handler may be telemetry, too, and send each line to a collector.
-log.handle = unharmed(log.handle, lambda record: None)  # type: ignore[method-assign]
 
 UNOBSERVED_DELIVERIES = Deliveries()
 NOBODY = Observer()

@@ -53,7 +53,7 @@ from orderstream.connection import (
 )
 from orderstream.entries import METADATA, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
-from orderstream.observer import BROKEN, NOBODY, Observer, unharmed
+from orderstream.observer import BROKEN, NOBODY, Observer
 from orderstream.scripts import CLAIM, DEAD, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
@@ -124,7 +124,7 @@ class OrderStream:
         which is found within ``LOOK_EVERY_S``, or ``LOOK_AFTER_FAILURE_S`` if it did not work before.
         """
         if (now := time.monotonic()) > self._look_again:
-            self._observer = unharmed(_find_observer, lambda settings: BROKEN)(self.settings)
+            self._observer = _find_observer(self.settings)
             self._look_again = now + (LOOK_AFTER_FAILURE_S if self._observer is BROKEN else LOOK_EVERY_S)
         return self._observer
 
@@ -525,6 +525,12 @@ def connect(settings: Settings | None = None) -> OrderStream:
 def _find_observer(settings: Settings) -> Observer:
     if not sys.modules.get("opentelemetry.sdk"):  # so none is set up, and tracing need not be imported
         return NOBODY
+    from orderstream.harmless import unharmed
+
+    return unharmed(_set_up, lambda settings: BROKEN)(settings)
+
+
+def _set_up(settings: Settings) -> Observer:
     from orderstream.tracing import telemetry
 
     return telemetry(settings) or NOBODY

@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, WeakMethod
@@ -36,7 +35,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from orderstream.config import Settings
 from orderstream.entries import Backlog, Entry
 from orderstream.errors import DecodeError
-from orderstream.observer import Decide, Deliveries, Observer, Step
+from orderstream.harmless import Harmless, unharmed
+from orderstream.observer import Decide, Deliveries, Handle, Observer, Step
 from orderstream.order import Order
 
 SYSTEM = "messaging.system"
@@ -81,7 +81,7 @@ def _telemetry(tracers: Any, meters: Any, settings: Settings) -> Telemetry | Non
     return Telemetry(tracer, meters.get_meter("orderstream") if metering else None, settings)
 
 
-class Telemetry(Observer):
+class Telemetry(Harmless, Observer):
     """
     Tells OpenTelemetry about one stream.
 
@@ -257,7 +257,7 @@ class Telemetry(Observer):
             span.end(ended_ns)
 
 
-class ObservedStep(Step):
+class ObservedStep(Harmless, Step):
     """
     A step that is told when it ends.
 
@@ -277,19 +277,17 @@ class ObservedStep(Step):
         self._end = end
         self._began = time.perf_counter()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
         took_s = time.perf_counter() - self._began
-        if error is not None:
-            self.problem = error
+        if raised[1] is not None:
+            self.problem = raised[1]
         try:
             self._end(self)
         finally:
             self._duration_s.record(took_s, self._attributes | _failed(self.problem))
 
 
-class ObservedDeliveries(Deliveries):
+class ObservedDeliveries(Harmless, Deliveries):
     """
     The entries that a consumer has in hand, some of which are observed.
 
@@ -306,14 +304,26 @@ class ObservedDeliveries(Deliveries):
         self._creations = creations
         self._processed: dict[str, SpanContext] = {}
 
+    def handling(self, handle: Handle, decide: Decide) -> Handle:
+        if not self.wanted:
+            return handle
+        processing = unharmed(self._processing, lambda entry, decide: Step())
+
+        def observed(entry: Entry) -> None:
+            if entry.id not in self._creations:
+                handle(entry)
+                return
+            with processing(entry, decide):
+                handle(entry)
+
+        return observed
+
     def settling(self, operation: str, entries: Sequence[Entry]) -> Step:
         of_interest = entries if self.wanted or operation != "ack" else ()
         return self._telemetry.settling(operation, self._consumer, of_interest, self._processed)
 
-    def processing(self, entry: Entry, decide: Decide) -> Step:
+    def _processing(self, entry: Entry, decide: Decide) -> Step:
         """Make one span for one handler run. It is the current span meanwhile: spans of the handler are below it."""
-        if entry.id not in self._creations:
-            return Step()
         telemetry, creation = self._telemetry, self._creations[entry.id]
         caller = trace.get_current_span().get_span_context()
         about = telemetry.of_group | {OPERATION: "process", OPERATION_TYPE: "process"}

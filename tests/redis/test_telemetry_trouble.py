@@ -113,7 +113,7 @@ def listen(monkeypatch):
 @pytest.fixture
 def told(caplog, monkeypatch):
     """What the log says about telemetry; nothing has been said so far."""
-    monkeypatch.setattr("orderstream.observer._logged", set())
+    monkeypatch.setattr("orderstream.harmless._logged", set())
     return lambda: [text for text in caplog.messages if text.startswith("telemetry failed")]
 
 

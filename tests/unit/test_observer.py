@@ -6,7 +6,9 @@ from inspect import signature
 
 import pytest
 
+from orderstream.harmless import Harmless
 from orderstream.observer import NOBODY, UNOBSERVED_DELIVERIES, Deliveries, Observer, Step
+from orderstream.tracing import ObservedDeliveries, ObservedStep, Telemetry
 
 STEPS = {
     "sending": lambda: NOBODY.sending([]),
@@ -44,7 +46,13 @@ def failing(seam, *names):
     def fail(self, *args):
         raise SystemExit("a bug in somebody's telemetry")
 
-    return type("Failing", (seam,), dict.fromkeys(names, fail))()
+    return type("Failing", (Harmless, seam), dict.fromkeys(names, fail))()
+
+
+def test_whatever_observes_is_harmless():
+    observers = [one for seam in (Observer, Deliveries, Step) for one in seam.__subclasses__()]
+    assert {Telemetry, ObservedDeliveries, ObservedStep} <= set(observers)
+    assert [one for one in observers if not issubclass(one, Harmless)] == []
 
 
 @pytest.mark.parametrize(("seam", "name"), HOOKS, ids=lambda part: part if isinstance(part, str) else part.__name__)
@@ -68,16 +76,8 @@ def test_what_a_step_raises_passes_a_hook_that_fails_unchanged(error):
     assert (error.__cause__, error.__context__) == (None, None)
 
 
-def test_a_handler_runs_once_whatever_its_hooks_do():
-    deliveries = failing(Deliveries, "processing", "settling")
-    deliveries.wanted = True
-    handled = []
-    deliveries.handling(handled.append, None)("4711")
-    assert handled == ["4711"]
-
-
 def test_only_ctrl_c_passes_a_hook():
-    class Interrupted(Observer):
+    class Interrupted(Harmless, Observer):
         def lease_lost(self):
             raise KeyboardInterrupt
 
