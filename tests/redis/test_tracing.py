@@ -487,10 +487,10 @@ def test_metrics_count_what_happened_and_show_the_backlog(stream, measured, clie
 
 
 def test_gauges_show_lag_and_ages_while_orders_wait(patient, measured):
-    lag = [1] if patient.server.version >= (7, 0) else []  # not known there
     Consumer(patient, fail).drain()
     Producer(patient).send_many([TEA, Order("4712", "tea", 1)])
     patient.read_new("ann", 1, None)
+    lag = [] if patient.backlog().lag is None else [1]  # Redis 6.2 does not know it
     found = measured()
     assert [number for _, number in found.get("orderstream.lag", [])] == lag
     assert [number for _, number in found["orderstream.pending"]] == [1]
