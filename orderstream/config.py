@@ -60,8 +60,13 @@ class Settings:
     Lower: an idle consumer asks more often. Higher: ``stop()`` and claiming take longer."""
 
     handler_timeout_ms: int = 300_000
-    """Milliseconds one handler run may take. After that the heartbeat falls silent and others may claim the entry.
+    """Milliseconds one handler run may take. After that it has failed: the order is tried again, elsewhere.
     Lower: a slow order is run twice. Higher: a hung handler keeps its order longer."""
+
+    on_timeout: str = "log"
+    """What a consumer does besides when ``handler_timeout_ms`` is over. ``log``: a line, and it waits for the handler.
+    ``exit``: it ends the process and prints where each thread was, even if the handler holds the interpreter; something
+    must start the process again. ``orderstream consume`` always ends and replaces a process that hangs."""
 
     grace_s: float = 10.0
     """Seconds that a stopping ``orderstream`` command gives the order in hand. Then it leaves; others claim the order.
@@ -104,6 +109,7 @@ class Settings:
                 "the heartbeat would end before it was needed",
             ),
             (self.grace_s >= 0, f"grace_s={self.grace_s} must be 0 or more"),
+            (self.on_timeout in ("log", "exit"), f"on_timeout={self.on_timeout!r} must be 'log' or 'exit'"),
             (
                 self.trace_parent in ("creation", "link"),
                 f"trace_parent={self.trace_parent!r} must be 'creation' or 'link'",

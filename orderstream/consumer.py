@@ -3,12 +3,12 @@ Read orders, hand each to your handler, and settle it: ack, retry, defer or dead
 
 One turn of the loop looks for one suspect, an entry that nobody has worked on for ``claim_idle_ms``, and reads one
 batch of new entries; after a suspect it reads on every 16th turn only. Handlers run one at a time, in the thread that
-called ``run()``; for more work start more processes. A second thread sends heartbeats for the entries in hand, so that
-nobody else claims them.
+called ``run()``; for more work start more processes. A second thread looks after the entries in hand, see ``hand``.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import os
@@ -16,17 +16,19 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from itertools import dropwhile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from weakref import WeakSet
 
 import redis
 
 from orderstream.connection import Trouble, trouble
-from orderstream.entries import Entry
+from orderstream.entries import UNOWNED, Entry
+from orderstream.errors import ConfigError, HandlerTimeout, from_a_signal
+from orderstream.hand import ACK_FLUSH_S, HOARD_S, Hand
 from orderstream.observer import UNOBSERVED_DELIVERIES
 from orderstream.order import Order
-from orderstream.policy import Decision, Outcome, RetryPolicy, describe
+from orderstream.policy import Decision, Outcome, RetryPolicy
 from orderstream.stream import OrderStream
 
 log = logging.getLogger("orderstream")
@@ -34,8 +36,6 @@ log = logging.getLogger("orderstream")
 Handler = Callable[[Order], None]
 
 BATCH_S = 0.05  # ask for about as many entries as can be handled in this time
-HOARD_S = 1.0  # when a batch runs longer than this, give back its entries that no handler has begun
-ACK_FLUSH_S = 0.01  # after so long, acks do not wait for the next read: a crash repeats less finished work
 SMALL_PAGE, LARGE_PAGE = 16, 256  # a small page finds the next suspect quickly, large ones end a walk soon
 READ_EVERY = 16  # while suspects wait, new entries are read on every 16th turn
 REAP_EVERY_S = 60.0  # between two looks for consumers that died and hold nothing
@@ -43,6 +43,7 @@ REAP_IDLE_MS = 600_000  # a consumer that did nothing for so long has probably d
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
 _random = random.Random()  # our own: a handler that calls ``random.seed(7)`` must not make two names the same
+_at_work: WeakSet[Consumer] = WeakSet()  # those that are in a handler
 
 
 class Consumer:
@@ -53,30 +54,48 @@ class Consumer:
         stream: From ``connect()``.
         handler: Called with each order. Return: done. Raise: retry after a backoff. Raise ``Reject``:
             dead-letter now. Raise ``Defer``: later, without spending an attempt. It may see an order
-            twice (after a crash, a lost reply), so key its effect by ``order.id``.
+            twice (after a crash, a lost reply), so key its effect by ``order.id``. Whatever it raises is its
+            failure, ``SystemExit`` too; only what a signal raises in it, such as Ctrl-C, ends the consumer.
         name: Unique among the group's consumers; None makes one up. Two processes must never share a
             name: each would take the other's entries for its own.
         policy: When to retry; None follows the stream's settings.
+        hand: Makes what holds the entries in hand; a ``Hand``, if not something that is told more.
+
+    Raises:
+        ConfigError: The handler is a coroutine or generator function: to call it would not run it. Or the name is the
+            one that Redis is told when nobody owns an entry.
     """
 
     def __init__(
-        self, stream: OrderStream, handler: Handler, name: str | None = None, policy: RetryPolicy | None = None
+        self,
+        stream: OrderStream,
+        handler: Handler,
+        name: str | None = None,
+        policy: RetryPolicy | None = None,
+        *,
+        hand: Callable[..., Hand] = Hand,
     ) -> None:
         settings = stream.settings
+        for function in (handler, getattr(handler, "__call__", None)):  # noqa: B004 - of an object, its method
+            if any(would_not_run(function) for would_not_run in _WOULD_NOT_RUN):
+                raise ConfigError(f"{handler!r} is no plain function: to call it would not run it; write it with `def`")
+        if name == UNOWNED:
+            raise ConfigError(f"a consumer cannot be called {UNOWNED}: that is the owner of entries that nobody has")
         self.stream = stream
         self.handler = handler
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.randrange(16**6):06x}"
         self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms)
         self._stopping = False
-        self._hand = _Hand(stream, self.name)
-        self._acks: list[Entry] = []  # handled, in hand until Redis has confirmed the ack
+        self._hand = hand(stream, self.name, self._flush_acks, self._overrun)
         self._observed = UNOBSERVED_DELIVERIES
         self._flushed_at = 0.0
         self._settled = 0
+        self._settling = threading.Lock()  # the heartbeat's thread settles entries, too
         self._turns = 0
         self._wanted = 1  # entries to ask for: about BATCH_S of work
         self._group_exists = False
         self._cursor, self._page = "-", SMALL_PAGE
+        self._left_by: str | None = None  # of the suspect in hand
         self._next_walk = 0.0  # when to look for suspects again
         self._next_due = math.inf  # when the first entry that this walk has seen becomes a suspect
         self._next_reap = time.monotonic() + REAP_EVERY_S * _random.random()  # not all consumers at once
@@ -101,7 +120,7 @@ class Consumer:
             with suppress(redis.RedisError):  # if Redis is away, the entries stay pending and others claim them
                 self._flush_acks()
                 self.stream.leave(self.name)
-            self._hand.drop(self._acks)  # nobody works on these any more, so no heartbeat may say so
+            self._hand.drop(self._hand.done)
 
     def step(self) -> int:
         """
@@ -165,8 +184,7 @@ class Consumer:
         suspect = self._next_suspect()
         if suspect:
             if self.policy.exhausted(suspect.attempt):
-                reason = f"max-attempts: {suspect.attempt - 1} deliveries, none settled: their consumers died"
-                self._dead_letter(suspect, reason)
+                self._dead_letter(suspect, _exhaustion(suspect, self._left_by))
             else:
                 self._work([suspect])
             if self._turns % READ_EVERY:
@@ -178,7 +196,8 @@ class Consumer:
         now = time.monotonic()
         if now < self._next_walk:
             return None
-        found = self.stream.claim(self.name, self._cursor, self._page, ack=[entry.id for entry in self._acks])
+        with self._acking() as done:
+            found = self.stream.claim(self.name, self._cursor, self._page, ack=[entry.id for entry in done])
         self._take([found.entry] if found.entry and not self.policy.exhausted(found.entry.attempt) else [])
         if found.lost:
             log.warning("deleted from the stream before they were handled: %s", ", ".join(found.lost))
@@ -194,6 +213,7 @@ class Consumer:
             self._next_due, self._page = math.inf, SMALL_PAGE
         else:
             self._page = min(2 * self._page, LARGE_PAGE)
+        self._left_by = found.left_by
         return found.entry
 
     def _due_in(self, delay_ms: int) -> None:
@@ -207,11 +227,12 @@ class Consumer:
             return
         rest_ms = max(1, math.ceil((self._next_walk - time.monotonic()) * 1000))
         block_ms = min(self.stream.settings.block_ms, rest_ms) if wait else None
-        batch = self.stream.read_new(self.name, self._wanted, block_ms, ack=[entry.id for entry in self._acks])
+        with self._acking() as done:
+            batch = self.stream.read_new(self.name, self._wanted, block_ms, ack=[entry.id for entry in done])
         self._take(batch)
         began = time.monotonic()
-        if done := self._work(batch):
-            pace = done / max(time.monotonic() - began, 1e-6)
+        if begun := self._work(batch):
+            pace = begun / max(time.monotonic() - began, 1e-6)
             self._wanted = max(1, min(int(pace * BATCH_S), self.stream.settings.batch))
 
     def _work(self, entries: Sequence[Entry]) -> int:
@@ -224,108 +245,131 @@ class Consumer:
         Returns:
             How many entries were begun.
         """
-        begin, acks, clock = self._hand.begin, self._acks, time.monotonic
+        hand, clock = self._hand, time.monotonic
+        begin, finished = hand.begin, hand.done
         decode, handler = Order.from_fields, self.handler
-        handle = self._observed.handling(lambda entry: handler(decode(entry.fields)), self._decide)
-        failure, done = None, 0
+
+        def run(entry: Entry) -> None:
+            if (result := handler(decode(entry.fields))) is not None:
+                _refuse_what_did_not_run(result)
+
+        handle = self._observed.handling(run, self._decide)
+        failure, begun = None, 0
         began = now = clock()
         flush_at = self._flushed_at + ACK_FLUSH_S
+        _at_work.add(self)
         try:
             for entry in entries:
                 if self._stopping:
                     break
-                done += 1  # from here on the batch does not give it back
                 if not begin(entry, now):
-                    self._lease_lost(entry)
+                    if hand.gave_back:  # this entry, and those behind it
+                        break
+                    begun += 1
+                    self.stream.observer.lease_lost()
                     continue
+                begun += 1  # from here on the batch does not give it back
                 try:
                     handle(entry)
-                    acks.append(entry)
-                except Exception as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
+                    finished.append(entry)
+                except BaseException as error:  # whatever a handler raises: the policy decides what it means
+                    if from_a_signal(error):
+                        hand.drop([entry, *finished])
+                        raise
                     failure = error
-                except BaseException:  # Ctrl-C: nobody works on this entry any more, so no heartbeat may say so
-                    self._hand.drop([entry, *acks])
-                    raise
                 if failure is not None:
+                    hand.rest()
                     self._settle(entry, failure)
                     failure = None
                 now = clock()
                 if now > flush_at:
+                    hand.rest()
                     self._flush_acks()
                     now = self._flushed_at
                     flush_at = now + ACK_FLUSH_S
                     if now - began > HOARD_S:
                         break
+            hand.rest()
             if self._observed.wanted:
                 self._flush_acks()
         finally:
-            self._give_back(entries[done:])
-        return done
-
-    def _lease_lost(self, entry: Entry) -> None:
-        """Note that *entry* is not in hand: another consumer claimed it, or our own ``stop()`` gave it back."""
-        self._give_back([entry])  # if the release at the stop failed, the entry is still ours
-        if not self._stopping:
-            self.stream.observer.lease_lost()
+            _at_work.discard(self)
+            hand.rest()
+            self._give_back(entries[begun:])
+        return begun
 
     def _give_back(self, unstarted: Sequence[Entry]) -> None:
         if not unstarted:
             return
-        self._hand.drop(unstarted)  # first: a heartbeat after the release would undo it
+        self._hand.drop(unstarted)
         with suppress(redis.RedisError):
             self._hand.release(unstarted)
             self._due_in(0)
 
     # One entry ----------------------------------------------------------------------------------------
 
-    def _decide(self, entry: Entry, error: Exception) -> Decision:
+    def _decide(self, entry: Entry, error: BaseException) -> Decision:
         return self.policy.decide(error, entry.attempt, age_ms=entry.age_ms, key=entry.id)
 
-    def _settle(self, entry: Entry, error: Exception) -> None:
+    def _settle(self, entry: Entry, error: BaseException) -> None:
         decision = self._decide(entry, error)
-        self._hand.drop([entry])  # first: a heartbeat after the retry would undo its delay
+        self._hand.drop([entry])
+        log.debug("entry %s failed", entry.id, exc_info=error)
         if decision.outcome is Outcome.DEAD_LETTER:
             self._dead_letter(entry, decision.reason)
             return
         settle = self.stream.retry if decision.outcome is Outcome.RETRY else self.stream.defer
         with self._observed.settling(decision.outcome.value, [entry]) as step:
             step.result = held = settle(self.name, entry, decision.delay_ms)
-        self._settled += held
+        self._count(held)
         self._due_in(decision.delay_ms)
         if decision.outcome is Outcome.RETRY:
             then = f"again in {decision.delay_ms} ms" if held else "somebody else has it by now"
-            log.info("entry %s failed at attempt %d, %s", entry.id, entry.attempt, then)
+            log.info("entry %s failed at attempt %d (%s), %s", entry.id, entry.attempt, type(error).__name__, then)
 
     def _dead_letter(self, entry: Entry, reason: str) -> None:
         with self._observed.settling("dead_letter", [entry]) as step:
             step.result = moved = self.stream.dead_letter(self.name, entry, reason) is not None
         if moved:
-            self._settled += 1
+            self._count(1)
             log.warning("entry %s dead-lettered at attempt %d", entry.id, entry.attempt)
 
+    def _overrun(self, entry: Entry) -> None:
+        """Take *entry* from a handler that runs too long. The heartbeat's thread calls this."""
+        timeout_s = self.stream.settings.handler_timeout_ms / 1000
+        log.warning("entry %s: its handler has run for longer than %g s, and loses it", entry.id, timeout_s)
+        with suppress(redis.RedisError):  # it stays pending, and others claim it
+            self._settle(entry, HandlerTimeout(f"handler ran longer than {timeout_s:g} s"))
+
     def _flush_acks(self) -> None:
-        if self._acks:
-            with self._observed.settling("ack", self._acks):
-                self.stream.ack([entry.id for entry in self._acks])  # if this fails they stay, for the next flush
-            self._hand.drop(self._acks)
-        self._acked()
+        if self._hand.done:
+            with self._acking() as done, self._observed.settling("ack", done):
+                self.stream.ack([entry.id for entry in done])
+            self._hand.drop(done)
+
+    @contextmanager
+    def _acking(self) -> Iterator[Sequence[Entry]]:
+        """Yield what is done, to be acked. If that fails it is put back, for the next time."""
+        waiting = self._hand.done
+        with self._settling:
+            done = waiting[:]
+            del waiting[: len(done)]  # the loop may have appended one in between
+        try:
+            yield done
+        except BaseException:
+            waiting[:0] = done
+            raise
+        self._count(len(done))
+        self._flushed_at = time.monotonic()
 
     def _take(self, entries: Sequence[Entry]) -> None:
-        """
-        Replace the entries in hand by *entries*.
-
-        The entries that were in hand before are acked: their XACK went to Redis in front of the command whose reply
-        brought *entries*.
-        """
         self._hand.take(entries)
-        self._acked()
         self.stream.observer.watch(self.stream.backlog)
         self._observed = self.stream.observer.delivered(self.name, entries)
 
-    def _acked(self) -> None:
-        self._settled += len(self._acks)
-        self._acks.clear()
-        self._flushed_at = time.monotonic()
+    def _count(self, settled: int) -> None:
+        with self._settling:
+            self._settled += settled
 
     # Trouble ------------------------------------------------------------------------------------------
 
@@ -337,7 +381,7 @@ class Consumer:
         except redis.RedisError as error:
             match trouble(error):
                 case Trouble.FATAL:
-                    self._hand.drop(self._acks)
+                    self._hand.drop(self._hand.done)
                     raise
                 case Trouble.NO_GROUP:
                     log.warning("the stream or its group was deleted; creating it again, from the first entry")
@@ -355,94 +399,28 @@ class Consumer:
             self._pause_s = 0.0
 
 
-class _Hand:
-    """
-    The entries that a consumer has in hand, and the heartbeat for them.
+def _exhaustion(suspect: Entry, left_by: str | None) -> str:
+    """Say why *suspect* is dead-lettered without another run."""
+    reason = f"max-attempts: {suspect.attempt - 1} deliveries, none settled"
+    return f"{reason}; in the last one its consumer died: {left_by}" if left_by else reason
 
-    The heartbeat's thread starts with the first entry and ends when there is none. It sends nothing while a handler
-    runs for longer than ``handler_timeout_ms``, because others must be able to claim the entries of a hung handler.
-    When the consumer stops, this thread gives back the entries that no handler has begun: the main thread is busy with
-    the order in hand.
-    """
 
-    def __init__(self, stream: OrderStream, consumer: str) -> None:
-        self.stopping = False
-        self._stream = stream
-        self._consumer = consumer
-        self._entries: dict[str, Entry] = {}  # in the order in which they are handled
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._begun: Entry | None = None
-        self._began = 0.0
+def _refuse_what_did_not_run(result: object) -> None:
+    """Raise an error if a handler returned something that is still to be run: the order was not handled."""
+    if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+        with suppress(Exception):
+            result.close()  # type: ignore[union-attr]  # else Python warns of it, too
+        raise TypeError(f"the handler returned a {type(result).__name__}, and nobody runs that; write it with `def`")
 
-    def take(self, entries: Sequence[Entry]) -> None:
-        """Replace the entries in hand by *entries*."""
-        self._began = time.monotonic()
-        with self._lock:
-            self._entries = {entry.id: entry for entry in entries}
-            if entries and self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name=f"heartbeat {self._consumer}", daemon=True)
-                self._thread.start()
 
-    def begin(self, entry: Entry, now: float) -> bool:
-        """
-        Note that the handler of *entry* begins now. False: it is not in hand any more, and must not be handled.
+_WOULD_NOT_RUN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
-        This takes no lock, because it runs for every order. It first notes which entry begins, then looks whether the
-        entry is still in hand. ``_give_back`` does it the other way round: it first takes all entries out of the hand,
-        then looks which one has begun. The thread that comes second sees what the first one did. So no entry is both
-        handled and given back.
-        """
-        self._begun, self._began = entry, now
-        return entry.id in self._entries
 
-    def drop(self, entries: Iterable[Entry]) -> None:
-        with self._lock:
-            for entry in entries:
-                if self._entries.get(entry.id) is entry:
-                    del self._entries[entry.id]
+def _mark_copies() -> None:
+    for consumer in _at_work:
+        consumer.stop()
+        consumer._hand.copied = True
 
-    def release(self, unstarted: Sequence[Entry]) -> None:
-        """Make *unstarted* due now. This delivery is not counted: the next consumer gets them at the same attempt."""
-        with self._stream.observer.releasing(self._consumer, unstarted):
-            self._stream.release(self._consumer, unstarted)
 
-    def _beat(self) -> None:
-        settings = self._stream.settings
-        while True:
-            self._rest(settings.claim_idle_ms / 4000)
-            if self.stopping:
-                self._give_back()
-            with self._lock:
-                if not self._entries:
-                    self._thread = None
-                    return
-                entries = list(self._entries.values())
-            if time.monotonic() - self._began > settings.handler_timeout_ms / 1000:
-                continue
-            try:
-                held = self._stream.heartbeat(self._consumer, entries)
-            except redis.RedisError as error:  # the next one may succeed; if not, others claim the entries
-                log.debug("no heartbeat: %s", describe(error))
-                continue
-            self.drop(entry for entry in entries if entry.id not in held)
-
-    def _rest(self, until_next_s: float) -> None:
-        """Wait for the next heartbeat; return early when the consumer stops."""
-        until, stopping = time.monotonic() + until_next_s, self.stopping
-        while time.monotonic() < until and self.stopping is stopping:
-            time.sleep(min(until_next_s, BATCH_S))
-
-    def _give_back(self) -> None:
-        """Release every entry that no handler has begun. ``begin`` explains why none of them can begin meanwhile."""
-        with self._lock:
-            entries, self._entries = self._entries, {}
-            begun = self._begun
-            from_begun_on = dropwhile(lambda entry: entry is not begun, entries.values())  # in the order of handling
-            waiting = list(from_begun_on)[1:]
-            for entry in waiting:
-                del entries[entry.id]
-            self._entries = entries
-        if waiting:
-            with suppress(redis.RedisError):  # they stay pending, and others claim them
-                self.release(waiting)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_mark_copies)

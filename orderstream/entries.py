@@ -6,7 +6,8 @@ What Redis says about a stream, as values: entries, consumers, the backlog.
     group      remembers how far its consumers have read, and which entries they have not acked
     pending    delivered to a consumer and not yet acked
     deliveries how often an entry was handed out; the attempt is the number of the delivery in hand
-    suspect    pending and idle for claim_idle_ms: its consumer is probably dead
+    waiting    pending, and nobody has it: it was retried, deferred or given back, and is due in a while
+    suspect    pending and idle for claim_idle_ms: it has waited long enough, or its consumer is probably dead
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import time
 from collections.abc import Sequence
 
 import msgspec
+
+UNOWNED = "(nobody)"
+"""Redis needs a name for the owner of each pending entry. This is the name for entries that no consumer has in hand."""
 
 METADATA = ("dlq-stream", "dlq-group", "dlq-id", "dlq-deliveries", "dlq-error", "dlq-at")
 """The fields that a dead letter has behind its original ones: where it came from, and why it failed."""
@@ -50,12 +54,15 @@ class Claimed(msgspec.Struct, frozen=True):
         cursor: Where to go on; ``-`` when the walk is over.
         lost: Ids that were pending although their entry had been deleted or trimmed away. Now they are not pending.
         soonest_ms: Milliseconds until the next entry on this page becomes due.
+        left_by: The consumer that had the suspect and did nothing more: it died, or its handler ran too long. None: the
+            suspect was handed over properly, retried, deferred or given back.
     """
 
     entry: Entry | None
     cursor: str
     lost: tuple[str, ...]
     soonest_ms: int
+    left_by: str | None = None
 
 
 class ConsumerState(msgspec.Struct, frozen=True):
@@ -79,6 +86,7 @@ class Backlog(msgspec.Struct, frozen=True):
         oldest_pending_s: Seconds since the oldest pending entry was added; None if nothing is pending.
         dead_lettered: Entries in the dead-letter stream.
         consumers: The group's consumers, by name.
+        waiting: How many of the pending entries no consumer has in hand: they were retried, deferred or given back.
     """
 
     length: int
@@ -88,6 +96,7 @@ class Backlog(msgspec.Struct, frozen=True):
     oldest_pending_s: float | None
     dead_lettered: int
     consumers: tuple[ConsumerState, ...]
+    waiting: int = 0
 
     @property
     def done(self) -> bool:
@@ -97,8 +106,10 @@ class Backlog(msgspec.Struct, frozen=True):
     def remainder(self) -> str:
         """Say in one line what is left and who holds it."""
         undelivered = 0 if self.oldest_undelivered_s is None else self.lag or "some"
-        holders = ", ".join(f"{c.name} holds {c.pending}" for c in self.consumers if c.pending)
-        return f"{undelivered} undelivered, {self.pending} pending" + (f" ({holders})" if holders else "")
+        parts = [f"{c.name} holds {c.pending}" for c in self.consumers if c.pending]
+        if self.waiting:
+            parts.append(f"nobody has {self.waiting}, to be tried again")
+        return f"{undelivered} undelivered, {self.pending} pending" + (f" ({', '.join(parts)})" if parts else "")
 
 
 class Holder(msgspec.Struct, frozen=True):

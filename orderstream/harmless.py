@@ -13,6 +13,8 @@ from functools import wraps
 from traceback import walk_tb
 from typing import ParamSpec, TypeVar
 
+from orderstream.errors import from_a_signal
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -22,7 +24,8 @@ _logged: set[str] = set()
 
 def unharmed(hook: Callable[P, R], otherwise: Callable[P, R]) -> Callable[P, R]:
     """
-    Return *hook* as a function that raises nothing but Ctrl-C. If *hook* raises, *otherwise* answers.
+    Return *hook* as a function that raises nothing, except what a signal raises in it, such as Ctrl-C. If *hook*
+    raises, *otherwise* answers.
 
     Each failure is logged once: its type and where it happened. Its message may hold a payload.
     """
@@ -31,9 +34,9 @@ def unharmed(hook: Callable[P, R], otherwise: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return hook(*args, **kwargs)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever telemetry raises: no order waits for it
+        except BaseException as error:  # whatever telemetry raises: no order waits for it
+            if from_a_signal(error):
+                raise
             _log_once(error)
             return otherwise(*args, **kwargs)
 

@@ -16,7 +16,7 @@ from orderstream.order import Order
 from orderstream.policy import Decision
 
 Handle = Callable[[Entry], None]
-Decide = Callable[[Entry, Exception], Decision]
+Decide = Callable[[Entry, BaseException], Decision]
 
 
 class Step:

@@ -59,7 +59,7 @@ class RetryPolicy:
     backoff_ms: int = 1_000
     max_age_ms: int = 24 * 3_600_000
 
-    def decide(self, error: Exception, attempt: int, *, age_ms: float = 0, key: str = "") -> Decision:
+    def decide(self, error: BaseException, attempt: int, *, age_ms: float = 0, key: str = "") -> Decision:
         """
         Turn the failure of a handler run into an outcome.
 
@@ -89,7 +89,7 @@ class RetryPolicy:
         return full_ms // 2 + full_ms * spread // 2000
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """Say in one line what went wrong: type and message, control characters escaped, at most 200 characters."""
     try:
         text = error.reason if isinstance(error, Reject) else f"{type(error).__name__}: {error}"

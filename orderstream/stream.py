@@ -2,18 +2,20 @@
 The stream: one method for each thing asked of Redis. The only module that changes a stream.
 
 Everything follows one rule: an entry is claimable once it has been idle for ``claim_idle_ms``. Heartbeat, retry, defer
-and release only move its idle clock or its delivery count, and only its holder may do so: the consumer that has it, at
-the attempt that consumer was given.
+and release only move its idle clock, its delivery count or its owner, and only its holder may do so: the consumer that
+has it, at the attempt that consumer was given. Retry, defer and release hand it over to nobody. So the pending entries
+of a consumer are those that it has in hand, and an entry that is left behind in its name tells that it died.
 
     an entry is    operation     by         and is then    attempt    idle_ms                     with
     undelivered    read_new      anybody    pending        1          0                           XREADGROUP
     suspect        claim         anybody    pending        + 1        0                           lua/claim.lua
     pending        heartbeat     holder     pending        same       0                           lua/lease.lua
-    pending        retry         holder     pending        same       claim_idle_ms - delay_ms    lua/lease.lua
-    pending        defer         holder     pending        - 1        claim_idle_ms - delay_ms    lua/lease.lua
+    pending        retry         holder     waiting        same       claim_idle_ms - delay_ms    lua/lease.lua
+    pending        defer         holder     waiting        - 1        claim_idle_ms - delay_ms    lua/lease.lua
     pending        release       holder     suspect        - 1        claim_idle_ms               lua/lease.lua
     pending        dead_letter   holder     dead letter    -          -                           lua/dead.lua
     pending        ack           anybody    acked          -          -                           XACK
+    waiting        ack           anybody    acked          -          -                           XACK
     acked          trim          anybody    gone           -          -                           lua/trim.lua
     dead letter    redrive       anybody    undelivered    -          -                           lua/redrive.lua
     dead letter    purge         anybody    gone           -          -                           XDEL
@@ -21,9 +23,10 @@ the attempt that consumer was given.
     deleted        dead_letter   holder     dead letter    -          -                           lua/dead.lua
     deleted        ack           anybody    gone           -          -                           XACK
 
-Nothing else changes an entry. A suspect is pending, too, and its holder may be alive. A deleted entry was removed from
-the stream by somebody while it was pending. When its holder moves its idle clock, Redis 7.0 and newer take it off the
-pending entries; Redis 6.2 moves the clock.
+Nothing else changes an entry. One that waits becomes a suspect when it is due. A suspect may still have a holder, and
+that one may be alive: it can do all that the holder of a pending entry can. A deleted entry was removed from the stream
+by somebody while it was pending. When its holder moves its idle clock, Redis 7.0 and newer take it off the pending
+entries; Redis 6.2 moves the clock. An ack that comes when the entry is a dead letter is noted there, with lua/late.lua.
 """
 
 from __future__ import annotations
@@ -51,10 +54,10 @@ from orderstream.connection import (
     server_of,
     tls_problem,
 )
-from orderstream.entries import METADATA, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
+from orderstream.entries import METADATA, UNOWNED, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
 from orderstream.observer import BROKEN, NOBODY, Observer
-from orderstream.scripts import CLAIM, DEAD, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
+from orderstream.scripts import CLAIM, DEAD, LATE, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many orders of one sender Redis remembers, and for how long. These are the defaults of Redis 8.6 and newer."""
@@ -62,6 +65,7 @@ REMEMBERED, REMEMBERED_MS = 100, 100_000
 LOOK_EVERY_S = 0.05  # to look for an SDK at every order would cost too much
 LOOK_AFTER_FAILURE_S = 5.0  # an import that fails is tried from its beginning each time
 
+LATE_LETTERS = 200  # among so many of the newest dead letters look for one whose order was acked too late
 TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
 LAST_ID = b"18446744073709551615-18446744073709551615"
 
@@ -225,7 +229,7 @@ class OrderStream:
         s = self.settings
         wait: Words = () if block_ms is None else ("BLOCK", block_ms)
         read = ("XREADGROUP", "GROUP", s.group, consumer, "COUNT", count, *wait, "STREAMS", s.stream, ">")
-        reply = _last(self._exchange([*self._acks(ack), read]))
+        reply = _last(self._exchange_behind(ack, [read]))
         if not reply:
             return []
         entries = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]  # RESP3, RESP2
@@ -253,8 +257,12 @@ class OrderStream:
         s = self.settings
         args = (s.group, consumer, s.claim_idle_ms, cursor, page)
         next_cursor, lost, soonest_ms, *found = self._run(CLAIM, [s.stream], *args, ack=ack)
-        entry = Entry(found[0].decode(), found[1], found[2]) if found else None
-        return Claimed(entry, next_cursor.decode(), tuple(id.decode() for id in lost), soonest_ms)
+        ids = tuple(id.decode() for id in lost)
+        if not found:
+            return Claimed(None, next_cursor.decode(), ids, soonest_ms)
+        id, fields, attempt, owner = found
+        left_by = None if owner in (b"", UNOWNED.encode()) else owner.decode(errors="replace")
+        return Claimed(Entry(id.decode(), fields, attempt), next_cursor.decode(), ids, soonest_ms, left_by)
 
     # Settling ---------------------------------------------------------------------------------------
 
@@ -263,12 +271,14 @@ class OrderStream:
         Take entries off the pending list. They stay in the stream.
 
         Returns:
-            How many were pending. It may be fewer than *ids*: the others were acked before.
+            How many were pending. It may be fewer than *ids*: the others were acked before, or dead-lettered because
+            their handlers ran too long. If one is among the newest dead letters, its reason says now that its order
+            was handled after all.
 
-        Redis: XACK, O(1) for each id.
+        Redis: XACK, O(1) for each id; lua/late.lua = XREVRANGE, XADD, XDEL, only if fewer were pending.
         Source: https://redis.io/docs/latest/commands/xack/
         """
-        return int(self._call("XACK", self.settings.stream, self.settings.group, *ids))
+        return int(_last(self._exchange_behind(ids, [])))
 
     def heartbeat(self, consumer: str, entries: Sequence[Entry]) -> set[str]:
         """
@@ -280,11 +290,12 @@ class OrderStream:
         Redis: lua/lease.lua = XPENDING, XCLAIM … IDLE 0 JUSTID; O(log n) for each of them.
         Source: https://redis.io/docs/latest/commands/xclaim/
         """
-        return self._lease(consumer, entries, idle_ms=0, undo=0)
+        return self._lease(consumer, entries, idle_ms=0, undo=0, owner=consumer)
 
     def retry(self, consumer: str, entry: Entry, delay_ms: int) -> bool:
         """
-        Make *entry* due again in *delay_ms* milliseconds, at most ``claim_idle_ms``. This attempt counts.
+        Hand *entry* over to nobody. It is due in *delay_ms* milliseconds, at most ``claim_idle_ms``. This attempt
+        counts.
 
         Returns:
             False if *consumer* held the entry no longer; then nothing changed.
@@ -299,7 +310,8 @@ class OrderStream:
 
     def release(self, consumer: str, entries: Sequence[Entry]) -> int:
         """
-        Give *entries* back, because their handlers never began. They are due now, and this delivery is not counted.
+        Hand *entries* over to nobody, because their handlers never began. They are due now, and this delivery is not
+        counted.
 
         Returns:
             How many *consumer* still held, and gave back.
@@ -449,7 +461,11 @@ class OrderStream:
         # Redis refuses to look behind the highest possible id.
         ahead = [] if after == LAST_ID else self._call("XRANGE", s.stream, b"(" + after, "+", "COUNT", 1)
         count, oldest = (0, None) if isinstance(pending, Exception) else pending[:2]
-        states = [] if isinstance(consumers, Exception) else map(as_dict, consumers)
+        states = [
+            ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"])
+            for c in map(as_dict, [] if isinstance(consumers, Exception) else consumers)
+            if c[b"name"] != UNOWNED.encode()
+        ]
         return Backlog(
             length=length,
             lag=group.get(b"lag") if group else length,
@@ -457,9 +473,8 @@ class OrderStream:
             oldest_undelivered_s=age_s(ahead[0][0].decode()) if ahead else None,
             oldest_pending_s=age_s(oldest.decode()) if oldest else None,
             dead_lettered=dead_lettered,
-            consumers=tuple(
-                ConsumerState(c[b"name"].decode(errors="replace"), c[b"pending"], c[b"idle"]) for c in states
-            ),
+            consumers=tuple(states),
+            waiting=max(0, count - sum(state.pending for state in states)),  # below 0: one was settled in between
         )
 
     def close(self) -> None:
@@ -476,20 +491,28 @@ class OrderStream:
     def _run(self, script: Script, keys: Sequence[str], *args: str | bytes | int, ack: Iterable[str] = ()) -> Any:
         """Run *script*. Load it first if Redis does not have it (yet, or any more)."""
         call = _evalsha(script, keys, *args)
-        replies = self._exchange([*self._acks(ack), call])
+        replies = self._exchange_behind(ack, [call])
         if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run, so this is not a second run
             replies[-1:] = self._exchange([("SCRIPT", "LOAD", script.source), call])
         return _last(replies)
 
-    def _acks(self, ids: Iterable[str]) -> list[Words]:
-        """Return the XACK to send in front of another command, in the same write; nothing if there are no *ids*."""
-        command = ("XACK", self.settings.stream, self.settings.group, *ids)
-        return [command] if len(command) > 3 else []
+    def _exchange_behind(self, ack: Iterable[str], commands: list[Command]) -> list[Any]:
+        """Exchange *commands*, and in front of them, in the same write, ack the ids; nothing if there are none."""
+        s, ids = self.settings, list(ack)
+        if not ids:
+            return self._exchange(commands)
+        replies = self._exchange([("XACK", s.stream, s.group, *ids), *commands])
+        if isinstance(replies[0], int) and replies[0] < len(ids):
+            with suppress(redis.RedisError):  # the ack is done; the note is for the person who looks at the letter
+                self._run(LATE, [s.dlq], s.stream, s.group, LATE_LETTERS, *ids)
+        return replies
 
-    def _lease(self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int) -> set[str]:
+    def _lease(
+        self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int, owner: str = UNOWNED
+    ) -> set[str]:
         s = self.settings
         fences = [value for entry in entries for value in (entry.id, entry.attempt)]
-        held = self._run(LEASE, [s.stream], s.group, consumer, max(0, idle_ms), undo, *fences)
+        held = self._run(LEASE, [s.stream], s.group, consumer, owner, max(0, idle_ms), undo, *fences)
         return {id.decode() for id in held}
 
 

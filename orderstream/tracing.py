@@ -341,9 +341,7 @@ class ObservedDeliveries(Harmless, Deliveries):
 
         def end(step: Step) -> None:
             context.detach(token)  # first, or the next handler run is below this span if anything fails here
-            outcome = "ack" if step.problem is None else "interrupted"
-            if isinstance(step.problem, Exception):
-                outcome = decide(entry, step.problem).outcome.value
+            outcome = "ack" if step.problem is None else decide(entry, step.problem).outcome.value
             if outcome == "defer":
                 step.problem = None
             span.set_attribute(OUTCOME, outcome)

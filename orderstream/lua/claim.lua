@@ -3,10 +3,11 @@
 --
 -- KEYS  stream
 -- ARGV  group consumer claim_idle_ms cursor page      cursor '-' begins a walk over the pending entries
--- Returns {cursor, lost ids, soonest} or {cursor, lost ids, soonest, id, fields, attempt}
+-- Returns {cursor, lost ids, soonest} or {cursor, lost ids, soonest, id, fields, attempt, owner}
 --   cursor   where the next call goes on; '-' when the walk is over
 --   lost     pending entries that were deleted or trimmed away; they are pending no more
 --   soonest  milliseconds until the first entry on this page becomes due
+--   owner    who had the entry before; '' if it was given back with XNACK
 local stream = KEYS[1]
 local group, consumer, idle_needed, cursor, page_size = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 
@@ -22,7 +23,7 @@ for _, pending in ipairs(page) do
     local attempt = math.min(pending[4] + 1, 1000000000)        -- XNACK FATAL sets 2^63-1: too much for Lua
     local entry = redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt)[1]
     if entry then
-      return {after(id), lost, 0, id, entry[2], attempt}
+      return {after(id), lost, 0, id, entry[2], attempt, pending[2]}
     end
     redis.call('XACK', stream, group, id)                       -- 6.2 keeps a deleted entry pending for ever
     lost[#lost + 1] = id

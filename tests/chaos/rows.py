@@ -45,6 +45,16 @@ ROWS = {
     34: ("a clock jump", "second runs at most"),
     35: ("random kill, loss and restart", "lost 0, dead-lettered twice 0, pending 0"),
     36: ("an async read at shutdown", "there is no async API"),
+    # What handlers do
+    53: ("the handler raises SystemExit, CancelledError, GeneratorExit", "a failure as any other"),
+    54: ("the handler is a coroutine or generator function, or returns one's call", "refused at start; a failure"),
+    55: ("the handler forks, and the copy comes back", "the copy ends and settles nothing"),
+    56: ("a slow order behind quick ones in a batch", "the quick ones are acked within moments"),
+    57: ("a slow order before others in a batch", "the others are given back after a second"),
+    58: ("a handler runs longer than its timeout", "a failure with that reason; three of them are a dead letter"),
+    59: ("the ack comes after the dead-letter move", "the letter says that its order was handled after all"),
+    60: ("the handler hangs, even in C code", "its process ends with a traceback, if asked to"),
+    61: ("a heartbeat comes after a retry", "the delay stays"),
     # Security
     37: ("names and values that are no text, empty, repeated", "dead-lettered byte by byte; neighbours are handled"),
     38: ("an entry of 100,000 fields", "dead-lettered; redrive refuses in clear words and it stays"),

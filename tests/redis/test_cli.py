@@ -375,6 +375,7 @@ def test_status_of_nothing_is_nothing_and_no_error(run, settings):
         "oldest_pending_s": None,
         "dead_lettered": 0,
         "consumers": [],
+        "waiting": 0,
     }
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from orderstream import Consumer, OrderStream, connect
-from orderstream.consumer import _Hand
+from orderstream.entries import UNOWNED
+from orderstream.hand import Hand
 from tests.redis.handlers import ORDERS, Record, warm
 
 
@@ -15,11 +16,11 @@ from tests.redis.handlers import ORDERS, Record, warm
 def test_an_order_is_begun_or_given_back_and_never_both(patient, send, pending, when):
     """Two threads and no lock: one begins with it just before, or after, the other looks which one has begun."""
 
-    class Watched(_Hand):
+    class Watched(Hand):
         def look(self):
             begun = self.first
             if waiting := self.__dict__.pop("next", None):
-                answer.append(self.begin(waiting, 0.0))
+                answer.append(self.begin(waiting, time.monotonic()))
             return begun if when == "after" else self.first
 
         _begun = property(look, lambda self, entry: setattr(self, "first", entry))
@@ -28,9 +29,9 @@ def test_an_order_is_begun_or_given_back_and_never_both(patient, send, pending, 
     ids = send(*ORDERS[:3])
     patient.create_group()
     entries = patient.read_new("me", 3, None)
-    hand = Watched(patient, "me")
+    hand = Watched(patient, "me", flush=lambda: None, overrun=lambda entry: None)
     hand.take(entries)
-    assert hand.begin(entries[0], 0.0)
+    assert hand.begin(entries[0], time.monotonic())
     hand.next = entries[1]
     hand._give_back()
     assert [pending()[id][2] for id in ids] == [1, 1 if when == "before" else 0, 0]
@@ -44,10 +45,18 @@ def test_an_order_that_may_not_begin_any_more_is_given_back(patient, send, pendi
     consumer = Consumer(patient, Record(), name="me")
     warm(consumer)
     ids = send(*ORDERS[:3])
-    begin = consumer._hand.begin
-    monkeypatch.setattr(consumer._hand, "begin", lambda entry, now: entry.id != ids[1] and begin(entry, now))
+    hand = consumer._hand
+    begin = hand.begin
+
+    def begin_until_it_was_given_back(entry, now):
+        if entry.id == ids[1]:
+            hand.gave_back = True  # and that failed: nothing has changed in Redis
+            return False
+        return begin(entry, now)
+
+    monkeypatch.setattr(hand, "begin", begin_until_it_was_given_back)
     consumer.step()
-    assert {id: row[::2] for id, row in pending().items()} == {ids[1]: ("me", 0)}
+    assert {id: row[::2] for id, row in pending().items()} == dict.fromkeys(ids[1:], (UNOWNED, 0))
 
 
 def test_stop_finishes_the_order_in_hand_gives_the_rest_back_and_leaves(stream, send, pending):
@@ -117,8 +126,8 @@ def test_a_consumer_with_nothing_pending_leaves_the_group_when_it_stops(stream, 
     assert stream.backlog().consumers == ()
 
 
-def test_a_consumer_with_something_pending_does_not_leave(stream, send, settings):
-    """Its retries would be forgotten with its name."""
+def test_an_order_that_is_to_be_tried_again_waits_without_its_consumer(stream, send, settings):
+    """It belongs to nobody, so the consumer may leave, and the order is not forgotten with its name."""
     long = OrderStream(stream.client, replace(settings, claim_idle_ms=30_000, backoff_ms=30_000))
 
     def fail_and_stop(order):
@@ -128,7 +137,8 @@ def test_a_consumer_with_something_pending_does_not_leave(stream, send, settings
     consumer = Consumer(long, fail_and_stop, name="me")
     send(ORDERS[0])
     consumer.run()
-    assert [(c.name, c.pending) for c in stream.backlog().consumers] == [("me", 1)]
+    left = stream.backlog()
+    assert (left.consumers, left.pending, left.waiting) == ((), 1, 1)
 
 
 def test_stop_ends_an_idle_consumer_within_its_block(stream):

@@ -368,8 +368,14 @@ def test_defer_is_due_after_the_delay_and_does_not_count(patient, taken, pending
     assert patient.defer("a", entry, 1_000)
     ((_, idle_ms, count),) = pending().values()
     assert (FAR - 1_000 <= idle_ms < FAR - 1_000 + SLACK_MS, count) == (True, 0)
-    patient.defer("a", Entry(entry.id, entry.fields, 0), 0)
-    assert patient.claim("b", "-", 16).entry.attempt == 1
+    assert not patient.defer("a", Entry(entry.id, entry.fields, 0), 0)  # nobody has it now, so nobody can settle it
+
+
+def test_an_entry_that_was_deferred_comes_again_at_the_same_attempt(patient, taken):
+    (entry,) = taken(1)
+    assert patient.defer("a", entry, 0)
+    found = patient.claim("b", "-", 16)
+    assert (found.entry.attempt, found.left_by) == (1, None)
 
 
 @pytest.mark.row(10)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -247,6 +248,21 @@ def test_ctrl_c_in_a_hook_is_the_users(stream, listen):
     listen(with_processor(raising(SpanProcessor, "on_end")(KeyboardInterrupt())))
     with pytest.raises(KeyboardInterrupt):
         Producer(stream).send(GOOD)
+
+
+def test_a_stop_by_a_signal_during_a_hook_is_no_failure_of_the_hook(stream, listen, told):
+    class Slow(SpanProcessor):
+        def on_end(self, span):
+            signal.raise_signal(signal.SIGTERM)  # as if it came just now
+
+    listen(with_processor(Slow()))
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(3))
+    try:
+        with pytest.raises(SystemExit):
+            Producer(stream).send(GOOD)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told() == []
 
 
 # Telemetry that is not there -----------------------------------------------------------------------------------

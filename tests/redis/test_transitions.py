@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from orderstream import DeadLetterQueue, Order, OrderStream
 from orderstream import stream as stream_module
-from orderstream.entries import Entry
+from orderstream.entries import UNOWNED, Entry
 from orderstream.scripts import CLAIM, DEAD, LEASE, REDRIVE, TRIM
 
 CLAIM_IDLE_MS, DELAY_MS = 30_000, 5_000  # of the stream ``patient``; of a retry and a defer here
@@ -57,6 +57,11 @@ class Entries:
         self.make_due(entry.id, idle_ms=idle_ms)
         return entry
 
+    def waiting(self):
+        entry = self.pending_for(0)
+        assert self.stream.retry("a", entry, DELAY_MS)
+        return entry
+
     def deleted(self):
         entry = self.pending_for(2 * CLAIM_IDLE_MS)
         self.client.xdel(self.stream.settings.stream, entry.id)
@@ -91,14 +96,16 @@ class Entries:
             return "undelivered", None, None, None
         if held:
             ((id, (holder, idle_ms, attempt)),) = held.items()
-            waiting = "suspect" if idle_ms >= CLAIM_IDLE_MS else "pending"
-            return waiting if id in ids else "deleted", holder, attempt, idle_ms
+            pending = "waiting" if holder == UNOWNED else "pending"
+            state = "suspect" if idle_ms >= CLAIM_IDLE_MS else pending
+            return state if id in ids else "deleted", holder, attempt, idle_ms
         return "acked" if ids else "gone", None, None, None
 
 
 STATES = {
     "undelivered": Entries.undelivered,
     "pending": lambda entries: entries.pending_for(CLAIM_IDLE_MS // 3),
+    "waiting": Entries.waiting,
     "suspect": lambda entries: entries.pending_for(2 * CLAIM_IDLE_MS),
     "deleted": Entries.deleted,
     "acked": Entries.acked,
@@ -177,7 +184,8 @@ def test_an_operation_does_what_the_table_says_and_nothing_else(entries, server_
         return
     attempts = {"1": 1, "same": entry.attempt, "+ 1": entry.attempt + 1, "- 1": entry.attempt - 1}
     assert now[2] == attempts[row.attempt]
-    assert now[1] == ("a" if row.by == "holder" else who)
+    handed_over = row.then == "waiting" or row.operation == "release"
+    assert now[1] == (UNOWNED if handed_over else "a" if row.by == "holder" else who)
     due_ms = {"claim_idle_ms": CLAIM_IDLE_MS, "claim_idle_ms - delay_ms": CLAIM_IDLE_MS - DELAY_MS, "0": 0}
     assert due_ms[row.idle_ms] <= now[3] < due_ms[row.idle_ms] + SLACK_MS
 
