@@ -13,20 +13,18 @@ import logging
 import math
 import os
 import random
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from traceback import walk_tb
 from weakref import WeakSet
 
 import redis
 
 from orderstream.connection import Trouble, trouble
 from orderstream.entries import UNOWNED, Entry
-from orderstream.errors import ConfigError, HandlerTimeout
+from orderstream.errors import ConfigError, HandlerTimeout, from_a_signal
 from orderstream.hand import ACK_FLUSH_S, HOARD_S, Hand
 from orderstream.observer import UNOBSERVED_DELIVERIES
 from orderstream.order import Order
@@ -178,7 +176,6 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
-            self.stream.observer.watch(self.stream.backlog)
         self._turns += 1
         if time.monotonic() > self._next_reap:
             self._next_reap = time.monotonic() + REAP_EVERY_S
@@ -276,7 +273,7 @@ class Consumer:
                     handle(entry)
                     finished.append(entry)
                 except BaseException as error:  # whatever a handler raises: the policy decides what it means
-                    if _from_a_signal(error):
+                    if from_a_signal(error):
                         hand.drop([entry, *finished])
                         raise
                     failure = error
@@ -367,6 +364,7 @@ class Consumer:
 
     def _take(self, entries: Sequence[Entry]) -> None:
         self._hand.take(entries)
+        self.stream.observer.watch(self.stream.backlog)
         self._observed = self.stream.observer.delivered(self.name, entries)
 
     def _count(self, settled: int) -> None:
@@ -416,22 +414,6 @@ def _refuse_what_did_not_run(result: object) -> None:
 
 
 _WOULD_NOT_RUN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-
-
-def _from_a_signal(error: BaseException) -> bool:
-    """
-    Return whether a signal raised *error* in a handler, and not the handler itself.
-
-    Python's own handler of Ctrl-C leaves no trace: so each KeyboardInterrupt is taken for one as long as it is
-    installed. A function that the application installed for a signal is in the traceback of what it raised.
-    """
-    if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
-        return False
-    actions = [signal.getsignal(number) for number in signal.valid_signals()]
-    if isinstance(error, KeyboardInterrupt) and signal.default_int_handler in actions:
-        return True
-    functions = {getattr(action, "__code__", None) for action in actions}
-    return any(frame.f_code in functions for frame, _ in walk_tb(error.__traceback__))
 
 
 def _mark_copies() -> None:

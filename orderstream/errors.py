@@ -14,6 +14,11 @@ Errors of Redis pass through as redis-py raises them. ``connection.trouble`` say
 consumer's loop, a producer with ``dedupe`` and the commands wait for the end of those.
 """
 
+import signal
+import threading
+from traceback import walk_tb
+
+
 class OrderStreamError(Exception):
     """The root: catch it to catch everything orderstream raises itself."""
 
@@ -60,3 +65,19 @@ class Defer(OrderStreamError):
             raise ValueError(f"delay_ms must be 0 or more, not {delay_ms}")
         self.delay_ms = int(delay_ms)  # Redis refuses half ones
         super().__init__(f"in {self.delay_ms} ms")
+
+
+def from_a_signal(error: BaseException) -> bool:
+    """
+    Return whether a signal raised *error* in code that is not ours, and not that code itself.
+
+    Python's own handler of Ctrl-C leaves no trace: so each KeyboardInterrupt is taken for one as long as it is
+    installed. A function that the application installed for a signal is in the traceback of what it raised.
+    """
+    if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
+        return False
+    actions = [signal.getsignal(number) for number in signal.valid_signals()]
+    if isinstance(error, KeyboardInterrupt) and signal.default_int_handler in actions:
+        return True
+    functions = {getattr(action, "__code__", None) for action in actions}
+    return any(frame.f_code in functions for frame, _ in walk_tb(error.__traceback__))

@@ -56,13 +56,14 @@ from orderstream.connection import (
 )
 from orderstream.entries import METADATA, UNOWNED, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
-from orderstream.observer import NOBODY, Observer
+from orderstream.observer import BROKEN, NOBODY, Observer
 from orderstream.scripts import CLAIM, DEAD, LATE, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many orders of one sender Redis remembers, and for how long. These are the defaults of Redis 8.6 and newer."""
 
 LOOK_EVERY_S = 0.05  # to look for an SDK at every order would cost too much
+LOOK_AFTER_FAILURE_S = 5.0  # an import that fails is tried from its beginning each time
 
 LATE_LETTERS = 200  # among so many of the newest dead letters look for one whose order was acked too late
 TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
@@ -124,10 +125,11 @@ class OrderStream:
     def observer(self) -> Observer:
         """
         Is told what happens to the orders. It does nothing until the application has set up an OpenTelemetry SDK,
-        which is found within ``LOOK_EVERY_S``.
+        which is found within ``LOOK_EVERY_S``, or ``LOOK_AFTER_FAILURE_S`` if it did not work before.
         """
         if (now := time.monotonic()) > self._look_again:
-            self._look_again, self._observer = now + LOOK_EVERY_S, _find_observer(self.settings)
+            self._observer = _find_observer(self.settings)
+            self._look_again = now + (LOOK_AFTER_FAILURE_S if self._observer is BROKEN else LOOK_EVERY_S)
         return self._observer
 
     # Adding -----------------------------------------------------------------------------------------
@@ -546,6 +548,12 @@ def connect(settings: Settings | None = None) -> OrderStream:
 def _find_observer(settings: Settings) -> Observer:
     if not sys.modules.get("opentelemetry.sdk"):  # so none is set up, and tracing need not be imported
         return NOBODY
+    from orderstream.harmless import unharmed
+
+    return unharmed(_set_up, lambda settings: BROKEN)(settings)
+
+
+def _set_up(settings: Settings) -> Observer:
     from orderstream.tracing import telemetry
 
     return telemetry(settings) or NOBODY

@@ -72,4 +72,7 @@ ROWS = {
     50: ("TLS: self-signed, wrong host", "refused"),
     51: ("an entry with the highest id there is", "the producer is told; doctor had warned"),
     52: ("scripts", "never built from strings"),
+    # Telemetry
+    88: ("telemetry raises, or is half installed", "logged once; each order sent, handled once and settled"),
+    89: ("a second stream of the same group ends in its process", "the gauges stay"),
 }

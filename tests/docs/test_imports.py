@@ -35,6 +35,7 @@ UNKNOWN = {
     "consumer": {"orderstream.deadletter", "opentelemetry"},
     "deadletter": {"orderstream.consumer"},
     "cluster": {"orderstream.order"},
+    "harmless": {"redis", "opentelemetry", "orderstream.observer", "orderstream.stream"},
     "tracing": {"redis", "orderstream.stream"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
     "cli.supervisor": {"redis", "orderstream"},
