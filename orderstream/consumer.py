@@ -35,7 +35,8 @@ log = logging.getLogger("orderstream")
 
 Handler = Callable[[Order], None]
 
-BATCH_S = 0.05  # ask for about as many entries as can be handled in this time
+BATCH_S = 0.05  # ask for about as many entries as can be handled in this time,
+BATCH_BYTES = 8_000_000  # and for not much more than this
 SMALL_PAGE, LARGE_PAGE = 16, 256  # a small page finds the next suspect quickly, large ones end a walk soon
 READ_EVERY = 16  # while suspects wait, new entries are read on every 16th turn
 REAP_EVERY_S = 60.0  # between two looks for consumers that died and hold nothing
@@ -233,7 +234,8 @@ class Consumer:
         began = time.monotonic()
         if begun := self._work(batch):
             pace = begun / max(time.monotonic() - began, 1e-6)
-            self._wanted = max(1, min(int(pace * BATCH_S), self.stream.settings.batch))
+            size = sum(map(len, batch[-1].fields)) + 1  # the next entries are probably about as large
+            self._wanted = max(1, min(int(pace * BATCH_S), BATCH_BYTES // size, self.stream.settings.batch))
 
     def _work(self, entries: Sequence[Entry]) -> int:
         """

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from orderstream import Consumer, connect
+from orderstream.consumer import BATCH_BYTES
 from tests.redis.handlers import ORDERS, Record, warm
 
 
@@ -29,6 +30,19 @@ def test_a_consumer_takes_as_many_orders_as_it_handles_in_a_moment(stream, send,
     send(*ORDERS[:10])
     consumer.drain()
     assert max(most) <= 3
+
+
+def test_a_batch_of_large_entries_is_bounded_by_its_bytes(stream, client, settings, pending):
+    """Programs in other languages may add what our producer would refuse."""
+    most = []
+    consumer = Consumer(stream, lambda order: most.append(len(pending())))
+    warm(consumer)
+    large = b'{"id": "o-1", "item": "tea", "amount": 1, "note": "%s"}' % (b"x" * 900_000)
+    for _ in range(60):
+        client.xadd(settings.stream, {b"data": large})
+    consumer.drain()
+    assert max(most[-20:]) <= BATCH_BYTES // 900_000  # the first batch was asked for before any was seen
+    assert stream.backlog().dead_lettered == 0
 
 
 def test_a_slow_handler_gives_the_rest_of_its_batch_back_after_a_second(stream, send, pending):
