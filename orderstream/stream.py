@@ -399,13 +399,16 @@ class OrderStream:
         Put the dead letter *id* back into the stream as a new entry: its attempts start anew.
 
         Returns:
-            The new entry id; None if there is no such dead letter (any more), or if it has no fields to put back,
-            because its entry was deleted before it was dead-lettered.
+            The new entry id; None if there is no such dead letter (any more).
+
+        Raises:
+            redis.ResponseError: It cannot be put back, and stays: it has more than 3,990 fields, or none because its
+                entry was deleted before it was dead-lettered.
 
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry).
         """
         s = self.settings
-        new = self._run(REDRIVE, [s.dlq, s.stream], id, len(METADATA))
+        new = self._run(REDRIVE, [s.dlq, s.stream], id, *METADATA)
         return new.decode() if new else None
 
     def purge(self, ids: Sequence[str]) -> int:

@@ -490,7 +490,8 @@ def test_a_dead_letter_whose_entry_was_deleted_before_has_nothing_to_put_back(pa
     (entry,) = taken(1)
     client.xdel(settings.stream, entry.id)
     dead_id = patient.dead_letter("a", entry, "no")
-    assert patient.redrive(dead_id) is None
+    with pytest.raises(redis.ResponseError, match="no fields to put back"):
+        patient.redrive(dead_id)
     assert patient.backlog().dead_lettered == 1
 
 
