@@ -376,6 +376,7 @@ def test_status_of_nothing_is_nothing_and_no_error(run, settings):
         "oldest_pending_s": None,
         "dead_lettered": 0,
         "consumers": [],
+        "stuck": [],
     }
 
 
@@ -519,11 +520,11 @@ def test_dlq_redrive_answers_once_for_each_id(run, bury):
 def test_dlq_redrive_goes_past_what_cannot_be_put_back_and_says_why_it_stays(run, bury, stream, client, which):
     dlq = stream.settings.dlq
     bury(FIGS)
-    about = {name: 1 for name in METADATA}
+    about = dict.fromkeys(METADATA, 1)
     empty = client.xadd(dlq, about).decode()
-    full = client.xadd(dlq, {n: "" for n in range(4_100)} | about).decode()
+    full = client.xadd(dlq, dict.fromkeys(range(4_100), "") | about).decode()
     client.xadd(dlq, {"data": FIGS.to_fields()[1]} | about | {"dlq-at": ""})
-    *_, fine = bury(Order("o-2", "tea", 1))
+    bury(Order("o-2", "tea", 1))
     ids = ["--all"] if which == "--all" else [letter.id for letter in DeadLetterQueue(stream)]
     code, out, err = run("dlq", "redrive", *ids)
     assert (code, out) == (1, "Redriven 3 dead letters.\n")
@@ -538,7 +539,7 @@ def test_dlq_redrive_goes_past_what_cannot_be_put_back_and_says_why_it_stays(run
 def test_a_dead_letter_of_another_program_is_listed_and_shown(run, client, settings):
     """Whatever it says about the time."""
     for at in ("", "9" * 15, "9" * 5_000):
-        id = client.xadd(settings.dlq, {"data": "x"} | {name: 1 for name in METADATA} | {"dlq-at": at}).decode()
+        id = client.xadd(settings.dlq, {"data": "x"} | dict.fromkeys(METADATA, 1) | {"dlq-at": at}).decode()
         assert run("dlq", "show", id)[0] == 0
     code, out, _ = run("dlq", "list")
     assert (code, len(out.splitlines())) == (0, 4)
