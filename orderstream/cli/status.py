@@ -31,7 +31,7 @@ def status(watch: bool, as_json: bool) -> None:
     \b
     lag            entries no consumer was given yet; Redis may not know it
     pending        entries delivered, and not yet acknowledged
-    stuck          of these, nobody works on them and nobody claims them: not touched for HANDLER_TIMEOUT_MS
+    stuck          nobody works on these, and nobody claims them
     dead letters   what failed for good, see: orderstream dlq list
     """
     stream, pause_s = connect_or_explain(), 0.0

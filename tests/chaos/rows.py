@@ -62,4 +62,9 @@ ROWS = {
     50: ("TLS: self-signed, wrong host", "refused"),
     51: ("an entry with the highest id there is", "the producer is told; doctor had warned"),
     52: ("scripts", "never built from strings"),
+    # What the operator is told
+    84: ("a dead letter of another program, or one that cannot go", "blocks neither list nor redrive; it is named"),
+    85: ("full memory, no disk, too few replicas, a replica", "doctor says that orders are refused, and why"),
+    86: ("a Sentinel, or a server that lacks commands", "doctor ticks no permission that it has not tried"),
+    87: ("a handler hangs, or nobody claims", "doctor and status name who holds how many, and the oldest"),
 }

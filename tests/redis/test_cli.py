@@ -410,6 +410,18 @@ def test_a_lag_that_redis_does_not_know_is_said_to_be_unknown(run, stream, clien
     assert re.search(r"^lag +unknown +oldest ", run("status")[1], re.M)
 
 
+@pytest.mark.row(87)
+def test_status_names_who_holds_what_nobody_touches(run, stream, make_due):
+    first, _ = Producer(stream).send_many(islice(random_orders(1), 2))
+    stream.create_group()
+    stream.read_new("till-7", 2, None)
+    assert "stuck" not in run("status")[1]
+    make_due(first)  # for an hour
+    assert json.loads(run("status", "--json")[1])["stuck"] == [{"consumer": "till-7", "count": 1, "oldest": first}]
+    headings, row = (line.split() for line in run("status")[1].splitlines()[-2:])
+    assert (headings, row) == (["stuck", "entries", "oldest"], ["till-7", "1", first])
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_status_watch_goes_on_until_it_is_told_to_stop(start, stream, how):
     process = start("status", "--watch", "--json")
@@ -716,6 +728,19 @@ def test_a_wrong_command_line_is_one_line_and_code_2(run, args, says):
 
 def test_a_dead_letter_that_is_not_there_is_one_line(run, settings):
     assert ending(*run("dlq", "show", "1-0")) == (1, f"Error: not in {settings.dlq}: 1-0\n")
+
+
+@pytest.mark.parametrize(
+    ("wish", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
+)
+def test_a_terminal_gets_colours_unless_it_wants_none(start, environ, wish, coloured):
+    environ.pop("NO_COLOR", None)
+    environ.update({"TERM": "xterm"} | wish)
+    terminal = Terminal(start, "doctor")  # a Redis for tests keeps nothing on disk
+    terminal.read("Error: .*orders could be lost: persistence")
+    assert terminal.end() == 1
+    assert [f"\x1b[31m{red}" in terminal.seen for red in ("✗", "Error: ")] == [coloured, coloured]
+    assert ("\x1b" in terminal.seen) is coloured
 
 
 @pytest.mark.parametrize("command", ["produce --rate 500", "status --watch", "dlq list --json --count 2000"])
