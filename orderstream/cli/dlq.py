@@ -166,7 +166,7 @@ def _each(queue: DeadLetterQueue, ids: tuple[str, ...], act: Callable[[str], obj
     finally:
         click.echo(f"{done} {_letters(went)}.")
     if problems:
-        raise click.ClickException(f"not {done.lower()}: {_letters(problems)}")
+        raise click.ClickException(f"not done for {_letters(problems)}; the lines above say why")
 
 
 def _letters(count: int) -> str:

@@ -517,7 +517,7 @@ def test_dlq_redrive_puts_back_what_it_was_asked_for(run, bury, stream):
     assert [letter.id for letter in DeadLetterQueue(stream).list()] == [second]
     code, out, err = run("dlq", "redrive", first, second)
     assert (code, out) == (1, "Redriven 1 dead letter.\n")
-    assert err == f"{first}: not in {stream.settings.dlq}\nError: not redriven: 1 dead letter\n"
+    assert err == f"{first}: not in {stream.settings.dlq}\nError: not done for 1 dead letter; the lines above say why\n"
     assert stream.backlog().length == 6
 
 
@@ -543,7 +543,7 @@ def test_dlq_redrive_goes_past_what_cannot_be_put_back_and_says_why_it_stays(run
     first, second, last = err.splitlines()
     assert first.startswith(f"{empty}: has no fields to put back: ")
     assert second.startswith(f"{full}: has 4100 fields, and a script can add 3990 at most: ")
-    assert last == "Error: not redriven: 2 dead letters"
+    assert last == "Error: not done for 2 dead letters; the lines above say why"
     assert [letter.id for letter in DeadLetterQueue(stream)] == [empty, full]
 
 
