@@ -542,7 +542,7 @@ def test_dlq_redrive_goes_past_what_cannot_be_put_back_and_says_why_it_stays(run
     assert (code, out) == (1, "Redriven 3 dead letters.\n")
     first, second, last = err.splitlines()
     assert first.startswith(f"{empty}: has no fields to put back: ")
-    assert second.startswith(f"{full}: has 4100 fields, and a script can add 3990 at most: ")
+    assert second.startswith(f"{full}: has 4100 fields, and a script can add 3990 at most; ")
     assert last == "Error: not done for 2 dead letters; the lines above say why"
     assert [letter.id for letter in DeadLetterQueue(stream)] == [empty, full]
 

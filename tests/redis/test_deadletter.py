@@ -74,7 +74,7 @@ def test_what_a_script_cannot_put_back_stays_and_says_so(queue, stream):
     stream.add([body])
     Consumer(stream, print).drain()
     (letter,) = queue.list()
-    with pytest.raises(NotRedriven, match=r"has 100000 fields, and a script can add 3990 at most: it stays"):
+    with pytest.raises(NotRedriven, match=r"has 100000 fields, and a script can add 3990 at most; add it with XADD"):
         queue.redrive(letter.id)
     assert queue.list() == [letter]
     assert queue.purge(letter.id) == 1
