@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import redis
 from redis.exceptions import NoPermissionError
 
 from orderstream.config import Settings
 from orderstream.doctor import server, streams, user
-from orderstream.doctor.finding import Finding, Level
+from orderstream.doctor.finding import ANSWERS, Finding, Level
 from orderstream.stream import OrderStream
 
 __all__ = ["Finding", "Level", "examine"]
@@ -70,7 +69,7 @@ def examine(stream: OrderStream) -> list[Finding]:
         try:
             for finding in look(client, settings):
                 findings.append(finding)  # noqa: PERF402 - findings before a refusal are kept
-        except (redis.ResponseError, KeyError) as hidden:
+        except (*ANSWERS, KeyError) as hidden:
             allow = f"allow {needs} to this user, or " if isinstance(hidden, NoPermissionError) else ""
             fix = f"{allow}look as an administrator"
             findings.append(Finding(subject, Level.UNKNOWN, f"Redis does not show it: {hidden}", fix))

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import redis
+from redis.exceptions import BusyLoadingError
+
+ANSWERS = (redis.ResponseError, BusyLoadingError)  # the second is a ConnectionError to redis-py, but Redis is there
+
 
 class Level(StrEnum):
     """How bad it is."""

@@ -130,7 +130,7 @@ def _about(held: Stuck) -> Finding:
         f"{held.consumer} holds {_entries(held.count)} that nobody has touched for longer than a handler may run, "
         f"the oldest {held.oldest}: they wait for ever"
     )
-    fix = f"if {held.consumer} still runs, its handler hangs: end it; a consumer that runs claims what it held"
+    fix = "if their handler hangs, end its process; and see that a consumer runs, for it claims them"
     return Finding("groups", Level.ADVICE, found, fix)
 
 

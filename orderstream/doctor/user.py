@@ -19,7 +19,7 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from orderstream.config import Settings
-from orderstream.doctor.finding import Finding, Level
+from orderstream.doctor.finding import ANSWERS, Finding, Level
 
 _BACKLOG = [
     "XLEN {stream}",
@@ -71,6 +71,7 @@ _FIXES = {
     "NOREPLICAS": "bring its replicas back, or lower min-replicas-to-write",
     "READONLY": "connect to its primary; `INFO replication` names it",
     "MASTERDOWN": "look at its primary; `INFO replication` names it",
+    "LOADING": "wait until it has read its data from disk",
     "CLUSTERDOWN": "`CLUSTER INFO` says what is missing",
 }
 """Why Redis refuses what the user is allowed to do."""
@@ -114,22 +115,22 @@ def permissions(client: Any, settings: Settings) -> Iterator[Finding]:
         yield Finding("permissions", Level.OK, f"{user} is allowed all that these do: {', '.join(allowed)}")
 
 
-def _try(client: Any, command: list[str]) -> redis.ResponseError | None:
+def _try(client: Any, command: list[str]) -> redis.RedisError | None:
     """Send *command*. Return the error with which Redis answered; None if it was no error."""
     try:
         client.execute_command(*command)
-    except redis.ResponseError as refusal:
+    except ANSWERS as refusal:
         return refusal
     return None
 
 
-def _text(answer: redis.ResponseError | None) -> str:
+def _text(answer: redis.RedisError | None) -> str:
     """Return the first sentence of an error. If its code has a class of its own, redis-py cut the code off."""
     code = getattr(answer, "status_code", None)
     return f"{'' if code in (None, 'ERR') else f'{code} '}{answer}".split(". ")[0]
 
 
-def is_settled(answer: redis.ResponseError | None) -> bool:
+def is_settled(answer: redis.RedisError | None) -> bool:
     """Return whether the answer says that the user is allowed to, or that it is not."""
     return answer is None or isinstance(answer, NoPermissionError) or bool(_PROOF.search(_text(answer)))
 
@@ -143,7 +144,7 @@ def _unproven(role: str, command: str, text: str) -> Finding:
     return Finding("permissions", Level.UNKNOWN, found, "look as an administrator")
 
 
-def _lacking(settings: Settings, probe: list[str], answer: redis.ResponseError | None) -> list[str]:
+def _lacking(settings: Settings, probe: list[str], answer: redis.RedisError | None) -> list[str]:
     """Return the ACL rules that the user lacks for *probe*: the command; or the keys, if the command is allowed."""
     if not isinstance(answer, NoPermissionError):
         return []

@@ -19,7 +19,7 @@ from orderstream.connection import open_client
 from orderstream.doctor import Finding, Level, examine
 from orderstream.doctor.server import version
 from orderstream.doctor.streams import DAY_S, LAST, Stuck, stuck
-from orderstream.doctor.user import is_settled
+from orderstream.doctor.user import is_settled, writes
 from orderstream.lab.server.private import redis_server
 
 from .conftest import Server
@@ -363,6 +363,14 @@ def test_whoever_may_not_add_learns_the_cause_all_the_same(guest, client, own_st
     finding = look(stream, "memory")
     assert (finding.level, "of 100,000 bytes: Redis refuses every order" in finding.found) == (Level.BLOCKED, True)
     stream.close()
+
+
+@pytest.mark.row(85)
+def test_a_redis_that_reads_its_data_from_disk_is_no_redis_that_went_away(own_stream, own_server, loading):
+    with loading(own_server):  # for so long that it answers one question, not for all of them
+        (finding,) = writes(own_stream.client, own_stream.settings)
+        examine(own_stream)
+        assert (finding.level, ": LOADING " in finding.found, bool(finding.fix)) == (Level.BLOCKED, True, True)
 
 
 def test_a_memory_that_is_nearly_full_is_found(own_stream):
