@@ -128,7 +128,7 @@ def groups(client: Any, settings: Settings) -> Iterator[Finding]:
 def _about(held: Stuck) -> Finding:
     found = (
         f"{held.consumer} holds {_entries(held.count)} that nobody has touched for longer than a handler may run, "
-        f"the oldest {held.oldest}: they wait for ever"
+        f"the oldest {held.oldest}: nobody works on that, and nobody claims it"
     )
     fix = "if their handler hangs, end its process; and see that a consumer runs, for it claims them"
     return Finding("groups", Level.ADVICE, found, fix)
