@@ -5,6 +5,7 @@ What can go wrong, sorted by who has to act.
     ├── ConfigError (ValueError)   you: settings contradict each other, or do not fit the server or client
     ├── OrderError (ValueError)    producer: an order that may not exist, such as amount = 0
     ├── SendUnknown (producer.py)  a reply was lost, some orders may or may not be in the stream
+    ├── NotRedriven (deadletter.py)  some dead letters cannot be put back, the others were
     ├── DecodeError (ValueError)   data: an entry that is not an order; dead-lettered, never retried
     ├── Reject                     raised by a handler on purpose: never again
     └── Defer                      raised by a handler on purpose: not now
