@@ -6,6 +6,7 @@ What can go wrong, sorted by who has to act.
     ├── OrderError (ValueError)    producer: an order that may not exist, such as amount = 0
     ├── SendUnknown (producer.py)  a reply was lost, some orders may or may not be in the stream
     ├── HandlerTimeout             a handler ran for longer than handler_timeout_ms
+    ├── NotRedriven (deadletter.py)  some dead letters cannot be put back, the others were
     ├── DecodeError (ValueError)   data: an entry that is not an order; dead-lettered, never retried
     ├── Reject                     raised by a handler on purpose: never again
     └── Defer                      raised by a handler on purpose: not now

@@ -408,18 +408,21 @@ class OrderStream:
         page = self._call("XRANGE", self.settings.dlq, start, "+", "COUNT", count)
         return [(id.decode(), fields) for id, fields in page or ()]  # COUNT 0 replies nil
 
-    def redrive(self, id: str) -> str | None:
+    def redrive(self, id: str, fields: Sequence[bytes]) -> str | None:
         """
-        Put the dead letter *id* back into the stream as a new entry: its attempts start anew.
+        Replace the dead letter *id* by a new entry of the stream: its attempts start anew.
+
+        Args:
+            id: Its id in the dead-letter stream.
+            fields: Its original fields, names and values in turn; at most 3,990 of them, a script cannot add more.
 
         Returns:
-            The new entry id; None if there is no such dead letter (any more), or if it has no fields to put back,
-            because its entry was deleted before it was dead-lettered.
+            The new entry id; None if there is no such dead letter (any more).
 
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry).
         """
         s = self.settings
-        new = self._run(REDRIVE, [s.dlq, s.stream], id, len(METADATA))
+        new = self._run(REDRIVE, [s.dlq, s.stream], id, *fields)
         return new.decode() if new else None
 
     def purge(self, ids: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ from orderstream.cli.doctor import doctor
 from orderstream.cli.options import which_stream
 from orderstream.cli.produce import produce
 from orderstream.cli.status import status
-from orderstream.cli.terminal import ENDINGS, printable
+from orderstream.cli.terminal import ENDINGS, coloured, printable
 from orderstream.cli.trim import trim
 from orderstream.errors import OrderStreamError
 
@@ -66,5 +66,5 @@ def main() -> None:
         line, code = str(error), 1
     except redis.RedisError as error:
         line, code = f"Redis: {error}", 1
-    click.echo(click.style("Error: ", fg="red") + printable(" ".join(line.split())), err=True)
+    click.echo(coloured("Error: ", "red") + printable(" ".join(line.split())), err=True)
     sys.exit(code)

@@ -75,4 +75,9 @@ ROWS = {
     # Telemetry
     88: ("telemetry raises, or is half installed", "logged once; each order sent, handled once and settled"),
     89: ("a second stream of the same group ends in its process", "the gauges stay"),
+    # What the operator is told
+    84: ("a dead letter of another program, or one that cannot go", "blocks neither list nor redrive; it is named"),
+    85: ("full memory, no disk, too few replicas, a replica", "doctor says that orders are refused, and why"),
+    86: ("a Sentinel, or a server that lacks commands", "doctor ticks no permission that it has not tried"),
+    87: ("a handler hangs, or nobody claims", "doctor and status name who holds how many, and the oldest"),
 }

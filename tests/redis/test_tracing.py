@@ -443,11 +443,14 @@ def test_an_order_that_was_claimed_away_is_told_as_a_lost_lease(stream, spans, m
 
 
 def test_a_redrive_that_redis_refuses_is_told_with_its_error_and_how_long_it_took(stream, spans, measured):
-    """A script cannot add so many fields; the dead letter stays."""
-    stream.add([[part for n in range(4_000) for part in (b"field-%d" % n, b"value")]])
+    """The stream is no stream; the dead letter stays."""
+    stream.add([[b"no", b"order"]])
     Consumer(stream, print).drain()
+    stream.client.rename(stream.settings.stream, f"{stream.settings.stream}-old")
+    stream.client.set(stream.settings.stream, "not a stream")
+    (letter,) = DeadLetterQueue(stream).list()
     with pytest.raises(redis.ResponseError):
-        DeadLetterQueue(stream).redrive_all()
+        DeadLetterQueue(stream).redrive(letter.id)
     assert spans.one("send").attributes["error.type"] == "redis.exceptions.ResponseError"
     operations = [about for about, _ in measured()["messaging.client.operation.duration"]]
     assert [about["error.type"] for about in operations if about["messaging.operation.name"] == "send"] == [
