@@ -4,7 +4,7 @@ What can go wrong, sorted by who has to act.
     OrderStreamError
     ├── ConfigError (ValueError)   you: settings contradict each other, or do not fit the server or client
     ├── OrderError (ValueError)    producer: an order that may not exist, such as amount = 0
-    ├── SendUnknown (producer.py)  a reply was lost, some orders may or may not be in the stream
+    ├── SendUnknown (producer.py)  sending ended halfway: which orders are in the stream, may be in it, are not in it
     ├── DecodeError (ValueError)   data: an entry that is not an order; dead-lettered, never retried
     ├── Reject                     raised by a handler on purpose: never again
     └── Defer                      raised by a handler on purpose: not now
@@ -54,4 +54,7 @@ class Defer(OrderStreamError):
         if delay_ms < 0:
             raise ValueError(f"delay_ms must be 0 or more, not {delay_ms}")
         self.delay_ms = int(delay_ms)  # Redis refuses half ones
-        super().__init__(f"in {self.delay_ms} ms")
+        super().__init__(self.delay_ms)  # from this pickle makes the copy
+
+    def __str__(self) -> str:
+        return f"in {self.delay_ms} ms"
