@@ -174,15 +174,18 @@ def packer(*head: str | bytes, tail: Sequence[bytes] = ()) -> Callable[[Sequence
     Return a function that packs commands which all begin with *head* and end with *tail*; it takes the words between.
 
     Packing is most of the work of a producer. So *head* and *tail* are packed here, once. If there are two words
-    between, a field's name and its value, one ``%`` operation does the rest.
+    between, a field's name and its value, one ``%`` operation does the rest; the name is packed once, too.
     """
-    form = b"*%d\r\n%b$%%d\r\n%%b\r\n$%%d\r\n%%b\r\n%b" % (len(head) + 2 + len(tail), _words(head), _words(tail))
+    front, back = b"*%d\r\n%b" % (len(head) + 2 + len(tail), _words(head)), _words(tail)
+    forms: dict[bytes, bytes] = {}
 
     def pack(words: Sequence[bytes]) -> bytes:
         if len(words) != 2:
             return _pack((*head, *words, *tail))
         name, value = words
-        return form % (len(name), name, len(value), value)
+        if name not in forms:
+            forms[name] = front + _words([name]) + b"$%d\r\n%b\r\n" + back
+        return forms[name] % (len(value), value)
 
     return pack
 

@@ -196,6 +196,8 @@ class Producer:
             return lost.replies + [None] * (len(batch) - len(lost.replies)), lost
         except redis.RedisError as unreachable:
             return [unreachable] * len(batch), unreachable
+        if set(map(type, replies)) == {bytes}:
+            return replies, None  # nearly every batch ends here
         return replies, next((reply for reply in replies if isinstance(reply, Exception)), None)
 
 
