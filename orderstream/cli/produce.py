@@ -98,7 +98,7 @@ def _send(
     stream, until *stop* is set. No order is sent twice.
 
     Returns:
-        The orders that are in the stream, each with its entry id; and those that may be, because their replies were lost.
+        The orders that are in the stream, each with its entry id; and those that may be: their replies were lost.
     """
     added: list[tuple[str, Order]] = []
     unknown: list[Order] = []

@@ -30,7 +30,7 @@ ROWS = {
     19: ("restart of a server without persistence", "the consumer goes on; doctor had warned"),
     20: ("demotion to a replica, also inside a script", "no crash; it goes on after the promotion"),
     21: ("LOADING, MASTERDOWN, MISCONF", "it waits and goes on"),
-    22: ("maxmemory reached", "a typed error at the producer; acks and reads go on; dead letters wait for relief"),
+    22: ("maxmemory reached", "a typed error at the producer; acks, reads, dead letters go on; a redrive does not"),
     23: ("the dead-letter key has the wrong type", "the entry stays pending, the error is raised"),
     24: ("Redis Cluster", "{orders}-dlq works, orders-dlq is refused at start with the reason"),
     25: ("BLOCK not shorter than the socket timeout", "refused at construction"),
@@ -62,4 +62,12 @@ ROWS = {
     50: ("TLS: self-signed, wrong host", "refused"),
     51: ("an entry with the highest id there is", "the producer is told; doctor had warned"),
     52: ("scripts", "never built from strings"),
+    # Sending
+    77: ("a full memory, and its oldest order must be dead-lettered", "it goes, and trim frees the rest"),
+    78: ("the memory fills up in the middle of a batch", "the refused orders are told from the unknown ones"),
+    79: ("the link breaks between SCRIPT LOAD and its script", "no order is reported as sent"),
+    80: ("names of senders, streams and orders that run together", "each order is in its stream"),
+    81: ("the iterable of orders raises in the middle", "what it gave is sent, and told; its error is the cause"),
+    82: ("an order or a policy that may not exist", "refused with the reason when it is sent or made"),
+    83: ("threads share one producer with dedupe, replies are lost", "each order once"),
 }
