@@ -173,17 +173,18 @@ class Producer:
 
     def _add(self, batch: list[Order], entries: list[Fields], carried: Sequence[bytes]) -> Result:
         until, pause_s = time.monotonic() + RESEND_S, FIRST_PAUSE_S
-        first = self._try(batch, entries, carried)
-        replies, problem = first
+        replies, problem = self._try(batch, entries, carried)
         if not self.dedupe or not isinstance(problem, ReplyLost):
-            return first
+            return replies, problem
+        # A later try that failed says nothing about the first one, but it may have added what the first could not.
+        unknown: Result = [reply if isinstance(reply, bytes) else None for reply in replies], problem
         while problem and trouble(problem) is Trouble.OUTAGE:
             if time.monotonic() > until:
-                return first  # a later try that failed says nothing about the first one
+                return unknown
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             replies, problem = self._try(batch, entries, carried)
-        return (replies, None) if problem is None else first
+        return unknown if problem else (replies, None)
 
     def _try(self, batch: list[Order], entries: list[Fields], carried: Sequence[bytes]) -> Result:
         try:
