@@ -174,18 +174,15 @@ def packer(*head: str | bytes, tail: Sequence[bytes] = ()) -> Callable[[Sequence
     Return a function that packs commands which all begin with *head* and end with *tail*; it takes the words between.
 
     Packing is most of the work of a producer. So *head* and *tail* are packed here, once. If there are two words
-    between, a field's name and its value, one ``%`` operation does the rest; the name is packed once, too.
+    between, a field's name and its value, one ``%`` operation does the rest.
     """
-    front, back = b"*%d\r\n%b" % (len(head) + 2 + len(tail), _words(head)), _words(tail)
-    forms: dict[bytes, bytes] = {}
+    form = b"*%d\r\n%b$%%d\r\n%%b\r\n$%%d\r\n%%b\r\n%b" % (len(head) + 2 + len(tail), _words(head), _words(tail))
 
     def pack(words: Sequence[bytes]) -> bytes:
         if len(words) != 2:
             return _pack((*head, *words, *tail))
         name, value = words
-        if name not in forms:
-            forms[name] = front + _words([name]) + b"$%d\r\n%b\r\n" + back
-        return forms[name] % (len(value), value)
+        return form % (len(name), name, len(value), value)
 
     return pack
 

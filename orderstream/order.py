@@ -81,13 +81,14 @@ class Order(msgspec.Struct, frozen=True, gc=False, metaclass=_Checked):
         Raises:
             OrderError: It was made by ``msgspec.structs.replace``, which checks nothing, and may not exist.
         """
-        id, item, amount = self.id, self.item, self.amount  # as in check(): its call takes longer than the test
+        try:
+            value = _encode(self)
+        except (ValueError, TypeError, OverflowError):
+            value = b""  # check() says what is wrong
+        id, item, amount = self.id, self.item, self.amount
         of_right_type = type(id) is type(item) is str and type(amount) is int
-        if not (of_right_type and id and item and 0 < amount <= _MAX_AMOUNT and (id + item).isascii()):
-            self.check()
-        value = _encode(self)
-        if len(value) > _MAX_CHARS:
-            self.check()
+        if not (of_right_type and id and item and 0 < amount <= _MAX_AMOUNT and 0 < len(value) <= _MAX_CHARS):
+            self.check()  # its call would take longer than this test
         return b"data", value
 
     @classmethod

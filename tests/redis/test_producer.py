@@ -203,12 +203,15 @@ def test_an_iterable_that_raises_while_a_reply_is_lost_tells_both(linked_stream,
 
 NEVER = [
     structs.replace(ORDERS[0], **change)
-    for change in ({"amount": 0}, {"amount": 1.5}, {"item": "\ud800"}, {"id": ""})
-]
+    for change in (
+        {"amount": 0}, {"amount": 1.5}, {"amount": 2**70},
+        {"item": "\ud800"}, {"item": {1, object()}}, {"id": ""},
+    )
+]  # fmt: skip
 
 
 @pytest.mark.row(82)
-@pytest.mark.parametrize("never", NEVER, ids=["no amount", "half an amount", "no UTF-8", "no id"])
+@pytest.mark.parametrize("never", NEVER, ids=["no amount", "half", "too many", "no UTF-8", "no text", "no id"])
 def test_an_order_that_may_not_exist_is_refused_when_it_is_sent(stream, in_stream, never):
     """``structs.replace`` makes it without a check."""
     with pytest.raises(OrderError):
