@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import redis
 from msgspec import structs
+from redis.crc import key_slot
 
 from orderstream import Order, OrderStream, Producer, SendUnknown, random_orders
 from orderstream.connection import ReplyLost, open_client
@@ -346,6 +347,17 @@ def test_no_two_streams_share_what_redis_remembers(stream, client, settings):
         Producer(one, dedupe="till-1").send(ORDERS[0])
         assert one.backlog().length == 1
     client.delete(other.settings.stream)
+
+
+@pytest.mark.row(80)
+@pytest.mark.parametrize("form", ["%s", "{%s}", "{%s}y", "a{%s", "a{%s}y"])
+def test_what_is_remembered_is_in_the_slot_of_its_stream(client, settings, form):
+    """Else a cluster refuses the script. Only a whole pair of braces makes a tag."""
+    stream = OrderStream(client, replace(settings, stream=form % settings.stream))
+    Producer(stream, dedupe="till-1").send(ORDERS[0])
+    (memory,) = client.scan_iter(f"*{settings.stream}*:sent:*")
+    assert key_slot(memory) == key_slot(stream.settings.stream.encode())
+    client.delete(memory, stream.settings.stream)
 
 
 @pytest.mark.row(79)
