@@ -15,10 +15,10 @@ from orderstream.config import Settings
 from orderstream.consumer import Consumer
 from orderstream.deadletter import DeadLetter, DeadLetterQueue
 from orderstream.entries import Backlog
-from orderstream.errors import Defer, Reject
+from orderstream.errors import Defer, Reject, SendUnknown
 from orderstream.order import Order, random_orders
 from orderstream.policy import RetryPolicy
-from orderstream.producer import Producer, SendUnknown
+from orderstream.producer import Producer
 from orderstream.stream import OrderStream, connect
 
 __version__ = "0.1.0"

@@ -50,6 +50,11 @@ class Settings:
     """Milliseconds before the first retry; each further one waits twice as long.
     Lower: a failing dependency is hammered. Higher: a short hiccup costs more time."""
 
+    defer_max_age_ms: int = 24 * 3_600_000
+    """The greatest age in milliseconds, since it was added, at which an order is deferred. After that ``Defer`` spends
+    attempts like any other failure. The age follows from the entry id: ids of your own that are no times count as old.
+    Lower: a long outage of a dependency fills the dead-letter queue. Higher: an order that nobody can handle stays."""
+
     batch: int = 500
     """The most entries that one read takes, and the most orders that a producer sends in one round trip.
     A consumer asks for about 50 ms of work, never for more than this.
@@ -103,6 +108,7 @@ class Settings:
                 f"backoff_ms={self.backoff_ms} must be 0 to claim_idle_ms={self.claim_idle_ms}: "
                 "after that an entry is due anyway",
             ),
+            (self.defer_max_age_ms >= 0, f"defer_max_age_ms={self.defer_max_age_ms} must be 0 or more"),
             (
                 self.claim_idle_ms <= self.handler_timeout_ms,
                 f"handler_timeout_ms={self.handler_timeout_ms} must be at least claim_idle_ms={self.claim_idle_ms}: "

@@ -52,9 +52,13 @@ class ReplyLost(redis.ConnectionError):
         replies: What did come back before the link broke, in order.
     """
 
-    def __init__(self, error: Exception, replies: Sequence[Any]) -> None:
+    def __init__(self, error: Exception | str, replies: Sequence[Any]) -> None:
         self.replies = list(replies)
-        super().__init__(f"the reply was lost: {error}")
+        self._why = str(error)
+        super().__init__(f"the reply was lost: {self._why}")
+
+    def __reduce__(self) -> tuple[Any, ...]:  # else pickle makes the copy from the message alone
+        return type(self), (self._why, self.replies)
 
 
 class Server(msgspec.Struct, frozen=True):

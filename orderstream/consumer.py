@@ -85,7 +85,7 @@ class Consumer:
         self.stream = stream
         self.handler = handler
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.randrange(16**6):06x}"
-        self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms)
+        self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms, settings.defer_max_age_ms)
         self._stopping = False
         self._hand = hand(stream, self.name, self._flush_acks, self._overrun)
         self._observed = UNOBSERVED_DELIVERIES

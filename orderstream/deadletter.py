@@ -9,37 +9,18 @@ the dead-letter stream may lack them; it is listed and redriven all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
 import msgspec
 
 from orderstream.entries import METADATA
-from orderstream.errors import OrderStreamError
+from orderstream.errors import NotRedriven
 from orderstream.stream import OrderStream
 
 PAGE = 100
 MOST_FIELDS = 3_990  # that a script can add
-
-
-class NotRedriven(OrderStreamError):
-    """
-    Some dead letters cannot be put back. They stay in the dead-letter stream; all the others were put back.
-
-    Attributes:
-        redriven: The new entry ids of the others, in order.
-        refused: The ids that stay, each with the reason.
-    """
-
-    def __init__(self, redriven: Sequence[str], refused: Mapping[str, str]) -> None:
-        self.redriven = list(redriven)
-        self.refused = dict(refused)
-        super().__init__(self.redriven, self.refused)  # what pickle calls this with
-
-    def __str__(self) -> str:
-        id, reason = next(iter(self.refused.items()))
-        return f"redriven: {len(self.redriven)}, cannot be: {len(self.refused)} (first: {id}, {reason})"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -4,9 +4,9 @@ What can go wrong, sorted by who has to act.
     OrderStreamError
     ├── ConfigError (ValueError)   you: settings contradict each other, or do not fit the server or client
     ├── OrderError (ValueError)    producer: an order that may not exist, such as amount = 0
-    ├── SendUnknown (producer.py)  a reply was lost, some orders may or may not be in the stream
     ├── HandlerTimeout             a handler ran for longer than handler_timeout_ms
-    ├── NotRedriven (deadletter.py)  some dead letters cannot be put back, the others were
+    ├── NotRedriven                some dead letters cannot be put back, the others were
+    ├── SendUnknown                sending ended halfway: which orders are in the stream, may be in it, are not in it
     ├── DecodeError (ValueError)   data: an entry that is not an order; dead-lettered, never retried
     ├── Reject                     raised by a handler on purpose: never again
     └── Defer                      raised by a handler on purpose: not now
@@ -15,9 +15,13 @@ Errors of Redis pass through as redis-py raises them. ``connection.trouble`` say
 consumer's loop, a producer with ``dedupe`` and the commands wait for the end of those.
 """
 
+from __future__ import annotations
+
 import signal
 import threading
+from collections.abc import Mapping, Sequence
 from traceback import walk_tb
+from typing import Any
 
 
 class OrderStreamError(Exception):
@@ -30,6 +34,59 @@ class ConfigError(OrderStreamError, ValueError):
 
 class OrderError(OrderStreamError, ValueError):
     """An order that may not exist. The message names the field."""
+
+
+class SendUnknown(OrderStreamError):
+    """
+    Sending ended halfway. Nothing after the orders told of here was taken from your iterable.
+
+    Send the ``refused`` ones again when what stopped them is over, and the ``unknown`` ones if your handlers are
+    idempotent. ``__cause__`` is what stopped it. If that is an error of your iterable, the orders that it gave before
+    were sent, and it may have nothing more to give.
+
+    Attributes:
+        sent: Entry ids of the orders that are certainly in the stream, in order.
+        unknown: The orders that may be in the stream, because their replies were lost, in order.
+        refused: The orders that are certainly not in the stream, in order: Redis refused them or was not reached, or
+            they are orders that may not exist.
+        reason: What stopped it, in one line: for ``refused`` orders, why.
+    """
+
+    def __init__(
+        self, sent: Sequence[str], unknown: Sequence[Any], refused: Sequence[Any] = (), reason: str = ""
+    ) -> None:
+        self.sent = list(sent)
+        self.unknown = list(unknown)
+        self.refused = list(refused)
+        self.reason = reason
+        told = f"{len(self.sent)} orders are in the stream"
+        if self.unknown:
+            told += f", {len(self.unknown)} may be (first: {self.unknown[0].id!r}; their replies were lost)"
+        if self.refused:
+            told += f", {len(self.refused)} are not (first: {getattr(self.refused[0], 'id', None)!r})"
+        super().__init__(f"{told}: {reason}" if reason else told)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # else pickle makes the copy from the message alone
+        return type(self), (self.sent, self.unknown, self.refused, self.reason)
+
+
+class NotRedriven(OrderStreamError):
+    """
+    Some dead letters cannot be put back. They stay in the dead-letter stream; all the others were put back.
+
+    Attributes:
+        redriven: The new entry ids of the others, in order.
+        refused: The ids that stay, each with the reason.
+    """
+
+    def __init__(self, redriven: Sequence[str], refused: Mapping[str, str]) -> None:
+        self.redriven = list(redriven)
+        self.refused = dict(refused)
+        super().__init__(self.redriven, self.refused)  # what pickle calls this with
+
+    def __str__(self) -> str:
+        id, reason = next(iter(self.refused.items()))
+        return f"redriven: {len(self.redriven)}, cannot be: {len(self.refused)} (first: {id}, {reason})"
 
 
 class HandlerTimeout(OrderStreamError):
@@ -65,7 +122,10 @@ class Defer(OrderStreamError):
         if delay_ms < 0:
             raise ValueError(f"delay_ms must be 0 or more, not {delay_ms}")
         self.delay_ms = int(delay_ms)  # Redis refuses half ones
-        super().__init__(f"in {self.delay_ms} ms")
+        super().__init__(self.delay_ms)  # from this pickle makes the copy
+
+    def __str__(self) -> str:
+        return f"in {self.delay_ms} ms"
 
 
 def from_a_signal(error: BaseException) -> bool:

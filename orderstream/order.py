@@ -54,9 +54,10 @@ class Order(msgspec.Struct, frozen=True, gc=False, metaclass=_Checked):
 
     def check(self) -> None:
         """Raise ``OrderError`` if a value is not allowed; the class says which are."""
-        of_right_type = type(self.id) is str and type(self.item) is str and type(self.amount) is int
-        if of_right_type and self.id and self.item and 0 < self.amount <= _MAX_AMOUNT:
-            text = self.id + self.item
+        id, item, amount = self.id, self.item, self.amount
+        of_right_type = type(id) is type(item) is str and type(amount) is int
+        if of_right_type and id and item and 0 < amount <= _MAX_AMOUNT:
+            text = id + item
             if len(text) <= _MAX_CHARS and text.isascii():
                 return  # nearly every order ends here; what follows is slower, and says what is wrong
         for name in ("id", "item"):
@@ -74,8 +75,20 @@ class Order(msgspec.Struct, frozen=True, gc=False, metaclass=_Checked):
             raise OrderError("an order's amount is a whole number above 0 and below 2^63")
 
     def to_fields(self) -> tuple[bytes, bytes]:
-        """Return the order as the fields of a stream entry: a name and a value."""
-        return b"data", _encode(self)
+        """
+        Return the order as the fields of a stream entry: a name and a value.
+
+        Raises:
+            OrderError: It was made by ``msgspec.structs.replace``, which checks nothing, and may not exist.
+        """
+        try:
+            amount = self.amount
+            if type(amount) is not int or not 0 < amount <= _MAX_AMOUNT or not (self.id and self.item):
+                self.check()
+            return b"data", _encode(self)
+        except (ValueError, TypeError, OverflowError):
+            self.check()  # says what is wrong
+            raise
 
     @classmethod
     def from_fields(cls, fields: Sequence[bytes]) -> Order:

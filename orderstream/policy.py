@@ -13,7 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from orderstream.errors import DecodeError, Defer, Reject
+from orderstream.errors import ConfigError, DecodeError, Defer, Reject
 
 REASON_LENGTH = 200
 _DOUBLINGS = 30  # 2^30 times any backoff is far above claim_idle_ms, which is the longest delay
@@ -53,11 +53,20 @@ class RetryPolicy:
             stream caps every delay at its ``claim_idle_ms``: after that an entry is due anyway.
         max_age_ms: The greatest age, in milliseconds since it was added, at which an order is deferred. Above
             it ``Defer`` is an ordinary failure: otherwise an order that nobody can handle would never end.
+
+    Raises:
+        ConfigError: A value is no whole number, or too small.
     """
 
     max_attempts: int = 3
     backoff_ms: int = 1_000
     max_age_ms: int = 24 * 3_600_000
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_attempts", 1), ("backoff_ms", 0), ("max_age_ms", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:  # Redis refuses half milliseconds
+                raise ConfigError(f"RetryPolicy: {name} must be a whole number, {least} or more, not {value!r}")
 
     def decide(self, error: BaseException, attempt: int, *, age_ms: float = 0, key: str = "") -> Decision:
         """

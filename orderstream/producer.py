@@ -8,43 +8,25 @@ With ``dedupe`` Redis remembers which orders it has. Sending again is harmless t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from itertools import islice, zip_longest
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import redis
 
 from orderstream.connection import ReplyLost, Trouble, trouble
-from orderstream.errors import OrderStreamError
+from orderstream.errors import ConfigError, SendUnknown
 from orderstream.order import Order
-from orderstream.stream import REMEMBERED, REMEMBERED_MS, OrderStream
+from orderstream.policy import describe
+from orderstream.stream import REMEMBERED_MS, OrderStream
 
-RESEND_S = 30.0  # how long a producer with ``dedupe`` sends an unanswered batch again and again
+BATCH_BYTES = 1_000_000  # the order that brings a batch to so many bytes is its last; none has as many itself
+RESEND_S = 30.0  # a producer with ``dedupe`` begins no further try of a batch after so long
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 assert RESEND_S * 1000 < REMEMBERED_MS  # or Redis would forget a batch that is still sent again
 
+Fields = tuple[bytes, bytes]
 Result = tuple[list[Any], Exception | None]
-
-
-class SendUnknown(OrderStreamError):
-    """
-    Some orders were sent, and no reply says whether Redis took them.
-
-    Send the ``unknown`` ones again if your handlers are idempotent: nothing after them was taken
-    from your iterable.
-
-    Attributes:
-        sent: Entry ids of the orders that are certainly in the stream, in order.
-        unknown: The orders that may be in the stream, in order.
-    """
-
-    def __init__(self, sent: Sequence[str], unknown: Sequence[Order]) -> None:
-        self.sent = list(sent)
-        self.unknown = list(unknown)
-        super().__init__(
-            f"{len(self.sent)} orders are in the stream, {len(self.unknown)} may be (first: {self.unknown[0].id!r}); "
-            "their replies were lost"
-        )
 
 
 class Producer:
@@ -53,16 +35,21 @@ class Producer:
 
     Args:
         stream: From ``connect()``.
-        dedupe: A name. Under it Redis remembers for 100 s which orders it was sent. So after a lost reply the producer
-            sends the order again, and the stream holds it once. Give each producer a name of its own, because Redis
-            8.6 and newer remember only the last 100 orders of a name. It costs memory and some speed.
+        dedupe: A name for who sends. After a lost reply the producer sends the order again, for ``RESEND_S`` (30 s).
+            Under this name Redis remembers each order id for 100 s after the order was added, whatever the number of
+            orders and threads. What arrives within these 100 s, by whatever detour, is not added again. It takes
+            about 200 bytes for each order and some speed. It does not hold if Redis evicts keys or loses writes.
             None: a lost reply raises ``SendUnknown``.
+
+    Raises:
+        ConfigError: The name is empty.
     """
 
     def __init__(self, stream: OrderStream, dedupe: str | None = None) -> None:
+        if dedupe == "":
+            raise ConfigError("dedupe needs a name, such as 'till-1'; None sends without")
         self.stream = stream
         self.dedupe = dedupe
-        self._batch = min(stream.settings.batch, REMEMBERED) if dedupe else stream.settings.batch
 
     def send(self, order: Order) -> str:
         """
@@ -74,10 +61,11 @@ class Producer:
         Raises:
             SendUnknown: The reply was lost; the order may be in the stream. With ``dedupe``: it was sent again and
                 again for ``RESEND_S``, or until Redis refused it, and whether it is in is still unknown.
+            OrderError: The order may not exist; ``msgspec.structs.replace`` makes such orders.
             redis.ConnectionError: No connection; the order is not in the stream.
             redis.ResponseError: Redis refused it, for example because its memory is full.
 
-        Redis: XADD, O(1).
+        Redis: XADD, O(1); with ``dedupe`` lua/once.lua, O(1).
         Source: https://redis.io/docs/latest/commands/xadd/
         """
         return self.send_many([order])[0]
@@ -85,55 +73,86 @@ class Producer:
     def send_many(self, orders: Iterable[Order]) -> list[str]:
         """
         Add orders in batches, one round trip for each batch. *orders* is any iterable, however long: only one
-        batch at a time is taken from it.
+        batch at a time is taken from it. A batch has at most ``settings.batch`` orders, and less than 2 MB of JSON.
 
         Returns:
             Their entry ids, in order.
 
         Raises:
-            SendUnknown: Some orders are not confirmed; nothing after them was taken from *orders*.
-                Its ``__cause__`` says why: a lost reply, or an error of Redis.
+            SendUnknown: Some orders are in the stream or may be, and then something went wrong. It tells what became
+                of every order that was taken from *orders*.
             redis.RedisError: Redis could not be reached or refused the orders before any was added.
+            OrderError: The first order may not exist. Nothing was sent.
+            Exception: *orders* raised it before it gave an order. Nothing was sent.
 
-        Redis: XADD, O(1) each.
+        Redis: XADD, O(1) each; with ``dedupe`` lua/once.lua, O(1) each.
         Source: https://redis.io/docs/latest/commands/xadd/
         """
         sent: list[str] = []
         remaining = iter(orders)
-        while batch := list(islice(remaining, self._batch)):
-            replies, problem = self._send(batch)
-            sent += [reply.decode() for reply in replies if isinstance(reply, bytes)]
-            if problem:
-                if not sent and not isinstance(problem, ReplyLost):
-                    raise problem  # certainly nothing is in the stream
-                confirmed = [isinstance(reply, bytes) for reply in replies]
-                unknown = [order for order, known in zip_longest(batch, confirmed) if not known]
-                raise SendUnknown(sent, unknown) from problem
-        return sent
+        while True:
+            taken, entries, ended = self._take(remaining)
+            replies, problem = self._send(taken[: len(entries)], entries) if entries else ([], None)
+            if stopped_by := problem or ended:
+                replies += [ended] * (len(taken) - len(replies))  # the last order may not exist
+                outcome = _outcome(sent, taken, replies, ended)
+                if outcome.sent or outcome.unknown:
+                    raise outcome from stopped_by
+                raise stopped_by  # certainly nothing is in the stream
+            if not entries:
+                return sent
+            sent += map(bytes.decode, replies)
 
-    def _send(self, batch: list[Order]) -> Result:
-        """Return the replies that came back, and the first thing that went wrong."""
+    def _take(self, remaining: Iterator[Order]) -> tuple[list[Order], list[Fields], Exception | None]:
+        """
+        Take the orders of the next batch.
+
+        Returns:
+            The orders, their fields, and the error that ended it. If the last order has no fields, it may not exist.
+        """
+        taken: list[Order] = []
+        entries: list[Fields] = []
+        size = 0
+        try:
+            for order in islice(remaining, self.stream.settings.batch):
+                taken.append(order)
+                entries.append(fields := order.to_fields())
+                size += len(fields[1])
+                if size >= BATCH_BYTES:
+                    break
+        except Exception as error:  # noqa: BLE001 - whatever an iterable raises: what it gave before is sent
+            return taken, entries, error
+        return taken, entries, None
+
+    def _send(self, batch: list[Order], entries: list[Fields]) -> Result:
+        """
+        Add *batch* to the stream.
+
+        Returns:
+            For each order its entry id, the error because of which it is certainly not in the stream, or None if its
+            reply was lost; and the first thing that went wrong.
+        """
         with self.stream.observer.sending(batch) as step:
-            replies, problem = self._add(batch, step.fields)
+            replies, problem = self._add(batch, entries, step.fields)
             step.result, step.problem = replies, problem
         return replies, problem
 
-    def _add(self, batch: list[Order], carried: Sequence[bytes]) -> Result:
-        first = self._try(batch, carried)
-        replies, problem = first
-        if not self.dedupe or not isinstance(problem, ReplyLost):
-            return first
+    def _add(self, batch: list[Order], entries: list[Fields], carried: Sequence[bytes]) -> Result:
         until, pause_s = time.monotonic() + RESEND_S, FIRST_PAUSE_S
+        replies, problem = self._try(batch, entries, carried)
+        if not self.dedupe or not isinstance(problem, ReplyLost):
+            return replies, problem
+        # A later try that failed says nothing about the first one, but it may have added what the first could not.
+        unknown: Result = [reply if isinstance(reply, bytes) else None for reply in replies], problem
         while problem and trouble(problem) is Trouble.OUTAGE:
             if time.monotonic() > until:
-                return first  # a later try that failed says nothing about the first one
+                return unknown
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            replies, problem = self._try(batch, carried)
-        return (replies, None) if problem is None else first
+            replies, problem = self._try(batch, entries, carried)
+        return unknown if problem else (replies, None)
 
-    def _try(self, batch: list[Order], carried: Sequence[bytes]) -> Result:
-        entries = map(Order.to_fields, batch)
+    def _try(self, batch: list[Order], entries: list[Fields], carried: Sequence[bytes]) -> Result:
         try:
             if self.dedupe:
                 keyed = zip((order.id for order in batch), entries, strict=True)
@@ -141,7 +160,19 @@ class Producer:
             else:
                 replies = self.stream.add(entries, carried)
         except ReplyLost as lost:
-            return lost.replies, lost
+            return lost.replies + [None] * (len(batch) - len(lost.replies)), lost
         except redis.RedisError as unreachable:
-            return [], unreachable
+            return [unreachable] * len(batch), unreachable
+        if set(map(type, replies)) == {bytes}:
+            return replies, None  # nearly every batch ends here
         return replies, next((reply for reply in replies if isinstance(reply, Exception)), None)
+
+
+def _outcome(sent: list[str], taken: list[Order], replies: list[Any], ended: Exception | None) -> SendUnknown:
+    """Sort the orders *taken* by their *replies*. *ended* is what their iterable raised, if it did."""
+    added = [reply.decode() for reply in replies if isinstance(reply, bytes)]
+    unknown = [order for order, reply in zip(taken, replies, strict=True) if reply is None]
+    refused = [order for order, reply in zip(taken, replies, strict=True) if isinstance(reply, Exception)]
+    first_refusal = next((reply for reply in replies if isinstance(reply, Exception)), None)
+    errors = dict.fromkeys(error for error in (first_refusal, ended) if error)
+    return SendUnknown(sent + added, unknown, refused, "; ".join(map(describe, errors)))

@@ -16,8 +16,7 @@ from orderstream import DeadLetter, DeadLetterQueue, Order
 from orderstream.cli.connect import connect_or_explain
 from orderstream.cli.options import AT_LEAST_1, export, json_wanted, otlp, which_stream
 from orderstream.cli.terminal import counted, print_json, show, span
-from orderstream.deadletter import NotRedriven
-from orderstream.errors import DecodeError
+from orderstream.errors import DecodeError, NotRedriven
 
 
 def entry_id(text: str) -> str:

@@ -35,7 +35,7 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
     Send random orders.
 
     Prints each order with its entry id; with --count, only a summary. If a reply is lost, the order may be in the
-    stream or not: that is said, and the order is not sent again.
+    stream or not: that is said, and the order is not sent again. What Redis refused is sent again until it is in.
 
     \b
     Examples:
@@ -52,17 +52,13 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
     with progress(count) if count else nullcontext() as advance:
         for size in _sizes(count, rate, stream.settings.batch, stop):
             batch = list(islice(orders, size))
-            try:
-                ids = _send(Producer(stream), batch, stop)
-            except SendUnknown as lost:
-                click.echo(f"Warning: {lost}. They are not sent again.", err=True)
-                ids, batch = lost.sent, [order for order in batch if order not in lost.unknown]
-                unknown += len(lost.unknown)
-            sent += len(ids)
+            added, doubtful = _send(Producer(stream), batch, stop)
+            sent += len(added)
+            unknown += len(doubtful)
             if advance:
-                advance(len(ids))
+                advance(len(added))
             else:
-                for id, order in zip(ids, batch, strict=False):
+                for id, order in added:
                     click.echo(f"{id}  {line(order)}")
     done()
     click.echo(f"Sent {pace(sent, began)}.", err=True)
@@ -94,17 +90,32 @@ def _sizes(count: int | None, rate: float | None, batch: int, stop: threading.Ev
         left -= size
 
 
-def _send(producer: Producer, batch: list[Order], stop: threading.Event) -> list[str]:
+def _send(
+    producer: Producer, batch: list[Order], stop: threading.Event
+) -> tuple[list[tuple[str, Order]], list[Order]]:
     """
-    Send *batch* and return its entry ids; return none if *stop* is set first.
+    Send *batch*. While Redis is away or full this waits, and tries again with the orders that are certainly not in the
+    stream, until *stop* is set. No order is sent twice.
 
-    While Redis is away this waits and tries again. No order is sent twice: a Redis error means that nothing was
-    sent, and a lost reply is not tried again, it raises ``SendUnknown``.
+    Returns:
+        The orders that are in the stream, each with its entry id; and those that may be: their replies were lost.
     """
-    pause_s = 0.0
-    while not stop.wait(pause_s):
+    added: list[tuple[str, Order]] = []
+    unknown: list[Order] = []
+    left, pause_s = batch, 0.0
+    while left and not stop.wait(pause_s):
         try:
-            return producer.send_many(batch)
+            added += zip(producer.send_many(left), left, strict=True)
+            break
+        except SendUnknown as half:
+            if half.unknown:
+                click.echo(f"Warning: {half}. Those that may be in it are not sent again.", err=True)
+            not_added = {order.id for order in half.unknown + half.refused}
+            added += zip(half.sent, (order for order in left if order.id not in not_added), strict=False)
+            unknown += half.unknown
+            left = half.refused + left[len(half.sent) + len(half.unknown) + len(half.refused) :]
+            if half.refused and isinstance(half.__cause__, redis.RedisError):
+                pause_s = wait_out(half.__cause__, pause_s)
         except redis.RedisError as error:
             pause_s = wait_out(error, pause_s)
-    return []
+    return added, unknown

@@ -20,6 +20,7 @@ end
 for i = first_of_metadata, #ARGV do
   fields[#fields + 1] = ARGV[i]
 end
-local dead = redis.call('XADD', dlq, '*', unpack(fields))
+redis.call('XACK', stream, group, '0-0')                        -- changes nothing, see group.lua: on a full Redis, too,
+local dead = redis.call('XADD', dlq, '*', unpack(fields))       -- the order must go, or trim could not pass it
 redis.call('XACK', stream, group, id)
 return dead

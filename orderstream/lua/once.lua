@@ -1,5 +1,5 @@
--- Add an entry unless it was added before under the same key, and remember it for a while. From Redis 8.6 on,
--- XADD … IDMP does the same.
+-- Add an entry unless it was added before under the same key, and remember it for a while. XADD … IDMP (Redis 8.6)
+-- remembers a number of entries instead, 10,000 at most: a fast sender fills that in less time than it sends again.
 --
 -- KEYS  stream, the key that remembers this order
 -- ARGV  milliseconds to remember it  name value  [name value ...]

@@ -1,7 +1,7 @@
 """The roles of docs/operate.md: each can do its work, needs all its rules for it, and can do no other role's work."""
 
 import re
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -202,16 +202,16 @@ def test_a_consumer_that_may_not_dead_letter_leaves_the_order_pending(become, st
     assert stream.backlog().dead_lettered == 0
 
 
-def test_a_producer_that_removes_duplicates_needs_more_before_8_6(become, stream, client, settings, server_version):
-    """A script does it there, and keeps a key for each order; from 8.6 on XADD does it."""
-    more = re.search(r"before 8\.6 also needs `([^`]+)`", " ".join(PAGE.split()))[1].split()
+def test_a_producer_that_removes_duplicates_needs_more(become, stream, client, settings):
+    """A script does it, and keeps a key for each order."""
+    more = re.search(r"removes duplicates also needs `([^`]+)`", " ".join(PAGE.split()))[1].split()
     more = [rule.replace("orders", settings.stream) for rule in more]
     client.script_flush()
-    with not_allowed() if server_version < (8, 6) else nullcontext():
+    with not_allowed():
         Producer(become(ROLES["producer"]), dedupe="till-1").send(Order("o-1", "figs", 3))
     client.script_flush()
     Producer(become(ROLES["producer"] + more), dedupe="till-2").send(Order("o-1", "figs", 3))
-    assert stream.backlog().length == (1 if server_version < (8, 6) else 2)
+    assert stream.backlog().length == 1
 
 
 def test_a_monitor_that_may_only_read_the_keys_still_sees_the_backlog(become, stream, settings, server_version):

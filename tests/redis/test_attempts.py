@@ -123,6 +123,21 @@ def test_a_deferred_order_comes_to_an_end_when_it_is_too_old(stream, client, set
     assert [(letter.reason, letter.deliveries) for letter in DeadLetterQueue(stream).list()] == [("Defer: in 1 ms", 3)]
 
 
+def test_how_long_an_order_may_be_deferred_is_a_setting(stream, client, settings):
+    """An entry id that is no time counts as old."""
+    client.xadd(settings.stream, {"data": ORDERS[0].to_fields()[1]}, id="1-0")
+
+    def defer_often(order):
+        if len(handler.runs) < 6:
+            raise Defer(1)
+
+    handler = Record(defer_often)
+    patient = OrderStream(client, replace(settings, defer_max_age_ms=2**60))
+    Consumer(patient, handler).drain()
+    assert len(handler.runs) == 6
+    assert stream.backlog().dead_lettered == 0
+
+
 def test_a_delay_that_is_not_whole_does_not_stop_the_consumer(stream, send):
     send(*ORDERS[:2])
     handler = Record()

@@ -8,8 +8,8 @@ from itertools import islice
 import pytest
 
 from orderstream import Consumer, DeadLetter, DeadLetterQueue, Order, OrderStream, Producer, Reject, random_orders
-from orderstream.deadletter import NotRedriven
 from orderstream.entries import METADATA
+from orderstream.errors import NotRedriven
 
 TOO_MANY = [part for n in range(4_100) for part in (b"%d" % n, b"")]
 OURS = dict(

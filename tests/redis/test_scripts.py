@@ -114,18 +114,53 @@ def test_a_dead_letter_key_of_the_wrong_type_leaves_the_entry_pending(patient, c
     assert pending()[entry.id][0] == "a"
 
 
-@pytest.mark.row(22)
-def test_a_full_memory_leaves_the_entry_pending_and_acks_go_on(own_stream):
-    """Under noeviction Redis refuses what adds, and takes what settles."""
-    own_stream.create_group()
+@pytest.mark.row(22, 77)
+def test_a_full_memory_refuses_nothing_that_lets_it_be_freed(own_stream):
+    """Under noeviction Redis refuses what adds. A group, an ack and a dead letter are on the way to a trim."""
     own_stream.add([[b"n", b"1"], [b"n", b"2"]])
-    first, second = own_stream.read_new("a", 2, None)
     own_stream.client.config_set("maxmemory", 1)
-    with pytest.raises(redis.ResponseError, match=r"OOM|maxmemory"):
-        own_stream.dead_letter("a", first, "no")
+    own_stream.create_group()
+    own_stream.create_group()
+    first, second = own_stream.read_new("a", 2, None)
     assert own_stream.ack([second.id]) == 1
-    own_stream.client.config_set("maxmemory", 0)
     assert own_stream.dead_letter("a", first, "no")
+    assert own_stream.trim().removed == 2
+    ((_, fields),) = own_stream.dead_letters("-", 1)
+    assert fields[:2] == [b"n", b"1"]
+
+
+@pytest.mark.row(23, 77)
+def test_a_full_memory_and_a_dead_letter_key_of_the_wrong_type_leave_the_entry_pending(own_stream):
+    own_stream.create_group()
+    own_stream.add([[b"n", b"1"]])
+    (entry,) = own_stream.read_new("a", 1, None)
+    own_stream.client.set(own_stream.settings.dlq, "not a stream")
+    own_stream.client.config_set("maxmemory", 1)
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        own_stream.dead_letter("a", entry, "no")
+    (pending,) = own_stream.client.xpending_range(own_stream.settings.stream, own_stream.settings.group, "-", "+", 9)
+    assert pending["message_id"].decode() == entry.id
+
+
+def test_a_group_at_a_key_of_the_wrong_type_is_refused(stream, client, settings):
+    client.set(settings.stream, "not a stream")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        stream.create_group()
+
+
+@pytest.mark.row(22)
+def test_a_full_memory_refuses_a_redrive_and_the_dead_letter_stays(own_stream):
+    """A redrive frees nothing: the order would only wait again."""
+    own_stream.create_group()
+    own_stream.add([[b"n", b"1"]])
+    (entry,) = own_stream.read_new("a", 1, None)
+    id = own_stream.dead_letter("a", entry, "no")
+    own_stream.client.config_set("maxmemory", 1)
+    with pytest.raises(redis.ResponseError, match=r"OOM|maxmemory") as caught:
+        own_stream.redrive(id)
+    assert trouble(caught.value) is Trouble.OUTAGE
+    own_stream.client.config_set("maxmemory", 0)
+    assert own_stream.redrive(id)
 
 
 def test_a_missing_permission_for_the_dead_letter_stream_leaves_the_entry_pending(guest, settings, entry, pending):

@@ -10,8 +10,8 @@ from redis.retry import Retry
 
 from orderstream import DeadLetterQueue, Order, OrderStream, Settings, connect
 from orderstream.connection import PIECE, ReplyLost, open_client
-from orderstream.deadletter import NotRedriven
 from orderstream.entries import METADATA, Entry
+from orderstream.errors import NotRedriven
 
 SLACK_MS = 5_000
 FAR = 30_000  # claim_idle_ms of `patient`

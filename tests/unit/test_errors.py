@@ -1,9 +1,13 @@
 """The error tree, and what the errors carry."""
 
+from copy import copy, deepcopy
+from pickle import dumps, loads
+
 import pytest
 
 from orderstream import Defer, Order, Reject, SendUnknown
-from orderstream.errors import ConfigError, DecodeError, OrderError, OrderStreamError
+from orderstream.connection import ReplyLost
+from orderstream.errors import ConfigError, DecodeError, HandlerTimeout, NotRedriven, OrderError, OrderStreamError
 
 TEA = Order("o-1", "tea", 2)
 
@@ -21,7 +25,58 @@ def test_a_wrong_value_is_a_value_error_too(kind):
 def test_send_unknown_says_what_is_in_and_what_may_be():
     error = SendUnknown(("1-0", "2-0"), (TEA,))
     assert (error.sent, error.unknown) == (["1-0", "2-0"], [TEA])
-    assert str(error) == "2 orders are in the stream, 1 may be (first: 'o-1'); their replies were lost"
+    assert str(error) == "2 orders are in the stream, 1 may be (first: 'o-1'; their replies were lost)"
+
+
+COFFEE = Order("o-2", "coffee", 1)
+
+
+@pytest.mark.parametrize(
+    ("unknown", "refused", "reason", "said"),
+    [
+        ([], [TEA], "OOM", "1 orders are in the stream, 1 are not (first: 'o-1'): OOM"),
+        ([TEA], [COFFEE], "OOM", "1 orders are in the stream, 1 may be (first: 'o-1'; their replies were lost), "
+                                 "1 are not (first: 'o-2'): OOM"),
+        ([], [], "LookupError: no row", "1 orders are in the stream: LookupError: no row"),
+    ],
+)  # fmt: skip
+@pytest.mark.row(78)
+def test_send_unknown_says_of_a_refusal_that_it_was_one(unknown, refused, reason, said):
+    error = SendUnknown(["1-0"], unknown, refused, reason)
+    assert (error.refused, error.reason, str(error)) == (refused, reason, said)
+
+
+ERRORS = [
+    OrderStreamError("x"),
+    ConfigError("x"),
+    OrderError("x"),
+    DecodeError("x"),
+    Reject("sold out"),
+    Defer(50),
+    SendUnknown(["1-0"], [TEA], [COFFEE], "OOM"),
+    HandlerTimeout("handler ran longer than 300 s"),
+    NotRedriven(["2-0"], {"1-0": "too many fields"}),
+]
+
+
+def pickled(error):
+    return loads(dumps(error))
+
+
+@pytest.mark.parametrize("again", [copy, deepcopy, pickled])
+@pytest.mark.parametrize("error", [*ERRORS, ReplyLost(OSError("gone"), [b"1-0"])], ids=lambda e: type(e).__name__)
+def test_an_error_is_the_same_in_another_process(error, again):
+    """A handler that works in a process pool gets its errors this way."""
+    other = again(error)
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+
+
+def test_every_kind_of_error_is_among_these():
+    def kinds(kind):
+        return {kind}.union(*map(kinds, kind.__subclasses__()))
+
+    core = {kind for kind in kinds(OrderStreamError) if not kind.__module__.startswith("orderstream.lab")}
+    assert core == {type(error) for error in ERRORS}
 
 
 def test_reject_keeps_its_reason():

@@ -3,7 +3,7 @@
 import pytest
 
 from orderstream import Defer, Reject, RetryPolicy
-from orderstream.errors import DecodeError
+from orderstream.errors import ConfigError, DecodeError
 from orderstream.policy import Decision, Outcome, describe
 
 RETRY, DEFER, DEAD_LETTER = Outcome.RETRY, Outcome.DEFER, Outcome.DEAD_LETTER
@@ -122,3 +122,19 @@ def test_an_error_that_cannot_be_printed_still_has_a_name():
             raise RuntimeError
 
     assert describe(SpeechlessError()) == "SpeechlessError"
+
+
+@pytest.mark.row(82)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"max_attempts": 0}, {"max_attempts": 2.0}, {"max_attempts": True}, {"backoff_ms": -1}, {"backoff_ms": 500.0},
+        {"backoff_ms": "1000"}, {"max_age_ms": -1}, {"max_age_ms": 1.5}, {"max_age_ms": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_policy_that_cannot_be_is_refused_when_it_is_made(values):
+    """Redis refuses half milliseconds: such a policy would end the consumer at the first failure."""
+    ((name, value),) = values.items()
+    with pytest.raises(ConfigError, match=f"{name} must be a whole number, . or more, not {value!r}"):
+        RetryPolicy(**values)

@@ -64,7 +64,7 @@ def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
             except SendUnknown as lost:
                 say("sent", count=len(lost.sent))
                 say("unknown", count=len(lost.unknown))
-                again = [*lost.unknown, *rest] if knobs["resend"] else []
+                again = [*lost.refused, *lost.unknown, *rest] if knobs["resend"] else []
             except redis.RedisError as error:
                 if trouble(error) is Trouble.FATAL:
                     raise

@@ -151,7 +151,7 @@ LOSSES = ((0, 1), (1, 1), (3, 1), (0, 2))
 @exercise(
     "06.2",
     "What must Redis know about the first try, so that it can tell the second one from a new order?",
-    "Producer has an argument for it: dedupe. With IDMP or a script, a second XADD adds nothing.",
+    "Producer has an argument for it: dedupe. With it, a second send adds nothing.",
     'return Producer(stream, dedupe=…).send_many(…), with one name for all tries, such as "shop-1"',
 )
 def send_all(answer):
@@ -169,7 +169,7 @@ def send_all(answer):
 
 def _fresh() -> None:
     client = server.current().client
-    server.current().fresh(KEY, *client.scan_iter(f"{{{KEY}}}:sent:*"))  # made before Redis 8.6
+    server.current().fresh(KEY, *client.scan_iter(f"{{{KEY}}}:sent:*"))
 
 
 def _sends(answer: Callable[..., Any], stream: OrderStream) -> None:
