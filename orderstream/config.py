@@ -10,10 +10,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from urllib.parse import parse_qsl, urlsplit
 
 from orderstream.errors import ConfigError
 
 DEFAULT_ADDR = "localhost:6379"
+DAY_S = 86_400
+PERCENT_ENCODE = "percent-encode / # ? @ in a password"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +85,17 @@ class Settings:
         for holds, otherwise in (
             (self.stream and self.group, "stream and group need a name"),
             (
+                _is_text(self.stream, self.group, self.dlq, self.redis_url),
+                "the names of stream, group and dlq, and the Redis URL, must be UTF-8 text",
+            ),
+            (
                 self.redis_url.startswith(("redis://", "rediss://", "unix://")),
                 "the Redis URL must begin with redis://, rediss:// or unix://",
+            ),
+            (
+                _is_understood(self.redis_url),
+                f"the Redis URL cannot be used; it ends with a database's number, as in redis://{DEFAULT_ADDR}/1, or "
+                f"a socket's path, as in unix:///run/redis.sock; options are ?name=value; {PERCENT_ENCODE}",
             ),
             (self.dlq != self.stream, f"dlq is the stream itself ({self.dlq!r}): dead letters would be consumed"),
             (self.max_attempts >= 1, f"max_attempts={self.max_attempts} would never run a handler; use 1 or more"),
@@ -103,7 +115,7 @@ class Settings:
                 f"handler_timeout_ms={self.handler_timeout_ms} must be at least claim_idle_ms={self.claim_idle_ms}: "
                 "the heartbeat would end before it was needed",
             ),
-            (self.grace_s >= 0, f"grace_s={self.grace_s} must be 0 or more"),
+            (0 <= self.grace_s <= DAY_S, f"grace_s={self.grace_s} must be 0 to {DAY_S}, which is a day"),
             (
                 self.trace_parent in ("creation", "link"),
                 f"trace_parent={self.trace_parent!r} must be 'creation' or 'link'",
@@ -139,6 +151,26 @@ class Settings:
                     raise ConfigError(f"{variable} must be {number}, not {text!r}") from None
         given["redis_url"] = environ.get("REDIS_URL") or _url(environ.get("REDIS_ADDR") or DEFAULT_ADDR)
         return cls(**given)  # type: ignore[arg-type]
+
+
+def _is_text(*texts: str) -> bool:
+    """Return whether all *texts* are UTF-8. Python keeps bytes of a command line that are not UTF-8 as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for text in texts for character in text)
+
+
+def _is_understood(url: str) -> bool:
+    """Return whether each part of *url* is what redis-py takes it for: it reads over what it does not understand."""
+    try:
+        parts = urlsplit(url)
+        if parts.query:
+            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        place_is_known = parts.path and (not parts.netloc or parts.netloc.endswith("@"))
+    else:
+        place_is_known = re.fullmatch(r"/?\d*", parts.path)
+    return bool(place_is_known) and not parts.fragment
 
 
 def _url(addr: str) -> str:

@@ -28,10 +28,10 @@ pending entries; Redis 6.2 moves the clock.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
@@ -46,10 +46,10 @@ from orderstream.connection import (
     as_dict,
     check_client,
     exchange,
+    link_problem,
     open_client,
     packer,
     server_of,
-    tls_problem,
 )
 from orderstream.entries import METADATA, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
@@ -60,6 +60,8 @@ REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many orders of one sender Redis remembers, and for how long. These are the defaults of Redis 8.6 and newer."""
 
 LOOK_EVERY_S = 0.05  # to look for an SDK at every order would cost too much
+
+HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")  # what Redis Cluster computes a key's slot from, if the key has one
 
 TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
 LAST_ID = b"18446744073709551615-18446744073709551615"
@@ -109,7 +111,7 @@ class OrderStream:
         """
         (reply,) = self._exchange([("HELLO",)])
         server = server_of(reply)
-        if server.cluster and not isinstance(self.client, RedisCluster):
+        if server.mode == "cluster" and not isinstance(self.client, RedisCluster):
             raise ConfigError(
                 "this client knows one node of a Redis Cluster, and the stream may be on another; "
                 "use orderstream.connect() or a redis.cluster.RedisCluster"
@@ -168,7 +170,7 @@ class OrderStream:
             return self._exchange(
                 [("XADD", s.stream, "IDMP", sender, key, "*", *fields, *carried) for key, fields in batch]
             )
-        beside = s.stream if "{" in s.stream else f"{{{s.stream}}}"  # on a cluster both keys are in one slot
+        beside = s.stream if HASH_TAG.match(s.stream) else f"{{{s.stream}}}"  # on a cluster both keys are in one slot
         calls = [
             _evalsha(ONCE, [s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields, *carried)
             for key, fields in batch
@@ -499,24 +501,30 @@ def connect(settings: Settings | None = None) -> OrderStream:
         settings: None reads them from the environment.
 
     Raises:
-        ConfigError: The settings contradict each other, or do not fit the cluster or the server's certificate.
+        ConfigError: The settings contradict each other, do not fit the cluster or the server's certificate, or lead to
+            a Sentinel.
         redis.ConnectionError: No Redis answers there.
         redis.AuthenticationError: Redis answers, and the password is wrong or missing.
     """
     settings = settings or Settings.from_env()
     client = open_client(settings)
     try:
-        with suppress(redis.exceptions.NoPermissionError):  # this refusal is an answer, too
-            client.ping()
-        if server_of(exchange(client.connection_pool, [("HELLO",)])[0]).cluster:
-            from orderstream.cluster import open_cluster
-
-            client.close()
-            return OrderStream(open_cluster(settings), settings)
-    except redis.ConnectionError as error:
-        if settings.redis_url.startswith("rediss:") and (problem := tls_problem(error)):
+        replies = exchange(client.connection_pool, [("PING",), ("HELLO",)])
+    except (redis.ConnectionError, redis.exceptions.InvalidResponse) as error:
+        if problem := link_problem(error):
             raise ConfigError(problem) from error
         raise
+    for reply in replies:  # any other refusal is an answer, too: a Redis in trouble may be looked at, and waited for
+        if isinstance(reply, redis.AuthenticationError):
+            raise reply
+    mode = server_of(replies[-1]).mode
+    if mode == "sentinel":
+        raise ConfigError("the Redis URL leads to a Sentinel, which keeps no orders; name the primary and its port")
+    if mode == "cluster":
+        from orderstream.cluster import open_cluster
+
+        client.close()
+        return OrderStream(open_cluster(settings), settings)
     return OrderStream(client, settings)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +13,23 @@ from click.decorators import FC
 
 from orderstream import Settings
 from orderstream.cli.export import ENDPOINT, exporting
+from orderstream.config import DAY_S
 
-AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
-SECONDS, MORE_THAN_0 = click.FloatRange(0), click.FloatRange(0, min_open=True)
+
+
+class Number(click.FloatRange):
+    """A number in a range. Click takes nan for one that is in every range, because no comparison with it is true."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("nan is no number.", param, ctx)
+        return number
+
+
+AT_LEAST_0, AT_LEAST_1 = click.IntRange(0, sys.maxsize), click.IntRange(1, sys.maxsize)
+SECONDS, PER_SECOND = Number(0, DAY_S), Number(1 / DAY_S, 1_000_000)
+MILLISECONDS = click.IntRange(0, DAY_S * 1000)
 
 
 def setting(flag: str, variable: str, metavar: str, help: str, default: object, **attrs: Any) -> Callable[[FC], FC]:
