@@ -59,18 +59,23 @@ def open_cluster(settings: Settings) -> RedisCluster:
 
 def check_slots(settings: Settings) -> None:
     """
-    Refuse keys that are in two slots: no script could move an order from one to the other.
+    Refuse keys that are in two slots: no script could move an order from one to the other. Refuse a stream beside which
+    no key can be: its name holds a ``}`` that ends no ``{tag}``.
 
     Raises:
         ConfigError: Says which name would do.
     """
     stream, dlq = settings.stream, settings.dlq
     slot = key_slot(stream.encode())
+    fitting = [name for name in (f"{stream}-dlq", f"{{{stream}}}-dlq") if key_slot(name.encode()) == slot]
+    if not fitting:
+        raise ConfigError(
+            f"on Redis Cluster no other key can be named into the slot of {stream!r}; give both names the same {{tag}}"
+        )
     if key_slot(dlq.encode()) != slot:
-        fitting = [name for name in (f"{stream}-dlq", f"{{{stream}}}-dlq") if key_slot(name.encode()) == slot]
         raise ConfigError(
             f"on Redis Cluster {stream!r} and {dlq!r} are in different slots, and no script can move an order between "
-            "them; " + (f"set ORDERSTREAM_DLQ={fitting[0]}" if fitting else "give both names the same {tag}")
+            f"them; set ORDERSTREAM_DLQ={fitting[0]}"
         )
 
 

@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
+from urllib.parse import parse_qsl
 
 import hiredis
 import msgspec
@@ -27,7 +28,7 @@ from redis.cluster import RedisCluster
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from orderstream.config import PERCENT_ENCODE, Settings
+from orderstream.config import Settings
 from orderstream.errors import ConfigError
 
 Words = tuple[str | bytes | int, ...]
@@ -36,6 +37,8 @@ Command = Words | bytes  # bytes: packed already
 REPLY_MARGIN_S = 5.0
 PIECE = 65_536  # bytes in one write; each write has the whole socket timeout, so a slow link can take a large batch
 OLDEST = (6, 2, 0)
+
+_PLACE = re.compile(r"rediss?://[^/#]*(/\d*)?|unix://([^/#]*@)?/[^#]+")  # what a URL holds in front of its options
 
 _pack: Callable[[Words], bytes] = hiredis.pack_command  # type: ignore[assignment]  # redis-py packs more slowly
 
@@ -77,13 +80,18 @@ def open_client(settings: Settings) -> redis.Redis:
         ConfigError: The URL cannot be used.
     """
     try:
+        place, _, options = settings.redis_url.partition("?")
+        parse_qsl(options, strict_parsing=bool(options))  # refuses what is not name=value
+        if "#" in options or not _PLACE.fullmatch(place):
+            raise ValueError("redis-py reads over what it does not understand")
         client = redis.Redis.from_url(settings.redis_url, **client_options(settings))
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # does not connect, but refuses an unknown option
         return client
     except (ValueError, TypeError):  # its text may hold a part of the password
         raise ConfigError(
-            f"the Redis URL cannot be used; look at its port and options, and {PERCENT_ENCODE}"
+            "the Redis URL cannot be used; look at its port and options, name a database by its number, as in "
+            "redis://localhost:6379/1, and percent-encode / # ? @ in a password"
         ) from None
 
 
@@ -160,8 +168,8 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
             raise ReplyLost(error, replies) from error
         finally:
             if len(replies) < len(commands) or any(_code(refused) in _LOST_ITS_PLACE for refused in refusals):
-                connection.disconnect()  # a late reply must not be taken for the next command's
                 pool.disconnect(inuse_connections=False)
+                connection.disconnect()  # also because a late reply must not be taken for the next command's
     finally:
         pool.release(connection)
     return replies
@@ -206,14 +214,14 @@ def server_of(reply: Any) -> Server:
     return Server(version, about.get(b"mode", b"standalone").decode())
 
 
-def link_problem(error: redis.RedisError) -> str | None:
-    """Say in a line what is wrong with the URL's scheme or its TLS options. None: *error* has another cause."""
+def link_problem(error: redis.RedisError, url: str) -> str | None:
+    """Say in a line what is wrong with the scheme or the TLS options of *url*. None: *error* has another cause."""
     reason = error.__context__
     if isinstance(error, exceptions.InvalidResponse):
         return "what answers there is no Redis, or it speaks TLS: then write rediss:// in the Redis URL"
     if getattr(reason, "reason", None) == "WRONG_VERSION_NUMBER":
         return "what answers there speaks no TLS: write redis:// in the Redis URL"
-    if not isinstance(reason, (ssl.SSLError, FileNotFoundError)):
+    if not url.startswith("rediss:") or not isinstance(reason, (ssl.SSLError, FileNotFoundError)):
         return None
     said = getattr(reason, "verify_message", None) or reason.strerror or reason
     return (

@@ -28,7 +28,6 @@ pending entries; Redis 6.2 moves the clock.
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -60,8 +59,6 @@ REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many orders of one sender Redis remembers, and for how long. These are the defaults of Redis 8.6 and newer."""
 
 LOOK_EVERY_S = 0.05  # to look for an SDK at every order would cost too much
-
-HASH_TAG = re.compile(r"[^{]*\{[^}]+\}")  # what Redis Cluster computes a key's slot from, if the key has one
 
 TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
 LAST_ID = b"18446744073709551615-18446744073709551615"
@@ -170,7 +167,7 @@ class OrderStream:
             return self._exchange(
                 [("XADD", s.stream, "IDMP", sender, key, "*", *fields, *carried) for key, fields in batch]
             )
-        beside = s.stream if HASH_TAG.match(s.stream) else f"{{{s.stream}}}"  # on a cluster both keys are in one slot
+        beside = s.stream if "}" in s.stream else f"{{{s.stream}}}"  # on a cluster both keys are in one slot
         calls = [
             _evalsha(ONCE, [s.stream, f"{beside}:sent:{sender}:{key}"], REMEMBERED_MS, *fields, *carried)
             for key, fields in batch
@@ -511,7 +508,7 @@ def connect(settings: Settings | None = None) -> OrderStream:
     try:
         replies = exchange(client.connection_pool, [("PING",), ("HELLO",)])
     except (redis.ConnectionError, redis.exceptions.InvalidResponse) as error:
-        if problem := link_problem(error):
+        if problem := link_problem(error, settings.redis_url):
             raise ConfigError(problem) from error
         raise
     for reply in replies:  # any other refusal is an answer, too: a Redis in trouble may be looked at, and waited for

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,7 @@ from click.decorators import FC
 
 from orderstream import Settings
 from orderstream.cli.export import ENDPOINT, exporting
-from orderstream.config import DAY_S
-
+from orderstream.config import DAY_S, is_text
 
 
 class Number(click.FloatRange):
@@ -27,8 +25,17 @@ class Number(click.FloatRange):
         return number
 
 
-AT_LEAST_0, AT_LEAST_1 = click.IntRange(0, sys.maxsize), click.IntRange(1, sys.maxsize)
-SECONDS, PER_SECOND = Number(0, DAY_S), Number(1 / DAY_S, 1_000_000)
+class Name(click.ParamType[str]):
+    """A name that Redis gets as UTF-8."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if is_text(value) else self.fail("it must be UTF-8 text.", param, ctx)
+
+
+AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
+SECONDS, PER_SECOND = Number(0, DAY_S), Number(0.001, 1_000_000)
 MILLISECONDS = click.IntRange(0, DAY_S * 1000)
 
 

@@ -62,4 +62,12 @@ ROWS = {
     50: ("TLS: self-signed, wrong host", "refused"),
     51: ("an entry with the highest id there is", "the producer is told; doctor had warned"),
     52: ("scripts", "never built from strings"),
+    # Redis moves
+    70: ("failover behind an address that stays", "the old server and its idle connections are left within seconds"),
+    71: ("all nodes of a cluster get new addresses", "the URL is asked again; orders flow"),
+    72: ("a URL that leads to a Sentinel, to TLS, to no TLS, to no Redis", "one line says what is there"),
+    73: ("MISCONF, LOADING or no memory when a program starts", "it can be looked at; a consumer waits"),
+    74: ("nan, inf or an absurd number in an option or setting", "one line"),
+    75: ("a name that is not UTF-8", "one line"),
+    76: ("a URL of which redis-py would read over a part", "one line without the password; an @ in a path is taken"),
 }
