@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 from redis import exceptions
-from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode, RedisCluster
+from redis.cluster import REDIS_ALLOWED_KEYS, RedisCluster
 from redis.connection import parse_url
 from redis.crc import key_slot
 
@@ -42,8 +42,12 @@ def open_cluster(settings: Settings) -> RedisCluster:
             f"{', '.join(sorted(ignored))} in it"
         )
     try:
-        # By default redis-py refuses a cluster in which any slot has no owner. We need the owner of one slot only.
-        return RedisCluster.from_url(settings.redis_url, require_full_coverage=False, **client_options(settings))
+        return RedisCluster.from_url(
+            settings.redis_url,
+            require_full_coverage=False,  # else a cluster is refused if any slot has no owner; we need one slot only
+            dynamic_startup_nodes=False,  # else the URL is forgotten, and nodes that all got new addresses never found
+            **client_options(settings),
+        )
     except IndexError:
         raise _down("no node has a slot yet") from None
     except exceptions.RedisClusterException as error:
@@ -55,18 +59,23 @@ def open_cluster(settings: Settings) -> RedisCluster:
 
 def check_slots(settings: Settings) -> None:
     """
-    Refuse keys that are in two slots: no script could move an order from one to the other.
+    Refuse keys that are in two slots: no script could move an order from one to the other. Refuse a stream beside which
+    no key can be: its name holds a ``}`` that ends no ``{tag}``.
 
     Raises:
         ConfigError: Says which name would do.
     """
     stream, dlq = settings.stream, settings.dlq
     slot = key_slot(stream.encode())
+    fitting = [name for name in (f"{stream}-dlq", f"{{{stream}}}-dlq") if key_slot(name.encode()) == slot]
+    if not fitting:
+        raise ConfigError(
+            f"on Redis Cluster no other key can be named into the slot of {stream!r}; give both names the same {{tag}}"
+        )
     if key_slot(dlq.encode()) != slot:
-        fitting = [name for name in (f"{stream}-dlq", f"{{{stream}}}-dlq") if key_slot(name.encode()) == slot]
         raise ConfigError(
             f"on Redis Cluster {stream!r} and {dlq!r} are in different slots, and no script can move an order between "
-            "them; " + (f"set ORDERSTREAM_DLQ={fitting[0]}" if fitting else "give both names the same {tag}")
+            f"them; set ORDERSTREAM_DLQ={fitting[0]}"
         )
 
 
@@ -119,19 +128,29 @@ def _exchange_with_owner(client: RedisCluster, key: str, commands: Sequence[Comm
         replies = exchange(pool, commands)
     except (redis.ConnectionError, redis.TimeoutError):
         pool.disconnect(inuse_connections=False)  # redis-py forgets a dead node, but keeps its connections open
-        _find_owners(client, avoid=node)
+        _find_owners(client, node.name, last=node.name)
         raise
     # A master that cannot reach the others answers CLUSTERDOWN. A master that restarts answers LOADING. In both cases
     # another node may own the slot by now.
     if any(isinstance(reply, (exceptions.ClusterDownError, exceptions.BusyLoadingError)) for reply in replies):
-        _find_owners(client, avoid=node)
+        at_url = client.nodes_manager.startup_nodes  # the URL may lead to this very node, under another name
+        _find_owners(client, node.name, last=node.name if node.name in at_url else next(iter(at_url)))
     return replies
 
 
-def _find_owners(client: RedisCluster, avoid: ClusterNode | None = None) -> None:
-    """Ask the nodes which of them owns which slot, *avoid* last. If none answers, the next exchange asks again."""
+def _find_owners(client: RedisCluster, avoid: str | None = None, *, last: str | None = None) -> None:
+    """
+    Ask which node owns which slot: first at the URL, as all nodes may have new addresses, then the nodes we know.
+    If none answers, the next exchange asks again.
+
+    Args:
+        client: Learns the answer.
+        avoid: Name of a known node that is not asked.
+        last: Name of the node, at the URL or known, that is asked only if no other answers.
+    """
+    known = [(node.host, node.port) for node in client.get_nodes() if node.name != avoid]
     with suppress(redis.RedisError, exceptions.RedisClusterException, IndexError):
-        client.nodes_manager.initialize(last_failed_node_name=avoid.name if avoid else None)
+        client.nodes_manager.initialize(known, last_failed_node_name=last)
 
 
 def _moving(key: str) -> exceptions.TryAgainError:

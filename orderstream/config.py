@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, fields
 from orderstream.errors import ConfigError
 
 DEFAULT_ADDR = "localhost:6379"
+DAY_S = 86_400
+MOST_ORDERS = 100_000  # in one round trip: what is on its way must fit into memory, here and in Redis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +93,14 @@ class Settings:
         object.__setattr__(self, "dlq", self.dlq or f"{self.stream}-dlq")
         for holds, otherwise in (
             (self.stream and self.group, "stream and group need a name"),
+            (is_text(self.stream + self.group + self.dlq + self.redis_url), "all names and the URL must be UTF-8 text"),
             (
                 self.redis_url.startswith(("redis://", "rediss://", "unix://")),
                 "the Redis URL must begin with redis://, rediss:// or unix://",
             ),
             (self.dlq != self.stream, f"dlq is the stream itself ({self.dlq!r}): dead letters would be consumed"),
             (self.max_attempts >= 1, f"max_attempts={self.max_attempts} would never run a handler; use 1 or more"),
-            (self.batch >= 1, f"batch={self.batch} would read nothing; use 1 or more"),
+            (1 <= self.batch <= MOST_ORDERS, f"batch={self.batch} must be 1 to {MOST_ORDERS}"),
             (
                 0 < self.block_ms <= 2_000,
                 f"block_ms={self.block_ms} must be 1 to 2000: 0 waits for ever, and a long wait delays stop()",
@@ -110,11 +113,11 @@ class Settings:
             ),
             (self.defer_max_age_ms >= 0, f"defer_max_age_ms={self.defer_max_age_ms} must be 0 or more"),
             (
-                self.claim_idle_ms <= self.handler_timeout_ms,
+                self.claim_idle_ms <= self.handler_timeout_ms <= 30 * DAY_S * 1000,
                 f"handler_timeout_ms={self.handler_timeout_ms} must be at least claim_idle_ms={self.claim_idle_ms}: "
-                "the heartbeat would end before it was needed",
+                "the heartbeat would end before it was needed; and at most 30 days",
             ),
-            (self.grace_s >= 0, f"grace_s={self.grace_s} must be 0 or more"),
+            (0 <= self.grace_s <= DAY_S, f"grace_s={self.grace_s} must be 0 to {DAY_S}, which is a day"),
             (self.on_timeout in ("log", "exit"), f"on_timeout={self.on_timeout!r} must be 'log' or 'exit'"),
             (
                 self.trace_parent in ("creation", "link"),
@@ -151,6 +154,11 @@ class Settings:
                     raise ConfigError(f"{variable} must be {number}, not {text!r}") from None
         given["redis_url"] = environ.get("REDIS_URL") or _url(environ.get("REDIS_ADDR") or DEFAULT_ADDR)
         return cls(**given)  # type: ignore[arg-type]
+
+
+def is_text(name: str) -> bool:
+    """Return whether *name* is UTF-8. Python keeps bytes of a command line that are not UTF-8 as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _url(addr: str) -> str:

@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl
 
 import hiredis
 import msgspec
@@ -37,6 +37,8 @@ Command = Words | bytes  # bytes: packed already
 REPLY_MARGIN_S = 5.0
 PIECE = 65_536  # bytes in one write; each write has the whole socket timeout, so a slow link can take a large batch
 OLDEST = (6, 2, 0)
+
+_PLACE = re.compile(r"rediss?://[^/#]*(/\d*)?|unix://([^/#]*@)?/[^#]+")  # what a URL holds in front of its options
 
 _pack: Callable[[Words], bytes] = hiredis.pack_command  # type: ignore[assignment]  # redis-py packs more slowly
 
@@ -67,11 +69,11 @@ class Server(msgspec.Struct, frozen=True):
 
     Attributes:
         version: Such as ``(8, 10, 2)``; ``OLDEST`` if the server does not say it, or is no Redis.
-        cluster: True for a node of a Redis Cluster.
+        mode: ``standalone``, ``cluster`` for a node of a Redis Cluster, or ``sentinel``.
     """
 
     version: tuple[int, int, int]
-    cluster: bool
+    mode: str
 
 
 def open_client(settings: Settings) -> redis.Redis:
@@ -82,16 +84,18 @@ def open_client(settings: Settings) -> redis.Redis:
         ConfigError: The URL cannot be used.
     """
     try:
-        url = urlsplit(settings.redis_url)
-        if "@" in url.path + url.query + url.fragment:
-            raise ValueError("a / ? or # in the password was taken for the end of the host")
+        place, _, options = settings.redis_url.partition("?")
+        parse_qsl(options, strict_parsing=bool(options))  # refuses what is not name=value
+        if "#" in options or not _PLACE.fullmatch(place):
+            raise ValueError("redis-py reads over what it does not understand")
         client = redis.Redis.from_url(settings.redis_url, **client_options(settings))
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # does not connect, but refuses an unknown option
         return client
     except (ValueError, TypeError):  # its text may hold a part of the password
         raise ConfigError(
-            "the Redis URL cannot be used; look at its port and options, and percent-encode / # ? @ in a password"
+            "the Redis URL cannot be used; look at its port and options, name a database by its number, as in "
+            "redis://localhost:6379/1, and percent-encode / # ? @ in a password"
         ) from None
 
 
@@ -135,6 +139,9 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
     """
     Send *commands* together and read every reply: one round trip, whatever their number.
 
+    If the link breaks, or if the server says that it may have lost its place, all idle connections of *pool* are closed
+    too. New ones ask for the address again, and so follow a primary that moved.
+
     Args:
         pool: The ``connection_pool`` of a client.
         commands: Each is its words, or the bytes that ``packer`` made of them.
@@ -151,6 +158,7 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
     pieces = [packed[start : start + PIECE] for start in range(0, len(packed), PIECE)]
     connection: Any = pool.get_connection()
     replies: list[Any] = []
+    refusals: list[Exception] = []
     try:
         try:
             connection.send_packed_command(pieces)
@@ -159,11 +167,13 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
                     replies.append(connection.read_response(disconnect_on_error=False))
                 except _REFUSED as refused:
                     replies.append(refused)
+                    refusals.append(refused)
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             raise ReplyLost(error, replies) from error
         finally:
-            if len(replies) < len(commands):
-                connection.disconnect()  # a late reply must not be taken for the next command's
+            if len(replies) < len(commands) or any(_code(refused) in _LOST_ITS_PLACE for refused in refusals):
+                pool.disconnect(inuse_connections=False)
+                connection.disconnect()  # also because a late reply must not be taken for the next command's
     finally:
         pool.release(connection)
     return replies
@@ -200,18 +210,22 @@ def as_dict(reply: Any) -> dict[bytes, Any]:
 def server_of(reply: Any) -> Server:
     """Read the reply to HELLO. This command needs no permission, and changes nothing when it names no protocol."""
     if isinstance(reply, Exception):
-        return Server(OLDEST, cluster=False)
+        return Server(OLDEST, "standalone")
     about = as_dict(reply)
     numbers = re.fullmatch(rb"(\d+)\.(\d+)\.(\d+)", about.get(b"version", b""))
     known = numbers and about.get(b"server") == b"redis"  # other servers have version numbers of their own
     version = (int(numbers[1]), int(numbers[2]), int(numbers[3])) if numbers and known else OLDEST
-    return Server(version, about.get(b"mode") == b"cluster")
+    return Server(version, about.get(b"mode", b"standalone").decode())
 
 
-def tls_problem(error: redis.ConnectionError) -> str | None:
-    """Say in a line why there is no TLS, and what to do. None: *error* has another cause."""
+def link_problem(error: redis.RedisError, url: str) -> str | None:
+    """Say in a line what is wrong with the scheme or the TLS options of *url*. None: *error* has another cause."""
     reason = error.__context__
-    if not isinstance(reason, (ssl.SSLError, FileNotFoundError)):
+    if isinstance(error, exceptions.InvalidResponse):
+        return "what answers there is no Redis, or it speaks TLS: then write rediss:// in the Redis URL"
+    if getattr(reason, "reason", None) == "WRONG_VERSION_NUMBER":
+        return "what answers there speaks no TLS: write redis:// in the Redis URL"
+    if not url.startswith("rediss:") or not isinstance(reason, (ssl.SSLError, FileNotFoundError)):
         return None
     said = getattr(reason, "verify_message", None) or reason.strerror or reason
     return (
@@ -235,6 +249,9 @@ _CODE = re.compile(
 )
 _MEANING = {"NOGROUP": Trouble.NO_GROUP} | dict.fromkeys(("NOPERM", "NOAUTH", "WRONGPASS", "WRONGTYPE"), Trouble.FATAL)
 
+# So answers a primary that was demoted, was cut off from its replicas, or comes back. Another one may have its place.
+_LOST_ITS_PLACE = ("READONLY", "UNBLOCKED", "NOREPLICAS", "MASTERDOWN", "LOADING")
+
 # To redis-py a wrong password is a kind of ConnectionError. So look for these first, or it would be retried for ever.
 _FATAL = (redis.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
 _OUTAGE = (redis.ConnectionError, redis.TimeoutError, exceptions.OutOfMemoryError, redis.ReadOnlyError, OSError)
@@ -246,6 +263,11 @@ def trouble(error: Exception) -> Trouble:
         return Trouble.FATAL
     if isinstance(error, _OUTAGE):
         return Trouble.OUTAGE
+    code = _code(error)
+    return _MEANING.get(code, Trouble.OUTAGE) if code else Trouble.FATAL
+
+
+def _code(error: Exception) -> str | None:
     # If an error code has a class of its own, redis-py cuts the code off the message.
-    code = _CODE.search(f"{getattr(error, 'status_code', None) or ''} {error}")
-    return _MEANING.get(code[1], Trouble.OUTAGE) if code else Trouble.FATAL
+    found = _CODE.search(f"{getattr(error, 'status_code', None) or ''} {error}")
+    return found[1] if found else None

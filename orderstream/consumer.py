@@ -171,6 +171,11 @@ class Consumer:
         """
         self._stopping = self._hand.stopping = True
 
+    @property
+    def waiting(self) -> bool:
+        """True during an outage of Redis: the last turn only paused."""
+        return self._pause_s > 0
+
     # One turn -----------------------------------------------------------------------------------------
 
     def _turn(self) -> None:

@@ -35,7 +35,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any
 
@@ -50,10 +49,10 @@ from orderstream.connection import (
     as_dict,
     check_client,
     exchange,
+    link_problem,
     open_client,
     packer,
     server_of,
-    tls_problem,
 )
 from orderstream.entries import METADATA, UNOWNED, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
@@ -115,7 +114,7 @@ class OrderStream:
         """
         (reply,) = self._exchange([("HELLO",)])
         server = server_of(reply)
-        if server.cluster and not isinstance(self.client, RedisCluster):
+        if server.mode == "cluster" and not isinstance(self.client, RedisCluster):
             raise ConfigError(
                 "this client knows one node of a Redis Cluster, and the stream may be on another; "
                 "use orderstream.connect() or a redis.cluster.RedisCluster"
@@ -518,24 +517,30 @@ def connect(settings: Settings | None = None) -> OrderStream:
         settings: None reads them from the environment.
 
     Raises:
-        ConfigError: The settings contradict each other, or do not fit the cluster or the server's certificate.
+        ConfigError: The settings contradict each other, do not fit the cluster or the server's certificate, or lead to
+            a Sentinel.
         redis.ConnectionError: No Redis answers there.
         redis.AuthenticationError: Redis answers, and the password is wrong or missing.
     """
     settings = settings or Settings.from_env()
     client = open_client(settings)
     try:
-        with suppress(redis.exceptions.NoPermissionError):  # this refusal is an answer, too
-            client.ping()
-        if server_of(exchange(client.connection_pool, [("HELLO",)])[0]).cluster:
-            from orderstream.cluster import open_cluster
-
-            client.close()
-            return OrderStream(open_cluster(settings), settings)
-    except redis.ConnectionError as error:
-        if settings.redis_url.startswith("rediss:") and (problem := tls_problem(error)):
+        replies = exchange(client.connection_pool, [("PING",), ("HELLO",)])
+    except (redis.ConnectionError, redis.exceptions.InvalidResponse) as error:
+        if problem := link_problem(error, settings.redis_url):
             raise ConfigError(problem) from error
         raise
+    for reply in replies:  # any other refusal is an answer, too: a Redis in trouble may be looked at, and waited for
+        if isinstance(reply, redis.AuthenticationError):
+            raise reply
+    mode = server_of(replies[-1]).mode
+    if mode == "sentinel":
+        raise ConfigError("the Redis URL leads to a Sentinel, which keeps no orders; name the primary and its port")
+    if mode == "cluster":
+        from orderstream.cluster import open_cluster
+
+        client.close()
+        return OrderStream(open_cluster(settings), settings)
     return OrderStream(client, settings)
 
 

@@ -28,13 +28,8 @@ def connect_or_explain() -> OrderStream:
         return connect(settings)
     except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
         problem = f"Redis at {_where(settings)} does not take this user and password: {error}"
-    except redis.BusyLoadingError:
-        problem = f"Redis at {_where(settings)} is still loading its data; try again in a moment"
     except (redis.ConnectionError, redis.TimeoutError, UnicodeError) as error:  # UnicodeError: not a valid host name
-        problem = (
-            f"no Redis answers at {_where(settings)} ({getattr(error.__context__, 'strerror', None) or error}). "
-            "Start one with `docker compose up -d` or `redis-server`; or type `make lab`, the lab brings its own"
-        )
+        problem = _why_no_answer(error, _where(settings))
     raise click.ClickException(problem)
 
 
@@ -74,6 +69,21 @@ def wait_out(error: redis.RedisError, pause_s: float) -> float:
     if pause_s == 0:
         click.echo(f"Redis does not answer ({describe(error)}); waiting for it.", err=True)
     return min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
+
+
+def _why_no_answer(error: Exception, where: str) -> str:
+    """Say what is at *where*, if anything is."""
+    reason = error.__context__
+    if "max number of clients" in str(error):
+        return f"Redis at {where} has as many clients as it takes; close some, or raise its maxclients"
+    if "handshake" in str(reason):
+        return f"what answers at {where} speaks no TLS, or is too busy; for one without TLS write redis:// in the URL"
+    if isinstance(reason, ConnectionResetError) or "closed by server" in str(error):
+        return f"what answers at {where} ends the connection; if it speaks TLS, write rediss:// in the Redis URL"
+    return (
+        f"no Redis answers at {where} ({getattr(reason, 'strerror', None) or error}). "
+        "Start one with `docker compose up -d` or `redis-server`; or type `make lab`, the lab brings its own"
+    )
 
 
 def _has_ended(lifeline: int, within_s: float) -> bool:

@@ -19,7 +19,7 @@ import orderstream
 from orderstream import Consumer, Defer, Order
 from orderstream.cli.connect import connect_as_child, connect_or_explain
 from orderstream.cli.export import LAST_WORDS_S
-from orderstream.cli.options import AT_LEAST_0, AT_LEAST_1, SECONDS, environ, export, otlp, which_stream
+from orderstream.cli.options import AT_LEAST_1, MILLISECONDS, SECONDS, Name, environ, export, otlp, which_stream
 from orderstream.cli.supervisor import Supervisor
 from orderstream.cli.terminal import leave_when_told, line, pace
 from orderstream.connection import Trouble, trouble
@@ -30,10 +30,12 @@ KILL_MARGIN_S = 2.0 + LAST_WORDS_S  # beyond its grace time, a child needs up to
 
 
 @click.command()
-@click.option("--name", metavar="NAME", help="The consumer's name, unique in the group.  [default: always a new one]")
+@click.option(
+    "--name", type=Name(), metavar="NAME", help="The consumer's name, unique in the group.  [default: always a new one]"
+)
 @click.option("--handler", "place", metavar="MODULE:FUNCTION", help="What gets each order.  [default: prints it]")
 @click.option(
-    "--work-ms", type=AT_LEAST_0, metavar="N", default=0, show_default=True, help="Wait N ms before each order."
+    "--work-ms", type=MILLISECONDS, metavar="N", default=0, show_default=True, help="Wait N ms before each order."
 )
 @click.option(
     "--processes", type=AT_LEAST_1, metavar="N", default=1, show_default=True, help="Work in N processes of their own."
@@ -128,7 +130,7 @@ def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -
     while not told.is_set():
         settled = consumer.step()
         try:
-            busy = settled or not consumer.stream.backlog().done
+            busy = settled or consumer.waiting or not consumer.stream.backlog().done
         except redis.RedisError as error:
             if trouble(error) is not Trouble.OUTAGE:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,31 @@ from click.decorators import FC
 
 from orderstream import Settings
 from orderstream.cli.export import ENDPOINT, exporting
+from orderstream.config import DAY_S, is_text
+
+
+class Number(click.FloatRange):
+    """A number in a range. Click takes nan for one that is in every range, because no comparison with it is true."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("nan is no number.", param, ctx)
+        return number
+
+
+class Name(click.ParamType[str]):
+    """A name that Redis gets as UTF-8."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if is_text(value) else self.fail("it must be UTF-8 text.", param, ctx)
+
 
 AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
-SECONDS, MORE_THAN_0 = click.FloatRange(0), click.FloatRange(0, min_open=True)
+SECONDS, PER_SECOND = Number(0, DAY_S), Number(0.001, 1_000_000)
+MILLISECONDS = click.IntRange(0, DAY_S * 1000)
 
 
 def setting(flag: str, variable: str, metavar: str, help: str, default: object, **attrs: Any) -> Callable[[FC], FC]:

@@ -14,7 +14,7 @@ import redis
 
 from orderstream import Order, Producer, SendUnknown, Settings, random_orders
 from orderstream.cli.connect import connect_or_explain, wait_out
-from orderstream.cli.options import AT_LEAST_0, AT_LEAST_1, MORE_THAN_0, export, otlp, setting, which_stream
+from orderstream.cli.options import AT_LEAST_0, AT_LEAST_1, PER_SECOND, export, otlp, setting, which_stream
 from orderstream.cli.terminal import counted, leave_when_told, line, pace, progress
 
 DEFAULT_RATE = 10.0  # orders per second, without --count
@@ -24,7 +24,7 @@ CATCH_UP_S = 1.0  # a producer that fell behind its rate makes up for the last s
 @click.command()
 @click.option("--count", type=AT_LEAST_0, metavar="N", help="Send N orders, then end.  [default: no end]")
 @click.option(
-    "--rate", type=MORE_THAN_0, metavar="PER_S", help="Orders per second.  [default: 10, or full speed with --count]"
+    "--rate", type=PER_SECOND, metavar="PER_S", help="Orders per second.  [default: 10, or full speed with --count]"
 )
 @setting("--batch", "ORDERSTREAM_BATCH", "N", "The most orders in one round trip.", Settings.batch, type=AT_LEAST_1)
 @click.option("--seed", type=int, metavar="S", help="The same S sends the same orders.  [default: always new ones]")

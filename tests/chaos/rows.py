@@ -72,6 +72,14 @@ ROWS = {
     59: ("the ack comes after the dead-letter move", "the letter says that its order was handled after all"),
     60: ("the handler hangs, even in C code", "its process ends with a traceback, if asked to"),
     61: ("a heartbeat comes after a retry", "the delay stays"),
+    # Redis moves
+    70: ("failover behind an address that stays", "the old server and its idle connections are left within seconds"),
+    71: ("all nodes of a cluster get new addresses", "the URL is asked again; orders flow"),
+    72: ("a URL that leads to a Sentinel, to TLS, to no TLS, to no Redis", "one line says what is there"),
+    73: ("MISCONF, LOADING or no memory when a program starts", "it can be looked at; a consumer waits"),
+    74: ("nan, inf or an absurd number in an option or setting", "one line"),
+    75: ("a name that is not UTF-8", "one line"),
+    76: ("a URL of which redis-py would read over a part", "one line without the password; an @ in a path is taken"),
     # Sending
     77: ("a full memory, and its oldest order must be dead-lettered", "it goes, and trim frees the rest"),
     78: ("the memory fills up in the middle of a batch", "the refused orders are told from the unknown ones"),

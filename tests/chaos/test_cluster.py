@@ -6,6 +6,7 @@ A stream lives in one slot, and with its slot it may move to another master.
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -36,10 +37,19 @@ from orderstream.connection import Trouble, trouble
 from orderstream.errors import ConfigError
 from tests.chaos.places import IDS, ORDERS, one_line
 from tests.redis.conftest import Server
+from tests.redis.front import Front
 
 SLOTS = 16384
 HIGHEST_PORT = 55_000  # the masters talk to each other on the port 10,000 above
 ONE_TRY = Retry(NoBackoff(), 0)
+
+
+def free_port():
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        if port < HIGHEST_PORT:
+            return port
 
 
 class Cluster:
@@ -58,14 +68,10 @@ class Cluster:
         self.wait_until_it_works()
 
     def add_node(self):
-        while True:
-            folder = self.folder / f"node-{len(self.nodes)}"
-            folder.mkdir(exist_ok=True)
-            node = Server(
-                folder, *"--cluster-enabled yes --cluster-node-timeout 2000 --repl-diskless-sync-delay 0".split()
-            )
-            if node.port < HIGHEST_PORT:
-                break
+        folder = self.folder / f"node-{len(self.nodes)}"
+        folder.mkdir()
+        node = Server(folder, *"--cluster-enabled yes --cluster-node-timeout 2000 --repl-diskless-sync-delay 0".split())
+        node.port = free_port()
         node.start()
         node.client = redis.Redis(port=node.port, protocol=2, retry=ONE_TRY)
         node.id = self.tell(node, "MYID").decode()
@@ -113,6 +119,18 @@ class Cluster:
     def finish_moving(self, key, source, target):
         for node in (target, source):
             self.tell(node, "SETSLOT", key_slot(key.encode()), "NODE", target.id)
+
+    def move_away(self):
+        """Kill every node, and start it elsewhere."""
+        for node in self.nodes:
+            node.client.close()
+            node.kill()
+        for node in self.nodes:
+            node.port = free_port()
+            node.start()
+            node.client = redis.Redis(port=node.port, protocol=2, retry=ONE_TRY)
+            self.meet(node)
+        self.wait_until_it_works()
 
     def close(self):
         for node in self.nodes:
@@ -266,6 +284,15 @@ def test_a_user_who_may_not_ask_where_the_stream_is_is_told_so(cluster, settings
         assert Producer(stream).send(ORDERS[0])
     for node in cluster.nodes:
         node.client.acl_deluser("till-1")
+
+
+@pytest.mark.parametrize("name", ["a{b", "{x}y", "a}b{c}"])
+def test_a_producer_with_deduplication_takes_every_name_that_is_taken(cluster, settings, name):
+    """Before 8.6 the key that remembers an order stands beside the stream, in its slot."""
+    dlq = f"{name}-dlq" if "}" in name else f"{{{name}}}-dlq"
+    with contextlib.closing(connect(replace(settings, stream=name, dlq=dlq))) as stream:
+        assert Producer(stream, dedupe="till-1").send(ORDERS[0]) == Producer(stream, dedupe="till-1").send(ORDERS[0])
+        assert stream.backlog().length == 1
 
 
 def test_a_client_of_one_node_is_refused_before_it_has_taken_an_order(stream, settings, masters):
@@ -430,3 +457,30 @@ def test_a_consumer_and_a_producer_survive_the_death_of_their_master(guarded, ru
             eventually(lambda: another.backlog().done, timeout_s=20)
     assert guarded.owner(settings.stream) is replica
     assert {*handled} == {*sent, *sender.sent}
+
+
+# Nodes that all move ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(71)
+def test_a_cluster_whose_addresses_all_changed_is_found_again_through_its_url(tmp_path, running, eventually):
+    """As when a service of Kubernetes stays, and every pod behind it is replaced."""
+    cluster = Cluster(tmp_path)
+    front = Front(cluster.nodes[0].port)
+    settings = replace(on(cluster.nodes[0]), redis_url=front.url)
+    try:
+        handled = []
+        with contextlib.closing(connect(settings)) as stream, contextlib.closing(connect(settings)) as another:
+            sender = Sender(another)
+            with running(Consumer(stream, lambda order: handled.append(order.id))):
+                sender.start()
+                eventually(lambda: len(handled) > 50)
+                cluster.move_away()
+                front.leads_to = cluster.nodes[0].port
+                before = len(handled)
+                eventually(lambda: len(handled) > before + 50, timeout_s=20)
+                sender.enough.set()
+                sender.join()
+    finally:
+        front.close()
+        cluster.close()

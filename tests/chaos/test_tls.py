@@ -134,11 +134,11 @@ def test_a_certificate_that_stops_to_fit_ends_a_consumer_at_once(authority, fron
 
 
 def test_tls_towards_a_redis_that_speaks_none_is_one_line(redis_server, run):
-    """It waits for more, and never answers."""
+    """It waits for more, and never answers. So it may also be one that is too busy."""
     url = redis_server.replace("redis://", "rediss://")
     code, _, err = run(plain(url), "status")
     assert code == 1
-    assert "no Redis answers at 127.0.0.1" in one_line(err)
+    assert "speaks no TLS, or is too busy" in one_line(err)
 
 
 def test_a_ca_file_that_is_not_there_is_one_line(front, run):

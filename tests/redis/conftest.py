@@ -28,9 +28,12 @@ class Server:
     def __init__(self, folder, *options):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}"
         self.folder, self.options = folder, options
         self.process = None
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}"
 
     def start(self, *more, wait=True):
         command = [redis_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]

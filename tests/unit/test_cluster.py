@@ -31,6 +31,10 @@ class Nodes:
         self.answers = list(answers)
         self.owner, self.log = "first", []
         self.nodes_manager = self.connection_pool = self
+        self.startup_nodes = {"url": SimpleNamespace(name="url")}
+
+    def get_nodes(self):
+        return [SimpleNamespace(name=name, host=name, port=7000) for name in ("first", "second")]
 
     def get_node_from_slot(self, slot):
         if self.owner is None:
@@ -47,8 +51,10 @@ class Nodes:
         self.owner = "second"
         self.log.append("moved")
 
-    def initialize(self, last_failed_node_name):
-        self.log.append(f"look beside {last_failed_node_name}")
+    def initialize(self, known, last_failed_node_name):
+        at_url = [*self.startup_nodes]
+        asked = [*at_url, *(host for host, _ in known)]
+        self.log.append(sorted(asked, key=lambda name: name == last_failed_node_name))
 
     def exchange(self, pool, commands):
         self.log.append((self.owner, [command[-1] for command in commands]))
@@ -115,17 +121,24 @@ def test_a_slot_on_its_way_is_an_outage(ask):
     "said", [ClusterDownError("The cluster is down", status_code="CLUSTERDOWN"), BusyLoadingError("reading")], ids=repr
 )
 def test_a_master_that_lost_its_place_is_asked_no_longer(ask, said):
-    """One that is cut off from the others says CLUSTERDOWN for ever."""
+    """One that is cut off from the others says CLUSTERDOWN for ever. The URL comes last: it may lead to this one."""
     nodes, run = ask([said] * 4)
     assert run() == [said] * 4
-    assert nodes.log[-1] == "look beside first"
+    assert nodes.log[-1] == ["second", "url"]
+
+
+def test_a_url_that_names_the_master_that_lost_its_place_is_asked_last(ask):
+    nodes, run = ask([BusyLoadingError("reading")] * 4)
+    nodes.startup_nodes = {"first": None, "third": None}
+    run()
+    assert nodes.log[-1] == ["third", "second", "first"]
 
 
 def test_a_master_that_is_gone_is_asked_no_longer(ask):
     nodes, run = ask(redis.ConnectionError("refused"))
     with pytest.raises(redis.ConnectionError, match="refused"):
         run()
-    assert nodes.log[1:] == ["disconnect", "look beside first"]
+    assert nodes.log[1:] == ["disconnect", ["url", "second"]], "the URL comes first: all may have new addresses"
 
 
 def test_a_slot_that_nobody_has_is_an_outage(ask):
@@ -134,7 +147,7 @@ def test_a_slot_that_nobody_has_is_an_outage(ask):
     with pytest.raises(redis.RedisError, match="no node has the slot of 'orders'") as caught:
         run()
     assert trouble(caught.value) is Trouble.OUTAGE
-    assert nodes.log == ["look beside None"]
+    assert nodes.log == [["url", "first", "second"]]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +155,9 @@ def test_a_slot_that_nobody_has_is_an_outage(ask):
     [
         ("orders", "", "set ORDERSTREAM_DLQ={orders}-dlq"),
         ("{shop}:orders", "failed", "set ORDERSTREAM_DLQ={shop}:orders-dlq"),
+        ("a{b", "", "set ORDERSTREAM_DLQ={a{b}-dlq"),
         ("a}b", "", "give both names the same {tag}"),
+        ("a}b", "a}b-1231", "give both names the same {tag}"),
     ],
 )
 def test_keys_in_two_slots_are_refused_with_a_name_that_would_do(stream, dlq, advice):

@@ -112,7 +112,8 @@ def test_a_variable_that_is_no_number_is_named(variable, text, wanted):
         ({"redis_url": "http://localhost"}, "must begin with redis://, rediss:// or unix://"),
         ({"redis_url": ""}, "must begin with redis://, rediss:// or unix://"),
         ({"max_attempts": 0}, "max_attempts=0 would never run a handler"),
-        ({"batch": 0}, "batch=0 would read nothing"),
+        ({"batch": 0}, "batch=0 must be 1 to 100000"),
+        ({"batch": 10**30}, "must be 1 to 100000"),
         ({"block_ms": 0}, "0 waits for ever"),
         ({"block_ms": -1}, "block_ms=-1 must be 1 to 2000"),
         ({"block_ms": 2001}, "delays stop"),
@@ -120,8 +121,9 @@ def test_a_variable_that_is_no_number_is_named(variable, text, wanted):
         ({"backoff_ms": -1}, "backoff_ms=-1 must be 0 to"),
         ({"backoff_ms": 30_001}, "an entry is due anyway"),
         ({"handler_timeout_ms": 29_999}, "the heartbeat would end before it was needed"),
-        ({"grace_s": -0.1}, "grace_s=-0.1 must be 0 or more"),
-        ({"grace_s": math.nan}, "grace_s=nan must be 0 or more"),
+        ({"handler_timeout_ms": 10**30}, "at most 30 days"),
+        ({"claim_idle_ms": math.nan}, "claim_idle_ms=nan"),
+        ({"grace_s": -0.1}, "grace_s=-0.1 must be 0 to 86400"),
         ({"trace_parent": "sender"}, "trace_parent='sender' must be 'creation' or 'link'"),
         ({"trace_errors": "all"}, "trace_errors='all' must be 'type' or 'message'"),
     ],
@@ -129,6 +131,65 @@ def test_a_variable_that_is_no_number_is_named(variable, text, wanted):
 def test_settings_that_contradict_each_other_are_refused_with_the_reason(wrong, reason):
     with pytest.raises(ConfigError, match=reason):
         Settings(**wrong)
+
+
+@pytest.mark.row(74)
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e10", "1e300"])
+def test_a_grace_time_that_never_ends_is_refused(text):
+    """Python reads them as numbers, and no clock can wait so long."""
+    with pytest.raises(ConfigError, match=r"grace_s=\S+ must be 0 to 86400, which is a day"):
+        Settings.from_env({"ORDERSTREAM_GRACE_S": text})
+
+
+@pytest.mark.row(75)
+@pytest.mark.parametrize("setting", ["stream", "group", "dlq", "redis_url"])
+def test_a_name_that_is_not_utf_8_is_refused(setting):
+    """So Python hands over the byte 0xff of a command line."""
+    with pytest.raises(ConfigError, match="must be UTF-8 text") as caught:
+        Settings(**{setting: f"redis://{SECRET}\udcff"})
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.row(76)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost/orders",  # redis-py would take database 0
+        "redis://localhost/1/2",  # 12
+        "redis://localhost/-1",
+        "redis://localhost#1",
+        "redis://localhost?db",
+        "unix://run/redis.sock",  # the socket /redis.sock
+        "unix://",
+        f"unix://:pa/{SECRET}@/run/redis.sock",
+        "redis://[::1",
+    ],
+)
+def test_a_url_that_would_be_read_over_is_refused(url):
+    with pytest.raises(ConfigError, match="the Redis URL cannot be used") as caught:
+        open_client(Settings(redis_url=url))
+    assert SECRET not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.row(76)
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("redis://localhost", {}),
+        ("redis://localhost/", {}),
+        ("redis://localhost/3", {"db": 3}),
+        ("redis://u:p%2F%40@localhost:1/0", {"password": "p/@", "db": 0}),
+        ("rediss://localhost?ssl_ca_certs=/a@b/ca.pem", {"ssl_ca_certs": "/a@b/ca.pem"}),
+        ("redis://localhost?client_name=a@b", {"client_name": "a@b"}),
+        ("unix:///run/redis@1.sock?db=1", {"path": "/run/redis@1.sock", "db": 1}),
+        ("unix://u:p@/run/redis@1.sock", {"path": "/run/redis@1.sock", "password": "p"}),
+    ],
+)
+def test_what_a_url_says_is_what_the_client_does(url, options):
+    """An @ is no part of a password everywhere."""
+    with open_client(Settings(redis_url=url)) as client:
+        assert options.items() <= client.connection_pool.connection_kwargs.items()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +203,9 @@ def test_settings_that_contradict_each_other_are_refused_with_the_reason(wrong, 
         {"backoff_ms": 30_000},
         {"claim_idle_ms": 1, "backoff_ms": 1, "handler_timeout_ms": 1},
         {"handler_timeout_ms": 30_000},
+        {"batch": 100_000},
         {"grace_s": 0.0},
+        {"grace_s": 86_400.0},
     ],
 )
 def test_the_edge_of_a_range_belongs_to_it(edge):

@@ -170,13 +170,13 @@ def test_what_is_packed_in_advance_is_what_redis_py_would_send(words, tail):
 @pytest.mark.parametrize(
     ("reply", "server"),
     [
-        ([b"server", b"redis", b"version", b"8.10.2", b"mode", b"standalone"], Server((8, 10, 2), False)),
-        ({b"server": b"redis", b"version": b"7.0.15", b"mode": b"cluster"}, Server((7, 0, 15), True)),
-        ([b"server", b"another", b"version", b"9.0.0", b"mode", b"cluster"], Server(OLDEST, True)),
-        ([b"server", b"redis", b"version", b"255.255", b"mode", b"standalone"], Server(OLDEST, False)),
-        ([b"proto", 2], Server(OLDEST, False)),
-        ([], Server(OLDEST, False)),
-        (redis.ResponseError("unknown command 'HELLO'"), Server(OLDEST, False)),
+        ([b"server", b"redis", b"version", b"8.10.2", b"mode", b"standalone"], Server((8, 10, 2), "standalone")),
+        ({b"server": b"redis", b"version": b"7.0.15", b"mode": b"cluster"}, Server((7, 0, 15), "cluster")),
+        ([b"server", b"another", b"version", b"9.0.0", b"mode", b"cluster"], Server(OLDEST, "cluster")),
+        ([b"server", b"redis", b"version", b"255.255", b"mode", b"sentinel"], Server(OLDEST, "sentinel")),
+        ([b"proto", 2], Server(OLDEST, "standalone")),
+        ([], Server(OLDEST, "standalone")),
+        (redis.ResponseError("unknown command 'HELLO'"), Server(OLDEST, "standalone")),
     ],
     ids=["RESP2", "RESP3", "another server", "an odd version", "hardly anything", "nothing", "refused"],
 )
