@@ -276,7 +276,7 @@ class Consumer:
                     handle(entry)
                     finish(entry)
                 except BaseException as error:  # whatever a handler raises: the policy decides what it means
-                    if _from_a_signal(error):
+                    if not self._copied and _from_a_signal(error):
                         hand.drop([entry, *hand.done])
                         raise
                     failure = error

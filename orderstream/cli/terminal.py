@@ -89,6 +89,7 @@ def open_console() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free: this one
     global _output
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - as long as this process
     _output = Output(1, "w", closefd=False)
     sys.stdout = _text(_output, sys.stdout, line_buffering=_output.isatty())
     sys.stderr = _text(Messages(2, "w", closefd=False), sys.stderr, line_buffering=True)
@@ -214,7 +215,7 @@ def leave_when_told(
     for ending in ENDINGS:
         signal.signal(ending, lambda *_: None)
     if hasattr(os, "register_at_fork"):  # not on Windows
-        os.register_at_fork(after_in_child=_forget_signals)
+        os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_forget_signals)
 
     def leave() -> None:
         watched = [told] if lifeline is None else [told, lifeline]
@@ -252,11 +253,24 @@ def leave_when_told(
     return done.set
 
 
+_mask = threading.local()
+
+
+def _hold_signals() -> None:
+    """Let none come before ``_forget_signals``: whoever sends one to the copy would tell this process to stop."""
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+
+
+def _let_signals_come() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
+
+
 def _forget_signals() -> None:
     """Let signals do in a process that a handler forked what they do in every process, such as end it."""
     signal.set_wakeup_fd(-1)
     for ending in ENDINGS:
         signal.signal(ending, signal.default_int_handler if ending == signal.SIGINT else signal.SIG_DFL)
+    _let_signals_come()
 
 
 def _say(line: str) -> None:
