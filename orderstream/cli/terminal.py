@@ -48,8 +48,8 @@ class Output(io.FileIO):
     trouble: OSError | None = None
 
     def write(self, data: Any) -> int:
-        if self.trouble:  # Python writes out what it still holds when it ends, and must not fail at that
-            return len(memoryview(data))
+        if self.trouble or not data:  # Python writes out what it still holds when it ends, and must not fail at that
+            return len(data)
         try:
             while (written := super().write(data)) is None:  # somebody made it non-blocking, and it is full
                 select.select([], [self], [])
@@ -65,7 +65,7 @@ class Messages(Output):
     def write(self, data: Any) -> int:
         with suppress(OSError):
             return super().write(data)
-        return len(memoryview(data))
+        return len(data)
 
 
 _output: Output | None = None  # what stdout writes to

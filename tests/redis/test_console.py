@@ -10,6 +10,8 @@ import pytest
 
 from orderstream import Order, Producer, random_orders
 
+pytestmark = pytest.mark.any_server("what is printed is the same on each server")
+
 FULL = Path("/dev/full")
 OWN_FILE = """
 def handle(order):
