@@ -20,7 +20,7 @@ from contextlib import suppress
 import msgspec
 import redis
 
-from orderstream.cli.ledger import FIRST, READY, Ledger, Page
+from orderstream.cli.ledger import BEGAN, FIRST, READY, Ledger, Page
 from orderstream.cli.supervisor import kill
 from orderstream.connection import Trouble, trouble
 from orderstream.entries import Entry
@@ -140,10 +140,11 @@ class Keeper:
                     self._beat(name, kept)
 
     def _kill_if_overdue(self, name: str, kept: _Kept) -> None:
-        page = kept.ledger.read()
-        if not kept.process or kept.overdue or not page or not page.running:
+        latest = time.monotonic() - self._timeout_s
+        if kept.ledger.times[BEGAN] >= latest or kept.overdue:  # most often; a page is much to read
             return
-        if time.monotonic() - page.began > self._timeout_s:
+        page = kept.ledger.read()
+        if page and page.running and page.began < latest and kept.process:
             kept.overdue = page.running.id
             log.warning("%s: the handler of entry %s runs for longer than %g s", name, kept.overdue, self._timeout_s)
             kill(kept.process)
