@@ -65,9 +65,9 @@ ROWS = {
     # The service
     63: ("a handler ends its process, raises SystemExit or KeyboardInterrupt", "its failure; the process is replaced"),
     64: ("a handler hangs under a supervisor", "ended at its timeout; a dead letter says so; the others go on"),
-    65: ("a handler holds the interpreter under a supervisor", "one run, acked; what came before it is acked meanwhile"),
+    65: ("a handler holds the interpreter under a supervisor", "one run, acked; those before it are acked, too"),
     66: ("a handler forks, or uses multiprocessing", "its processes can be ended; the consumer goes on"),
     67: ("one signal to all processes, SIGHUP, nohup", "one stop; no order is cut"),
     68: ("SIGTERM while Redis hangs; an endless grace time", "it ends with 0 within the grace time; the second leaves"),
-    69: ("a console that is full, closed, without a letter", "escaped, or given back with one line; never a dead letter"),
+    69: ("a console that is full, closed, without a letter", "escaped, or given back with a line; no dead letter"),
 }
