@@ -13,10 +13,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -172,18 +173,19 @@ def _work(
     settings = stream.settings
     ledger = Ledger(family.ledger, settings.batch) if family else None
     told, handled, at_work = threading.Event(), 0, False
+    call: Callable[[Order], Any] = handler  # it returns None, or what the consumer must see and refuse
 
     def stop() -> None:
         told.set()
         consumer.stop()
 
-    def work(order: Order) -> None:
+    def work(order: Order) -> Any:
         nonlocal handled, at_work
         at_work = True
         try:
             time.sleep(work_ms / 1000)
             try:
-                handler(order)
+                result = call(order)
             finally:
                 print(end="", flush=True)  # write out what it printed before its order is acked
         finally:
@@ -192,9 +194,11 @@ def _work(
                 consumer.stop()
                 raise Unprinted
         handled += 1
+        return result
 
     policy = Forgiving(settings.max_attempts, settings.backoff_ms)
-    consumer = Consumer(stream, work, name, policy, hand=partial(ToldHand, ledger) if ledger else Hand)
+    consumer = Consumer(stream, handler, name, policy, hand=partial(ToldHand, ledger) if ledger else Hand)
+    consumer.handler = work  # not before: the consumer looks whether the handler is one that it can call
     done = leave_when_told(
         stop,
         settings.grace_s,
@@ -252,9 +256,12 @@ def _handler(place: str | None) -> Handler:
 
 
 def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -> None:
-    """Take turns until nothing was left for *idle_s* seconds, or until *told* is set. Then stop the consumer."""
+    """
+    Take turns until nothing was left for *idle_s* seconds, or until *told* is set, or stdout fails. Then stop the
+    consumer.
+    """
     quiet_since = time.monotonic()
-    while not told.is_set():
+    while not (told.is_set() or output_trouble()):
         settled = consumer.step()
         try:
             busy = settled or not consumer.stream.backlog().done

@@ -131,13 +131,17 @@ class Keeper:
         look_s = min(LOOK_S, beat_s)
         next_beat = time.monotonic() + beat_s
         while not (self._closing.wait(look_s) and self._left.empty()):
-            for name, kept in list(self._kept.items()):
-                self._kill_if_overdue(name, kept)
-            self._settle_the_left()
-            if time.monotonic() >= next_beat:
+            beats = time.monotonic() >= next_beat
+            if beats:
                 next_beat = time.monotonic() + beat_s
+            try:
                 for name, kept in list(self._kept.items()):
+                    self._kill_if_overdue(name, kept)
+                self._settle_the_left()
+                for name, kept in list(self._kept.items()) if beats else ():
                     self._beat(name, kept)
+            except Exception:
+                log.exception("the supervisor could not look after its processes; it goes on")
 
     def _kill_if_overdue(self, name: str, kept: _Kept) -> None:
         latest = time.monotonic() - self._timeout_s

@@ -87,7 +87,7 @@ def open_console() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
     global _output
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - as long as this process
     _output = Output(1, "w", closefd=False)

@@ -71,6 +71,15 @@ def test_an_output_that_is_full_costs_no_order_an_attempt(
 
 
 @pytest.mark.row(69)
+def test_an_output_that_is_full_ends_the_waiting_for_an_idle_time(start, stream, full):
+    Producer(stream).send_many(islice(random_orders(1), 20))
+    process = start("consume", "--until-idle", 0.1, stdout=full)
+    process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert (stream.backlog().dead_lettered, stream.backlog().done) == (0, False)
+
+
+@pytest.mark.row(69)
 def test_messages_that_nobody_can_read_cost_no_order_an_attempt(start, stream, tmp_path, full):
     """Those of the handler, too: they are dropped, and the work goes on."""
     (tmp_path / "shop.py").write_text(CHATTY.format(where="sys.stderr") + "    print(order.item)\n")
