@@ -296,7 +296,7 @@ def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> N
     if WRONG_COMMAND in codes:
         click.get_current_context().exit(WRONG_COMMAND)  # the child has said why
     failed = codes.count(FAILED)
-    if count > 1 and failed:
+    if len(codes) > 1 and failed:
         raise click.ClickException(f"{failed} of {len(codes)} processes failed; each has said why")
     if failed:
         click.get_current_context().exit(1)
