@@ -8,7 +8,7 @@ Orders through a Redis stream: sent, shared, handled at least once, retried, dea
     Consumer(stream, print).drain()
 
 Read the code in this order: errors, order, config, policy, connection, entries, observer, scripts with lua, stream,
-producer, consumer, deadletter. Each file knows only those before it.
+producer, hand, consumer, deadletter. Each file knows only those before it.
 """
 
 from orderstream.config import Settings

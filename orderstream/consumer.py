@@ -13,20 +13,18 @@ import logging
 import math
 import os
 import random
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from traceback import walk_tb
 from weakref import WeakSet
 
 import redis
 
 from orderstream.connection import Trouble, trouble
 from orderstream.entries import UNOWNED, Entry
-from orderstream.errors import ConfigError, HandlerTimeout
+from orderstream.errors import ConfigError, HandlerTimeout, from_a_signal
 from orderstream.hand import ACK_FLUSH_S, HOARD_S, Hand
 from orderstream.observer import UNOBSERVED_DELIVERIES
 from orderstream.order import Order
@@ -37,7 +35,8 @@ log = logging.getLogger("orderstream")
 
 Handler = Callable[[Order], None]
 
-BATCH_S = 0.05  # ask for about as many entries as can be handled in this time
+BATCH_S = 0.05  # ask for about as many entries as can be handled in this time,
+BATCH_BYTES = 8_000_000  # and for not much more than this
 SMALL_PAGE, LARGE_PAGE = 16, 256  # a small page finds the next suspect quickly, large ones end a walk soon
 READ_EVERY = 16  # while suspects wait, new entries are read on every 16th turn
 REAP_EVERY_S = 60.0  # between two looks for consumers that died and hold nothing
@@ -88,11 +87,11 @@ class Consumer:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.randrange(16**6):06x}"
         self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms)
         self._stopping = False
-        self._copied = False  # True: os.fork() made this copy, in a handler
         self._hand = hand(stream, self.name, self._flush_acks, self._overrun)
         self._observed = UNOBSERVED_DELIVERIES
         self._flushed_at = 0.0
-        self._settled, self._counting = 0, threading.Lock()
+        self._settled = 0
+        self._settling = threading.Lock()  # the heartbeat's thread settles entries, too
         self._turns = 0
         self._wanted = 1  # entries to ask for: about BATCH_S of work
         self._group_exists = False
@@ -122,7 +121,7 @@ class Consumer:
             with suppress(redis.RedisError):  # if Redis is away, the entries stay pending and others claim them
                 self._flush_acks()
                 self.stream.leave(self.name)
-            self._hand.drop(list(self._hand.done))
+            self._hand.drop(self._hand.done)
 
     def step(self) -> int:
         """
@@ -178,7 +177,6 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
-            self.stream.observer.watch(self.stream.backlog)
         self._turns += 1
         if time.monotonic() > self._next_reap:
             self._next_reap = time.monotonic() + REAP_EVERY_S
@@ -236,7 +234,8 @@ class Consumer:
         began = time.monotonic()
         if begun := self._work(batch):
             pace = begun / max(time.monotonic() - began, 1e-6)
-            self._wanted = max(1, min(int(pace * BATCH_S), self.stream.settings.batch))
+            size = sum(map(len, batch[-1].fields)) + 1  # the next entries are probably about as large
+            self._wanted = max(1, min(int(pace * BATCH_S), BATCH_BYTES // size, self.stream.settings.batch))
 
     def _work(self, entries: Sequence[Entry]) -> int:
         """
@@ -249,7 +248,7 @@ class Consumer:
             How many entries were begun.
         """
         hand, clock = self._hand, time.monotonic
-        begin, finish = hand.begin, hand.done.append
+        begin, finished = hand.begin, hand.done
         decode, handler = Order.from_fields, self.handler
 
         def run(entry: Entry) -> None:
@@ -274,14 +273,12 @@ class Consumer:
                 begun += 1  # from here on the batch does not give it back
                 try:
                     handle(entry)
-                    finish(entry)
+                    finished.append(entry)
                 except BaseException as error:  # whatever a handler raises: the policy decides what it means
-                    if not self._copied and _from_a_signal(error):
-                        hand.drop([entry, *hand.done])
+                    if from_a_signal(error):
+                        hand.drop([entry, *finished])
                         raise
                     failure = error
-                if self._copied:
-                    _end_this_copy(self.name)
                 if failure is not None:
                     hand.rest()
                     self._settle(entry, failure)
@@ -350,29 +347,30 @@ class Consumer:
         if self._hand.done:
             with self._acking() as done, self._observed.settling("ack", done):
                 self.stream.ack([entry.id for entry in done])
+            self._hand.drop(done)
 
     @contextmanager
     def _acking(self) -> Iterator[Sequence[Entry]]:
         """Yield what is done, to be acked. If that fails it is put back, for the next time."""
-        done, waiting = [], self._hand.done
-        with suppress(IndexError):  # the other thread may take some, too
-            while True:
-                done.append(waiting.popleft())
+        waiting = self._hand.done
+        with self._settling:
+            done = waiting[:]
+            del waiting[: len(done)]  # the loop may have appended one in between
         try:
             yield done
         except BaseException:
-            waiting.extendleft(reversed(done))
+            waiting[:0] = done
             raise
-        self._hand.drop(done)
         self._count(len(done))
         self._flushed_at = time.monotonic()
 
     def _take(self, entries: Sequence[Entry]) -> None:
         self._hand.take(entries)
+        self.stream.observer.watch(self.stream.backlog)
         self._observed = self.stream.observer.delivered(self.name, entries)
 
     def _count(self, settled: int) -> None:
-        with self._counting:  # both threads settle entries
+        with self._settling:
             self._settled += settled
 
     # Trouble ------------------------------------------------------------------------------------------
@@ -385,7 +383,7 @@ class Consumer:
         except redis.RedisError as error:
             match trouble(error):
                 case Trouble.FATAL:
-                    self._hand.drop(list(self._hand.done))
+                    self._hand.drop(self._hand.done)
                     raise
                 case Trouble.NO_GROUP:
                     log.warning("the stream or its group was deleted; creating it again, from the first entry")
@@ -420,31 +418,10 @@ def _refuse_what_did_not_run(result: object) -> None:
 _WOULD_NOT_RUN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
 
 
-def _from_a_signal(error: BaseException) -> bool:
-    """
-    Return whether a signal raised *error* in a handler, and not the handler itself.
-
-    Python's own handler of Ctrl-C leaves no trace: so each KeyboardInterrupt is taken for one as long as it is
-    installed. A function that the application installed for a signal is in the traceback of what it raised.
-    """
-    if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
-        return False
-    actions = [signal.getsignal(number) for number in signal.valid_signals()]
-    if isinstance(error, KeyboardInterrupt) and signal.default_int_handler in actions:
-        return True
-    functions = {getattr(action, "__code__", None) for action in actions}
-    return any(frame.f_code in functions for frame, _ in walk_tb(error.__traceback__))
-
-
-def _end_this_copy(name: str) -> None:
-    """End a process that a handler made with os.fork(), because its code returned to the consumer."""
-    log.error("a handler of %s called os.fork(), and the copy came back from it: the copy ends here", name)
-    os._exit(1)
-
-
 def _mark_copies() -> None:
     for consumer in _at_work:
-        consumer._copied = True
+        consumer.stop()
+        consumer._hand.copied = True
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

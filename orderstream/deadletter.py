@@ -8,16 +8,38 @@ the dead-letter stream may lack them; it is listed and redriven all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 
 import msgspec
 
 from orderstream.entries import METADATA
+from orderstream.errors import OrderStreamError
 from orderstream.stream import OrderStream
 
 PAGE = 100
+MOST_FIELDS = 3_990  # that a script can add
+
+
+class NotRedriven(OrderStreamError):
+    """
+    Some dead letters cannot be put back. They stay in the dead-letter stream; all the others were put back.
+
+    Attributes:
+        redriven: The new entry ids of the others, in order.
+        refused: The ids that stay, each with the reason.
+    """
+
+    def __init__(self, redriven: Sequence[str], refused: Mapping[str, str]) -> None:
+        self.redriven = list(redriven)
+        self.refused = dict(refused)
+        super().__init__(self.redriven, self.refused)  # what pickle calls this with
+
+    def __str__(self) -> str:
+        id, reason = next(iter(self.refused.items()))
+        return f"redriven: {len(self.redriven)}, cannot be: {len(self.refused)} (first: {id}, {reason})"
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -45,25 +67,34 @@ class DeadLetter(msgspec.Struct, frozen=True):
     @classmethod
     def from_entry(cls, id: str, fields: list[bytes]) -> DeadLetter:
         """Read an entry of the dead-letter stream: names and values in turn, the metadata last."""
-        pairs = _pairs(fields)
-        cut = len(pairs) - len(METADATA)
-        about = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in pairs[max(cut, 0) :]}
-        numbers = ("dlq-deliveries", "dlq-at")
-        if tuple(about) != METADATA or not all(about[name].isdecimal() for name in numbers):
-            return cls(id, dict(pairs), "", 0, "", "", 0)
-        _, group, source_id, deliveries, reason, at_ms = about.values()
-        original = pairs[:cut]
-        if [name for name, _ in original] == [b"dlq-packed"]:
-            with suppress(ValueError):  # another program's field of that name
-                original = _pairs(_unpack(original[0][1]))
-        return cls(id, dict(original), reason, int(deliveries), group, source_id, int(at_ms))
+        original, about = _split(fields)
+        pairs = dict(zip(original[::2], original[1::2], strict=True))
+        if not about:
+            return cls(id, pairs, "", 0, "", "", 0)
+        _, group, source_id, deliveries, reason, at_ms = about
+        return cls(id, pairs, reason, int(deliveries), group, source_id, int(at_ms))
 
 
-def _pairs(fields: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    return list(zip(fields[::2], fields[1::2], strict=True))
+def _split(fields: list[bytes]) -> tuple[list[bytes], list[str]]:
+    """
+    Return the original fields of a dead letter, and the values of its metadata.
+
+    What another program wrote is all original, and has no metadata: not these six names in this order, or not a number
+    where there should be one.
+    """
+    cut = max(0, len(fields) - 2 * len(METADATA))
+    original, names = fields[:cut], [name.decode(errors="replace") for name in fields[cut::2]]
+    about = [value.decode(errors="replace") for value in fields[cut + 1 :: 2]]
+    if names != [*METADATA] or not all(re.fullmatch("[0-9]{1,15}", number) for number in (about[3], about[5])):
+        return fields, []
+    if len(original) == 2 and original[0] == b"dlq-packed":
+        with suppress(ValueError, RecursionError):  # another program's field of that name
+            original = _unpack(original[1])
+    return original, about
 
 
-_HEADER_BYTES = {0xD9: 2, 0xDA: 3, 0xDB: 5}  # of a MessagePack string, by its first byte; a short string has 1
+# Of a string in MessagePack, by its first byte.
+_HEADER_BYTES = dict.fromkeys(range(0xA0, 0xC0), 1) | {0xD9: 2, 0xDA: 3, 0xDB: 5}
 
 
 def _unpack(packed: bytes) -> list[bytes]:
@@ -72,9 +103,14 @@ def _unpack(packed: bytes) -> list[bytes]:
 
     It packs them as strings, and they may be any bytes: a decoder of strings would refuse what is not UTF-8. So each
     string is taken as it stands, and its header is cut off.
+
+    Raises:
+        ValueError, RecursionError: Nothing that lua/dead.lua packed.
     """
-    strings = map(bytes, msgspec.msgpack.decode(packed, type=list[msgspec.Raw]))
-    return [string[_HEADER_BYTES.get(string[0], 1) :] for string in strings]
+    strings = [bytes(raw) for raw in msgspec.msgpack.decode(packed, type=list[msgspec.Raw])]
+    if not strings or len(strings) % 2 or not all(string[0] in _HEADER_BYTES for string in strings):
+        raise ValueError("not names and values")
+    return [string[_HEADER_BYTES[string[0]] :] for string in strings]
 
 
 Ids = list[str]  # named here because inside the class ``list`` is the method
@@ -121,23 +157,38 @@ class DeadLetterQueue:
             The new entry ids. An id that is not there (any more) has none, so it is harmless to redrive twice.
 
         Raises:
-            redis.ResponseError: A dead letter has more than 3,990 fields. A script cannot add so many; it stays.
+            NotRedriven: Some cannot be put back, and stay: they have more than 3,990 fields, or none because their
+                entries were deleted before they were dead-lettered. The others were put back.
 
-        Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry) for each id.
+        Redis: XRANGE; lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry) for each id.
         """
-        return [new for id in ids if (new := self._redrive(id))]
+        return self._redrive_each(ids)
 
-    def _redrive(self, id: str) -> str | None:
-        with self.stream.observer.redriving(lambda: self._fields_of(id)) as step:
-            step.result = new = self.stream.redrive(id)
+    def _redrive_each(self, ids: Iterable[str]) -> Ids:
+        redriven, refused = [], {}
+        for id in ids:
+            entry = next(iter(self.stream.dead_letters(id, 1)), None)
+            if entry is None or entry[0] != id:
+                continue
+            original, _ = _split(entry[1])
+            if reason := _unfit(len(original) // 2):
+                refused[id] = reason
+            elif new := self._redrive(id, original):
+                redriven.append(new)
+        if refused:
+            raise NotRedriven(redriven, refused)
+        return redriven
+
+    def _redrive(self, id: str, fields: Sequence[bytes]) -> str | None:
+        named = dict(zip(fields[::2], fields[1::2], strict=True))
+        with self.stream.observer.redriving(lambda: named) as step:
+            step.result = new = self.stream.redrive(id, fields)
         return new
 
-    def _fields_of(self, id: str) -> dict[bytes, bytes] | None:
-        return next((letter.fields for letter in self.list(1, start=id) if letter.id == id), None)
     def redrive_all(self) -> int:
-        """Redrive every dead letter that is there now. Returns how many were put back."""
+        """Redrive every dead letter that is there now, as ``redrive`` does. Returns how many were put back."""
         there_now = self.stream.backlog().dead_lettered  # what fails again meanwhile comes behind these
-        return sum(len(self.redrive(letter.id)) for letter in islice(self, there_now))
+        return len(self._redrive_each(letter.id for letter in islice(self, there_now)))
 
     def purge(self, *ids: str) -> int:
         """
@@ -150,3 +201,12 @@ class DeadLetterQueue:
         Source: https://redis.io/docs/latest/commands/xdel/
         """
         return self.stream.purge(ids) if ids else 0
+
+
+def _unfit(fields: int) -> str:
+    """Say why a dead letter of so many fields cannot be put back; nothing if it can."""
+    if fields == 0:
+        return "has no fields to put back: its entry was deleted before it was dead-lettered; purge it"
+    if fields > MOST_FIELDS:
+        return f"has {fields} fields, and a script can add {MOST_FIELDS} at most; add it with XADD, then purge it"
+    return ""

@@ -17,7 +17,6 @@ import math
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import dropwhile
@@ -52,16 +51,18 @@ class Hand:
         done: Entries that were handled, in hand until Redis has confirmed the ack.
         stopping: True: give back what no handler has begun.
         gave_back: True if entries were given back while their batch was being handled.
+        copied: True: this is a process that a handler made with os.fork(), and the entries are in another one's hand.
     """
 
     def __init__(
         self, stream: OrderStream, consumer: str, flush: Callable[[], None], overrun: Callable[[Entry], None]
     ) -> None:
-        self.done: deque[Entry] = deque()
+        self.done: list[Entry] = []
         self.stopping = False
-        self.gave_back = False
+        self.gave_back = self.copied = False
         self._stream = stream
         self._consumer = consumer
+        self._exits = stream.settings.on_timeout == "exit"
         self._flush = flush
         self._overrun = overrun
         self._batch: Sequence[Entry] = ()  # in the order in which they are handled
@@ -81,6 +82,7 @@ class Hand:
             if entries and not (self._thread and self._thread.is_alive()):  # after os.fork() it is not
                 name = f"heartbeat {self._consumer}"
                 self._thread = threading.Thread(target=self._look_after, name=name, daemon=True)
+                self._arm()
                 try:
                     self._thread.start()
                 except RuntimeError:  # the system has no thread for us: that passes
@@ -100,8 +102,11 @@ class Hand:
         return entry.id in self._entries
 
     def rest(self) -> None:
-        """Note that no handler runs now."""
+        """Note that no handler runs now. This comes before everything that the consumer tells Redis of its entries."""
         self._began = math.inf
+        if self.copied:
+            log.error("a handler of %s forked, and the copy came back from it: the copy ends here", self._consumer)
+            os._exit(1)
 
     def drop(self, entries: Iterable[Entry]) -> None:
         """Note that nobody works on *entries* any more, so that no heartbeat says so."""
@@ -120,7 +125,6 @@ class Hand:
     def _look_after(self) -> None:
         settings = self._stream.settings
         beat_s, timeout_s = settings.claim_idle_ms / 4000, settings.handler_timeout_ms / 1000
-        exits = settings.on_timeout == "exit"
         told: Entry | None = None
         next_beat = time.monotonic()
         while True:
@@ -135,19 +139,18 @@ class Hand:
             if ran_s > timeout_s and (begun := self._begun) and begun is not told:
                 told = begun
                 self._overrun(begun)
-                if exits:
+                if self._exits:
                     faulthandler.dump_traceback(STDERR)
                     os._exit(1)
             if now < next_beat:
                 continue
             next_beat = now + beat_s
-            if exits:  # if a handler holds the interpreter, this thread does not run: so have C code wait for it
-                faulthandler.dump_traceback_later(timeout_s + beat_s, exit=True, file=STDERR)
+            self._arm()
             with self._lock:
                 entries = list(self._entries.values())
                 if not entries:
                     self._thread = None
-                    if exits:
+                    if self._exits:
                         faulthandler.cancel_dump_traceback_later()
                     return
             try:
@@ -156,6 +159,13 @@ class Hand:
                 log.debug("no heartbeat: %s", describe(error))
                 continue
             self.drop(entry for entry in entries if entry.id not in held)
+
+    def _arm(self) -> None:
+        """Have C code end the process later: if a handler holds the interpreter, this thread cannot."""
+        if self._exits:
+            settings = self._stream.settings
+            later_s = (settings.handler_timeout_ms + settings.claim_idle_ms / 4) / 1000  # a handler may begin meanwhile
+            faulthandler.dump_traceback_later(later_s, exit=True, file=STDERR)
 
     def _give_back(self) -> None:
         """Release every entry that no handler has begun. ``begin`` explains why none of them can begin meanwhile."""

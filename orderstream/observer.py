@@ -2,14 +2,14 @@
 The seam for telemetry: who is told what happens to orders.
 
 Without an OpenTelemetry SDK nobody is told, and the classes here do nothing. Once the application has set up an SDK,
-the subclasses in ``tracing`` take their place and tell OpenTelemetry.
+the subclasses in ``tracing`` take their place and tell OpenTelemetry. If a method there raises, the one here answers,
+see ``harmless``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Self
 
 from orderstream.entries import Backlog, Entry
 from orderstream.order import Order
@@ -33,6 +33,12 @@ class Step:
     result: Any = None
     problem: BaseException | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        """Observe that the step ends. What the block *raised* goes on to whoever waits for it."""
+
 
 class Deliveries:
     """
@@ -49,29 +55,29 @@ class Deliveries:
         """Return *handle*, observed. If it raises, *decide* says what becomes of the entry."""
         return handle
 
-    def settling(self, operation: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
+    def settling(self, operation: str, entries: Sequence[Entry]) -> Step:
         """Observe an ``ack``, ``retry``, ``defer`` or ``dead_letter``. The result is False if nothing was changed."""
-        return nullcontext(Step())
+        return Step()
 
 
 class Observer:
     """Is told what happens to the orders of one stream. This class does nothing with it, its subclass does."""
 
-    def sending(self, orders: Sequence[Order]) -> AbstractContextManager[Step]:
+    def sending(self, orders: Sequence[Order]) -> Step:
         """Observe that *orders* are added. The result is the replies of Redis."""
-        return nullcontext(Step())
+        return Step()
 
-    def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> AbstractContextManager[Step]:
+    def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> Step:
         """Observe that a dead letter is redriven. *fields* reads its original fields. The result is the new id."""
-        return nullcontext(Step())
+        return Step()
 
     def delivered(self, consumer: str, entries: Sequence[Entry]) -> Deliveries:
         """Observe that *consumer* was given *entries*, and has no others in hand."""
         return UNOBSERVED_DELIVERIES
 
-    def releasing(self, consumer: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
+    def releasing(self, consumer: str, entries: Sequence[Entry]) -> Step:
         """Observe that *consumer* gives *entries* back, because their handlers never began."""
-        return nullcontext(Step())
+        return Step()
 
     def lost(self, count: int) -> None:
         """Observe that *count* entries were deleted from the stream before they were handled."""
@@ -85,3 +91,4 @@ class Observer:
 
 UNOBSERVED_DELIVERIES = Deliveries()
 NOBODY = Observer()
+BROKEN = Observer()  # takes the place of telemetry that cannot even be set up

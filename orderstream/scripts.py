@@ -23,6 +23,7 @@ class Script:
 CLAIM = Script("claim")
 LEASE = Script("lease")
 DEAD = Script("dead")
+LATE = Script("late")
 REDRIVE = Script("redrive")
 REAP = Script("reap")
 TRIM = Script("trim")

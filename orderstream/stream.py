@@ -26,7 +26,7 @@ of a consumer are those that it has in hand, and an entry that is left behind in
 Nothing else changes an entry. One that waits becomes a suspect when it is due. A suspect may still have a holder, and
 that one may be alive: it can do all that the holder of a pending entry can. A deleted entry was removed from the stream
 by somebody while it was pending. When its holder moves its idle clock, Redis 7.0 and newer take it off the pending
-entries; Redis 6.2 moves the clock.
+entries; Redis 6.2 moves the clock. An ack that comes when the entry is a dead letter is noted there, with lua/late.lua.
 """
 
 from __future__ import annotations
@@ -56,14 +56,16 @@ from orderstream.connection import (
 )
 from orderstream.entries import METADATA, UNOWNED, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
-from orderstream.observer import NOBODY, Observer
-from orderstream.scripts import CLAIM, DEAD, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
+from orderstream.observer import BROKEN, NOBODY, Observer
+from orderstream.scripts import CLAIM, DEAD, LATE, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
 REMEMBERED, REMEMBERED_MS = 100, 100_000
 """How many orders of one sender Redis remembers, and for how long. These are the defaults of Redis 8.6 and newer."""
 
 LOOK_EVERY_S = 0.05  # to look for an SDK at every order would cost too much
+LOOK_AFTER_FAILURE_S = 5.0  # an import that fails is tried from its beginning each time
 
+LATE_LETTERS = 200  # among so many of the newest dead letters look for one whose order was acked too late
 TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
 LAST_ID = b"18446744073709551615-18446744073709551615"
 
@@ -123,10 +125,11 @@ class OrderStream:
     def observer(self) -> Observer:
         """
         Is told what happens to the orders. It does nothing until the application has set up an OpenTelemetry SDK,
-        which is found within ``LOOK_EVERY_S``.
+        which is found within ``LOOK_EVERY_S``, or ``LOOK_AFTER_FAILURE_S`` if it did not work before.
         """
         if (now := time.monotonic()) > self._look_again:
-            self._look_again, self._observer = now + LOOK_EVERY_S, _find_observer(self.settings)
+            self._observer = _find_observer(self.settings)
+            self._look_again = now + (LOOK_AFTER_FAILURE_S if self._observer is BROKEN else LOOK_EVERY_S)
         return self._observer
 
     # Adding -----------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ class OrderStream:
         s = self.settings
         wait: Words = () if block_ms is None else ("BLOCK", block_ms)
         read = ("XREADGROUP", "GROUP", s.group, consumer, "COUNT", count, *wait, "STREAMS", s.stream, ">")
-        reply = _last(self._exchange([*self._acks(ack), read]))
+        reply = _last(self._exchange_behind(ack, [read]))
         if not reply:
             return []
         entries = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]  # RESP3, RESP2
@@ -268,12 +271,14 @@ class OrderStream:
         Take entries off the pending list. They stay in the stream.
 
         Returns:
-            How many were pending. It may be fewer than *ids*: the others were acked before.
+            How many were pending. It may be fewer than *ids*: the others were acked before, or dead-lettered because
+            their handlers ran too long. If one is among the newest dead letters, its reason says now that its order
+            was handled after all.
 
-        Redis: XACK, O(1) for each id.
+        Redis: XACK, O(1) for each id; lua/late.lua = XREVRANGE, XADD, XDEL, only if fewer were pending.
         Source: https://redis.io/docs/latest/commands/xack/
         """
-        return int(self._call("XACK", self.settings.stream, self.settings.group, *ids))
+        return int(_last(self._exchange_behind(ids, [])))
 
     def heartbeat(self, consumer: str, entries: Sequence[Entry]) -> set[str]:
         """
@@ -403,18 +408,21 @@ class OrderStream:
         page = self._call("XRANGE", self.settings.dlq, start, "+", "COUNT", count)
         return [(id.decode(), fields) for id, fields in page or ()]  # COUNT 0 replies nil
 
-    def redrive(self, id: str) -> str | None:
+    def redrive(self, id: str, fields: Sequence[bytes]) -> str | None:
         """
-        Put the dead letter *id* back into the stream as a new entry: its attempts start anew.
+        Replace the dead letter *id* by a new entry of the stream: its attempts start anew.
+
+        Args:
+            id: Its id in the dead-letter stream.
+            fields: Its original fields, names and values in turn; at most 3,990 of them, a script cannot add more.
 
         Returns:
-            The new entry id; None if there is no such dead letter (any more), or if it has no fields to put back,
-            because its entry was deleted before it was dead-lettered.
+            The new entry id; None if there is no such dead letter (any more).
 
         Redis: lua/redrive.lua = XRANGE, XADD, XDEL; O(size of the entry).
         """
         s = self.settings
-        new = self._run(REDRIVE, [s.dlq, s.stream], id, len(METADATA))
+        new = self._run(REDRIVE, [s.dlq, s.stream], id, *fields)
         return new.decode() if new else None
 
     def purge(self, ids: Sequence[str]) -> int:
@@ -486,15 +494,21 @@ class OrderStream:
     def _run(self, script: Script, keys: Sequence[str], *args: str | bytes | int, ack: Iterable[str] = ()) -> Any:
         """Run *script*. Load it first if Redis does not have it (yet, or any more)."""
         call = _evalsha(script, keys, *args)
-        replies = self._exchange([*self._acks(ack), call])
+        replies = self._exchange_behind(ack, [call])
         if isinstance(replies[-1], redis.exceptions.NoScriptError):  # it did not run, so this is not a second run
             replies[-1:] = self._exchange([("SCRIPT", "LOAD", script.source), call])
         return _last(replies)
 
-    def _acks(self, ids: Iterable[str]) -> list[Words]:
-        """Return the XACK to send in front of another command, in the same write; nothing if there are no *ids*."""
-        command = ("XACK", self.settings.stream, self.settings.group, *ids)
-        return [command] if len(command) > 3 else []
+    def _exchange_behind(self, ack: Iterable[str], commands: list[Command]) -> list[Any]:
+        """Exchange *commands*, and in front of them, in the same write, ack the ids; nothing if there are none."""
+        s, ids = self.settings, list(ack)
+        if not ids:
+            return self._exchange(commands)
+        replies = self._exchange([("XACK", s.stream, s.group, *ids), *commands])
+        if isinstance(replies[0], int) and replies[0] < len(ids):
+            with suppress(redis.RedisError):  # the ack is done; the note is for the person who looks at the letter
+                self._run(LATE, [s.dlq], s.stream, s.group, LATE_LETTERS, *ids)
+        return replies
 
     def _lease(
         self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int, owner: str = UNOWNED
@@ -537,6 +551,12 @@ def connect(settings: Settings | None = None) -> OrderStream:
 def _find_observer(settings: Settings) -> Observer:
     if not sys.modules.get("opentelemetry.sdk"):  # so none is set up, and tracing need not be imported
         return NOBODY
+    from orderstream.harmless import unharmed
+
+    return unharmed(_set_up, lambda settings: BROKEN)(settings)
+
+
+def _set_up(settings: Settings) -> Observer:
     from orderstream.tracing import telemetry
 
     return telemetry(settings) or NOBODY

@@ -19,12 +19,12 @@ The names are OpenTelemetry's: https://opentelemetry.io/docs/specs/semconv/messa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakMethod
+from weakref import WeakKeyDictionary, WeakMethod
 
 from opentelemetry import context, metrics, trace
 from opentelemetry.context import Context
@@ -35,6 +35,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from orderstream.config import Settings
 from orderstream.entries import Backlog, Entry
 from orderstream.errors import DecodeError
+from orderstream.harmless import Harmless, unharmed
 from orderstream.observer import Decide, Deliveries, Handle, Observer, Step
 from orderstream.order import Order
 
@@ -58,6 +59,7 @@ FRESH_S = 1.0  # so all gauges of one collection come from one look at Redis
 Fields = tuple[bytes, ...]
 Attributes = dict[str, str | int]
 Creations = Mapping[str, SpanContext | None]  # entry id -> the context of the span that sent it
+Ask = Callable[[], Backlog | None]
 
 _w3c = TraceContextTextMapPropagator()  # the global one may also write baggage, and dead letters would keep that
 _ROOT = Context()
@@ -79,7 +81,7 @@ def _telemetry(tracers: Any, meters: Any, settings: Settings) -> Telemetry | Non
     return Telemetry(tracer, meters.get_meter("orderstream") if metering else None, settings)
 
 
-class Telemetry(Observer):
+class Telemetry(Harmless, Observer):
     """
     Tells OpenTelemetry about one stream.
 
@@ -96,9 +98,6 @@ class Telemetry(Observer):
         self.settings = settings
         self._base: Attributes = {SYSTEM: "redis", DESTINATION: settings.stream, **_server(settings.redis_url)}
         self.of_group: Attributes = {**self._base, GROUP: settings.group}
-        self._ask: Callable[[], Callable[[], Backlog | None] | None] | None = None
-        self._backlog: Backlog | None = None
-        self._look_again = 0.0
 
         def duration(name: str, about: str) -> metrics.Histogram:
             return meter.create_histogram(name, "s", about, explicit_bucket_boundaries_advisory=BUCKETS_S)
@@ -106,7 +105,7 @@ class Telemetry(Observer):
         def counter(name: str, about: str) -> metrics.Counter:
             return meter.create_counter(name, "{message}", about)
 
-        self._operation_s = duration("messaging.client.operation.duration", "asking Redis to send or settle orders")
+        self.operation_s = duration("messaging.client.operation.duration", "asking Redis to send or settle orders")
         self.process_s = duration("messaging.process.duration", "one handler run")
         self._sent = counter("messaging.client.sent.messages", "orders sent")
         self._consumed = counter("messaging.client.consumed.messages", "deliveries")
@@ -119,47 +118,46 @@ class Telemetry(Observer):
 
     # Sending ----------------------------------------------------------------------------------------
 
-    def sending(self, orders: Sequence[Order]) -> AbstractContextManager[Step]:
+    def sending(self, orders: Sequence[Order]) -> Step:
         """Make one span for all *orders*. So there is one decision whether they are sampled."""
         about: Attributes = {ORDER_ID: orders[0].id} if len(orders) == 1 else {COUNT: len(orders)}
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", **about}
         span = self.tracer.start_span(
             f"send {self.settings.stream}", kind=SpanKind.PRODUCER, attributes=attributes
         )
+        sent = self._base | {OPERATION: "send"}
 
         def end(step: Step) -> None:
             replies: Sequence[Any] = step.result or ()
             confirmed = sum(isinstance(reply, bytes) for reply in replies) if step.problem else len(replies)
-            if len(orders) == 1 and confirmed == 1:
-                span.set_attribute(ENTRY_ID, replies[0].decode())
-            self.fail(span, step.problem)
-            span.end()
-            sent = self._base | {OPERATION: "send"}
             if confirmed:
                 self._sent.add(confirmed, sent)
             if confirmed < len(orders):
                 self._sent.add(len(orders) - confirmed, sent | _failed(step.problem))
+            if len(orders) == 1 and confirmed == 1:
+                span.set_attribute(ENTRY_ID, replies[0].decode())
+            self.end(span, step.problem)
 
-        return self._step("send", self._base, end, _carried(span))
+        return ObservedStep(self.operation_s, sent, end, _carried(span))
 
-    def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> AbstractContextManager[Step]:
+    def redriving(self, fields: Callable[[], Mapping[bytes, bytes] | None]) -> Step:
         """Make one span for a dead letter that goes back into the stream. Its fields keep the context they had."""
         if (original := fields()) is None:  # it is not there (any more)
-            return nullcontext(Step())
+            return Step()
         creation, caller = creation_of(original.items()), trace.get_current_span().get_span_context()
         parent, linked = (creation, caller) if self.trusted(creation) else (caller, creation)
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", OUTCOME: "redrive"}
         name = f"send {self.settings.stream}"
         span = self.tracer.start_span(name, _below(parent), SpanKind.PRODUCER, attributes, _links(linked))
+        sent = self._base | {OPERATION: "send"}
 
         def end(step: Step) -> None:
             if step.result:
+                self._sent.add(1, sent)
                 span.set_attribute(ENTRY_ID, step.result)
-                self._sent.add(1, self._base | {OPERATION: "send"})
-            self.fail(span, step.problem)
-            span.end()
+            self.end(span, step.problem)
 
-        return self._step("send", self._base, end)
+        return ObservedStep(self.operation_s, sent, end)
 
     # Handling ---------------------------------------------------------------------------------------
 
@@ -192,12 +190,12 @@ class Telemetry(Observer):
     def lease_lost(self) -> None:
         self._lease_lost.add(1, self.of_group)
 
-    def releasing(self, consumer: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
+    def releasing(self, consumer: str, entries: Sequence[Entry]) -> Step:
         return self.settling("release", consumer, entries, {})
 
     def settling(
         self, operation: str, consumer: str, entries: Sequence[Entry], processed: Mapping[str, SpanContext]
-    ) -> AbstractContextManager[Step]:
+    ) -> Step:
         """
         Make a span for each entry, so that each trace is complete.
 
@@ -212,6 +210,10 @@ class Telemetry(Observer):
 
         def end(step: Step) -> None:
             ended_ns, lease_lost = time.time_ns(), step.result is False
+            if lease_lost:
+                self._lease_lost.add(len(entries), self.of_group)
+            elif operation in self._settled and not step.problem:
+                self._settled[operation].add(len(entries), self.of_group)
             for entry in entries:
                 parent = processed.get(entry.id) or self.trusted(_creation(entry))
                 if not (parent and parent.trace_flags.sampled):
@@ -220,80 +222,72 @@ class Telemetry(Observer):
                 span = self.tracer.start_span(name, _below(parent), SpanKind.CLIENT, about, start_time=began_ns)
                 if lease_lost:
                     span.set_attribute(OUTCOME, "lease_lost")
-                self.fail(span, step.problem)
-                span.end(ended_ns)
-            if lease_lost:
-                self._lease_lost.add(len(entries), self.of_group)
-            elif operation in self._settled and not step.problem:
-                self._settled[operation].add(len(entries), self.of_group)
+                self.end(span, step.problem, ended_ns)
 
-        return self._step(operation, self.of_group, end)
+        return ObservedStep(self.operation_s, self.of_group | {OPERATION: operation}, end)
 
     # Watching ---------------------------------------------------------------------------------------
 
-    def watch(self, backlog: Callable[[], Backlog | None]) -> None:
+    def watch(self, backlog: Ask) -> None:
         """
         Show the backlog as gauges: lag, pending, oldest ages, dead letters. Each collection asks Redis once.
 
         Args:
             backlog: A method of a stream. The reference to it is weak, so that no gauge keeps the stream alive.
         """
-        known, self._ask = self._ask, WeakMethod(backlog)
-        if known:
-            return  # the gauges are there, and ask the newest stream
-        for name, unit, about, read in (
-            ("orderstream.lag", "{message}", "not yet delivered", lambda b: b.lag),
-            ("orderstream.pending", "{message}", "delivered, not yet acked", lambda b: b.pending),
-            ("orderstream.oldest_undelivered_age", "s", "of what waits for a reader", lambda b: b.oldest_undelivered_s),
-            ("orderstream.oldest_pending_age", "s", "of what was delivered", lambda b: b.oldest_pending_s),
-            ("orderstream.dlq.length", "{message}", "dead letters", lambda b: b.dead_lettered),
-        ):
+        if self._metering:
+            self._watched.watch(backlog)
 
-            def observed(_: CallbackOptions, read: Callable[[Backlog], float | None] = read) -> list[Observation]:
-                backlog = self._look()
-                number = None if backlog is None else read(backlog)
-                return [] if number is None else [Observation(number, self.of_group)]
-
-            self._meter.create_observable_gauge(name, [observed], unit, about)
-
-    def _look(self) -> Backlog | None:
-        if time.monotonic() > self._look_again:
-            backlog = self._ask() if self._ask else None
-            self._backlog = None
-            with suppress(Exception):  # a client of yours may raise anything; an old number would be wrong
-                self._backlog = backlog() if backlog else None
-            self._look_again = time.monotonic() + FRESH_S
-        return self._backlog
+    @cached_property
+    def _watched(self) -> WatchedGroup:
+        return _groups_of(self._meter).setdefault(tuple(self.of_group.items()), WatchedGroup(self.of_group))
 
     # What they share ----------------------------------------------------------------------------------
 
-    @contextmanager
-    def _step(
-        self, operation: str, attributes: Attributes, end: Callable[[Step], None], fields: Fields = ()
-    ) -> Iterator[Step]:
-        step, began = Step(), time.perf_counter()
-        step.fields = fields
+    def end(self, span: Span, problem: BaseException | None, ended_ns: int | None = None) -> None:
+        """End *span*, even if *problem* cannot be told: its message is made by code that is not ours."""
         try:
-            yield step
-        except BaseException as error:
-            step.problem = error
-            raise
-        finally:
-            end(step)
-            took_s = time.perf_counter() - began
-            self._operation_s.record(took_s, attributes | {OPERATION: operation} | _failed(step.problem))
-
-    def fail(self, span: Span, problem: BaseException | None) -> None:
-        if problem is not None:
-            span.set_attributes(_failed(problem))
-            if self.settings.trace_errors == "message":
-                span.set_status(StatusCode.ERROR, str(problem))
-                span.record_exception(problem)
-            else:
+            if problem is not None:
+                span.set_attributes(_failed(problem))
                 span.set_status(StatusCode.ERROR)
+                if self.settings.trace_errors == "message":
+                    span.set_status(StatusCode.ERROR, str(problem))
+                    span.record_exception(problem)
+        finally:
+            span.end(ended_ns)
 
 
-class ObservedDeliveries(Deliveries):
+class ObservedStep(Harmless, Step):
+    """
+    A step that is told when it ends.
+
+    Args:
+        duration_s: Is told how long it took.
+        attributes: For *duration_s*.
+        end: Tells the rest.
+        fields: See ``Step``.
+    """
+
+    def __init__(
+        self, duration_s: metrics.Histogram, attributes: Attributes, end: Callable[[Step], None], fields: Fields = ()
+    ) -> None:
+        self.fields = fields
+        self._duration_s = duration_s
+        self._attributes = attributes
+        self._end = end
+        self._began = time.perf_counter()
+
+    def __exit__(self, *raised: Any) -> None:
+        took_s = time.perf_counter() - self._began
+        if raised[1] is not None:
+            self.problem = raised[1]
+        try:
+            self._end(self)
+        finally:
+            self._duration_s.record(took_s, self._attributes | _failed(self.problem))
+
+
+class ObservedDeliveries(Harmless, Deliveries):
     """
     The entries that a consumer has in hand, some of which are observed.
 
@@ -313,22 +307,22 @@ class ObservedDeliveries(Deliveries):
     def handling(self, handle: Handle, decide: Decide) -> Handle:
         if not self.wanted:
             return handle
+        processing = unharmed(self._processing, lambda entry, decide: Step())
 
         def observed(entry: Entry) -> None:
             if entry.id not in self._creations:
                 handle(entry)
                 return
-            with self._processing(entry, decide):
+            with processing(entry, decide):
                 handle(entry)
 
         return observed
 
-    def settling(self, operation: str, entries: Sequence[Entry]) -> AbstractContextManager[Step]:
+    def settling(self, operation: str, entries: Sequence[Entry]) -> Step:
         of_interest = entries if self.wanted or operation != "ack" else ()
         return self._telemetry.settling(operation, self._consumer, of_interest, self._processed)
 
-    @contextmanager
-    def _processing(self, entry: Entry, decide: Decide) -> Iterator[None]:
+    def _processing(self, entry: Entry, decide: Decide) -> Step:
         """Make one span for one handler run. It is the current span meanwhile: spans of the handler are below it."""
         telemetry, creation = self._telemetry, self._creations[entry.id]
         caller = trace.get_current_span().get_span_context()
@@ -344,22 +338,77 @@ class ObservedDeliveries(Deliveries):
             _links(creation, caller),
         )
         self._processed[entry.id] = span.get_span_context()
-        token, began = context.attach(trace.set_span_in_context(span)), time.perf_counter()
-        failed: Attributes = {}
-        try:
-            yield
-            span.set_attribute(OUTCOME, "ack")
-        except BaseException as error:
-            outcome = decide(entry, error).outcome.value
+
+        def end(step: Step) -> None:
+            context.detach(token)  # first, or the next handler run is below this span if anything fails here
+            outcome = "ack" if step.problem is None else decide(entry, step.problem).outcome.value
+            if outcome == "defer":
+                step.problem = None
             span.set_attribute(OUTCOME, outcome)
-            if outcome != "defer":
-                failed = _failed(error)
-                telemetry.fail(span, error)
-            raise
-        finally:
-            context.detach(token)
-            span.end()
-            telemetry.process_s.record(time.perf_counter() - began, about | failed)
+            telemetry.end(span, step.problem)
+
+        token = context.attach(trace.set_span_in_context(span))
+        return ObservedStep(telemetry.process_s, about, end)
+
+
+class WatchedGroup:
+    """
+    A group whose backlog this process shows, as long as a stream of it lives.
+
+    Args:
+        attributes: Name the group in each gauge.
+    """
+
+    def __init__(self, attributes: Attributes) -> None:
+        self.attributes = attributes
+        self._streams: dict[WeakMethod[Ask], None] = {}  # the newest last
+        self._backlog: Backlog | None = None
+        self._look_again = 0.0
+
+    def watch(self, backlog: Ask) -> None:
+        """From now on ask *backlog*, or if that is gone, one that was there before."""
+        self._streams[WeakMethod(backlog)] = None
+        for gone in [stream for stream in list(self._streams) if not stream()]:
+            self._streams.pop(gone, None)
+
+    def look(self) -> Backlog | None:
+        """Return the backlog; None if no stream lives, or if Redis does not answer."""
+        if time.monotonic() > self._look_again:
+            living = [backlog for stream in list(self._streams) if (backlog := stream())]
+            self._backlog = None
+            with suppress(Exception):  # a client of yours may raise anything; an old number would be wrong
+                self._backlog = living[-1]() if living else None
+            self._look_again = time.monotonic() + FRESH_S
+        return self._backlog
+
+
+Groups = dict[tuple[tuple[str, str | int], ...], WatchedGroup]
+_groups: WeakKeyDictionary[Meter, Groups] = WeakKeyDictionary()
+
+
+def _groups_of(meter: Meter) -> Groups:
+    """
+    Return the groups that the gauges of *meter* show. The gauges are made once, with the first group: of two gauges
+    with one name an SDK asks only the first.
+    """
+    groups = _groups.setdefault(meter, {})
+    if groups:
+        return groups
+    for name, unit, about, read in (
+        ("orderstream.lag", "{message}", "not yet delivered", lambda b: b.lag),
+        ("orderstream.pending", "{message}", "delivered, not yet acked", lambda b: b.pending),
+        ("orderstream.oldest_undelivered_age", "s", "of what waits for a reader", lambda b: b.oldest_undelivered_s),
+        ("orderstream.oldest_pending_age", "s", "of what was delivered", lambda b: b.oldest_pending_s),
+        ("orderstream.dlq.length", "{message}", "dead letters", lambda b: b.dead_lettered),
+    ):
+
+        def observed(_: CallbackOptions, read: Callable[[Backlog], float | None] = read) -> list[Observation]:
+            looked = [(group.look(), group.attributes) for group in list(groups.values())]
+            numbers = [(read(backlog), attributes) for backlog, attributes in looked if backlog]
+            return [Observation(number, attributes) for number, attributes in numbers if number is not None]
+
+        meter.create_observable_gauge(name, [observed], unit, about)
+    return groups
 
 
 # Contexts in entries ---------------------------------------------------------------------------------------

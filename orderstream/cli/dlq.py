@@ -16,6 +16,7 @@ from orderstream import DeadLetter, DeadLetterQueue, Order
 from orderstream.cli.connect import connect_or_explain
 from orderstream.cli.options import AT_LEAST_1, export, json_wanted, otlp, which_stream
 from orderstream.cli.terminal import counted, print_json, show, span
+from orderstream.deadletter import NotRedriven
 from orderstream.errors import DecodeError
 
 
@@ -63,7 +64,7 @@ def list_(count: int, after: str | None, as_json: bool) -> None:
         rows = [(a["id"], a["order_id"] or "?", str(a["deliveries"]), _ago(a["at_ms"]), a["reason"]) for a in letters]
         show([("id", "order id", "deliveries", "when", "reason"), *rows])
     total = queue.stream.backlog().dead_lettered
-    click.echo(f"{len(letters):,} of {total:,} dead letters in {queue.stream.settings.dlq}.", err=True)
+    click.echo(f"{len(letters):,} of {_letters(total)} in {queue.stream.settings.dlq}.", err=True)
     if len(letters) == count < total:
         click.echo(f"The next page: orderstream dlq list --after {letters[-1]['id']}", err=True)
 
@@ -113,7 +114,8 @@ def redrive(ids: tuple[str, ...], all_: bool) -> None:
     """
     Put dead letters back into the stream.
 
-    Each becomes a new entry with the same order id and a new set of attempts. Doing it twice is harmless.
+    Each becomes a new entry with the same order id and a new set of attempts. Doing it twice is harmless. What cannot
+    be put back stays, with a line that says why, and the exit code is 1.
     """
     queue = _queue(ids, all_)
     export(queue.stream.settings)
@@ -129,8 +131,8 @@ def purge(ids: tuple[str, ...], all_: bool, yes: bool) -> None:
     """Delete dead letters for good. On a terminal, --all asks first."""
     queue = _queue(ids, all_)
     if all_ and not yes and sys.stdin.isatty():
-        there = f"{queue.stream.backlog().dead_lettered:,} dead letters in {queue.stream.settings.dlq}"
-        click.confirm(f"Delete all {there} for good?", abort=True)
+        there = f"{_letters(queue.stream.backlog().dead_lettered)} in {queue.stream.settings.dlq}"
+        click.confirm(f"Delete {there} for good?", abort=True)
     _each(queue, ids, queue.purge, "Purged")
 
 
@@ -143,11 +145,29 @@ def _queue(ids: tuple[str, ...], all_: bool) -> DeadLetterQueue:
 
 
 def _each(queue: DeadLetterQueue, ids: tuple[str, ...], act: Callable[[str], object], done: str) -> None:
-    """Call *act* for the dead letters *ids*, or without ids for all that are there now, and print how many it found."""
-    all_there = (letter.id for letter in islice(queue, queue.stream.backlog().dead_lettered))
-    results = {id: act(id) for id in ids or all_there}
-    found = [id for id, result in results.items() if result]
-    missing = [id for id in ids if id not in found]
-    click.echo(f"{done} {counted(len(found), 'dead letter', 'dead letters')}.")
-    if missing:
-        raise click.ClickException(f"not in {queue.stream.settings.dlq}: {', '.join(missing)}")
+    """
+    Call *act* for the dead letters *ids*, or without ids for all that are there now.
+
+    Each that cannot go gets a line that says why, and the rest goes on. The sum comes last, also if Redis goes away.
+    """
+    asked_for = dict.fromkeys(ids) or (letter.id for letter in islice(queue, queue.stream.backlog().dead_lettered))
+    went = problems = 0
+    try:
+        for id in asked_for:
+            try:
+                found = act(id)
+                problem = f"not in {queue.stream.settings.dlq}" if ids and not found else ""
+            except NotRedriven as refused:
+                found, problem = False, refused.refused[id]
+            went += bool(found)
+            if problem:
+                problems += 1
+                click.echo(f"{id}: {problem}", err=True)
+    finally:
+        click.echo(f"{done} {_letters(went)}.")
+    if problems:
+        raise click.ClickException(f"not done for {_letters(problems)}; the lines above say why")
+
+
+def _letters(count: int) -> str:
+    return counted(count, "dead letter", "dead letters")

@@ -164,11 +164,11 @@ class ToldHand(Hand):
         return held
 
     def rest(self) -> None:
+        super().rest()  # first: it ends a copy of this process, which must not write into the memory of all
         with suppress(IndexError):  # the other thread has acked it
             if self.done[-1] is self._begun:
                 self._words[RETURNED] = self._started
         self._times[BEGAN] = math.inf
-        super().rest()
 
     def drop(self, entries: Iterable[Entry]) -> None:
         dropped = list(entries)

@@ -21,7 +21,7 @@ from orderstream.cli.doctor import doctor
 from orderstream.cli.options import which_stream
 from orderstream.cli.produce import produce
 from orderstream.cli.status import status
-from orderstream.cli.terminal import ENDINGS, open_console, output_trouble, printable
+from orderstream.cli.terminal import ENDINGS, coloured, open_console, output_trouble, printable
 from orderstream.cli.trim import trim
 from orderstream.errors import OrderStreamError
 
@@ -71,5 +71,5 @@ def main() -> None:
         if error is not output_trouble():
             raise
         line, code = f"the output cannot be written: {error.strerror or error}", 1
-    click.echo(click.style("Error: ", fg="red") + printable(" ".join(line.split())), err=True)
+    click.echo(coloured("Error: ", "red") + printable(" ".join(line.split())), err=True)
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import asdict
 
 import click
 import msgspec
@@ -14,6 +15,7 @@ from orderstream import OrderStream
 from orderstream.cli.connect import connect_or_explain, wait_out
 from orderstream.cli.options import json_wanted, which_stream
 from orderstream.cli.terminal import print_json, screen, show, span
+from orderstream.doctor.streams import stuck
 
 WATCH_S = 1.0
 
@@ -29,6 +31,7 @@ def status(watch: bool, as_json: bool) -> None:
     \b
     lag            entries no consumer was given yet; Redis may not know it
     pending        entries delivered, and not yet acknowledged
+    stuck          nobody works on these, and nobody claims them
     dead letters   what failed for good, see: orderstream dlq list
     """
     stream, pause_s = connect_or_explain(), 0.0
@@ -46,11 +49,12 @@ def status(watch: bool, as_json: bool) -> None:
 
 
 def _look(stream: OrderStream, as_json: bool, draw: Callable[..., None]) -> None:
-    names, now = stream.settings, stream.backlog()
+    names, now, held = stream.settings, stream.backlog(), stuck(stream.client, stream.settings)
     if as_json:
-        print_json({"stream": names.stream, "group": names.group, "dlq": names.dlq} | msgspec.to_builtins(now))
+        about = {"stream": names.stream, "group": names.group, "dlq": names.dlq}
+        print_json(about | msgspec.to_builtins(now) | {"stuck": [asdict(some) for some in held]})
         return
-    draw(
+    tables = [
         [
             ("stream", names.stream, f"group {names.group}"),
             ("entries", f"{now.length:,}", ""),
@@ -59,7 +63,10 @@ def _look(stream: OrderStream, as_json: bool, draw: Callable[..., None]) -> None
             ("dead letters", f"{now.dead_lettered:,}", f"in {names.dlq}"),
         ],
         [("consumer", "pending", "idle"), *((c.name, f"{c.pending:,}", span(c.idle_ms)) for c in now.consumers)],
-    )
+    ]
+    if held:
+        tables += [[("stuck", "entries", "oldest"), *((h.consumer, f"{h.count:,}", h.oldest) for h in held)]]
+    draw(*tables)
 
 
 def _oldest(age_s: float | None) -> str:

@@ -111,6 +111,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def coloured(text: str, colour: str) -> str:
+    """Return *text* in a colour, unless who uses the terminal wants none or has none: NO_COLOR, TERM=dumb."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else click.style(text, fg=colour)
+
+
 def span(ms: float) -> str:
     """Say a span of time with the unit a person would use."""
     for unit, unit_ms in UNITS:

@@ -45,6 +45,16 @@ ROWS = {
     34: ("a clock jump", "second runs at most"),
     35: ("random kill, loss and restart", "lost 0, dead-lettered twice 0, pending 0"),
     36: ("an async read at shutdown", "there is no async API"),
+    # What handlers do
+    53: ("the handler raises SystemExit, CancelledError, GeneratorExit", "a failure as any other"),
+    54: ("the handler is a coroutine or generator function, or returns one's call", "refused at start; a failure"),
+    55: ("the handler forks, and the copy comes back", "the copy ends and settles nothing"),
+    56: ("a slow order behind quick ones in a batch", "the quick ones are acked within moments"),
+    57: ("a slow order before others in a batch", "the others are given back after a second"),
+    58: ("a handler runs longer than its timeout", "a failure with that reason; three of them are a dead letter"),
+    59: ("the ack comes after the dead-letter move", "the letter says that its order was handled after all"),
+    60: ("the handler hangs, even in C code", "its process ends with a traceback, if asked to"),
+    61: ("a heartbeat comes after a retry", "the delay stays"),
     # Security
     37: ("names and values that are no text, empty, repeated", "dead-lettered byte by byte; neighbours are handled"),
     38: ("an entry of 100,000 fields", "dead-lettered; redrive refuses in clear words and it stays"),
@@ -70,4 +80,12 @@ ROWS = {
     67: ("one signal to all processes, SIGHUP, nohup", "one stop; no order is cut"),
     68: ("SIGTERM while Redis hangs; an endless grace time", "it ends with 0 within the grace time; the second leaves"),
     69: ("a console that is full, closed, without a letter", "escaped, or given back with a line; no dead letter"),
+    # Telemetry
+    88: ("telemetry raises, or is half installed", "logged once; each order sent, handled once and settled"),
+    89: ("a second stream of the same group ends in its process", "the gauges stay"),
+    # What the operator is told
+    84: ("a dead letter of another program, or one that cannot go", "blocks neither list nor redrive; it is named"),
+    85: ("full memory, no disk, too few replicas, a replica", "doctor says that orders are refused, and why"),
+    86: ("a Sentinel, or a server that lacks commands", "doctor ticks no permission that it has not tried"),
+    87: ("a handler hangs, or nobody claims", "doctor and status name who holds how many, and the oldest"),
 }

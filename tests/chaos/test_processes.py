@@ -86,7 +86,7 @@ def test_a_handler_of_three_times_claim_idle_ms_runs_once(start, send, stream, p
 
 @pytest.mark.row(12)
 def test_an_order_that_hangs_every_process_ends_in_the_dead_letter_queue(start, send, stream, noted, eventually):
-    """Three hang. The others' orders are not theirs to keep, and the fourth process does not run it."""
+    """Three hang, and the third failure is the last. The others' orders are not theirs to keep."""
     hang = "if order.item == 'slow': wait_for('never')"
     ids = send(*ORDERS[:5], SLOW, *ORDERS[5:10])
     for name in ("a", "b", "c", "d"):

@@ -31,6 +31,18 @@ def test_a_consumer_takes_as_many_orders_as_it_handles_in_a_moment(stream, send,
     assert max(most) <= 3
 
 
+def test_a_batch_of_large_entries_is_bounded_by_its_bytes(stream, client, settings, pending, monkeypatch):
+    monkeypatch.setattr("orderstream.consumer.BATCH_BYTES", 500_000)
+    most = []
+    consumer = Consumer(stream, lambda order: most.append(len(pending())))
+    warm(consumer)
+    large = b'{"id": "o-1", "item": "tea", "amount": 1, "note": "%s"}' % (b"x" * 50_000)
+    for _ in range(150):
+        client.xadd(settings.stream, {b"data": large})
+    consumer.drain()
+    assert max(most[-50:]) < 10  # the first batch was asked for before any of them was seen
+
+
 def test_a_slow_handler_gives_the_rest_of_its_batch_back_after_a_second(stream, send, pending):
     """And it was not counted: who takes over begins at attempt 1. Lesson 02 shows the hoarding, this is the cure."""
     handler = Record(lambda order: time.sleep(0.15))

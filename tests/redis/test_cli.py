@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from orderstream import Consumer, DeadLetterQueue, Order, Producer, Reject, random_orders
+from orderstream.entries import METADATA
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
@@ -392,6 +393,7 @@ def test_status_of_nothing_is_nothing_and_no_error(run, settings):
         "dead_lettered": 0,
         "consumers": [],
         "waiting": 0,
+        "stuck": [],
     }
 
 
@@ -423,6 +425,18 @@ def test_a_lag_that_redis_does_not_know_is_said_to_be_unknown(run, stream, clien
     client.xdel(settings.stream, ids[3])
     assert json.loads(run("status", "--json")[1])["lag"] is None
     assert re.search(r"^lag +unknown +oldest ", run("status")[1], re.M)
+
+
+@pytest.mark.row(87)
+def test_status_names_who_holds_what_nobody_touches(run, stream, make_due):
+    first, _ = Producer(stream).send_many(islice(random_orders(1), 2))
+    stream.create_group()
+    stream.read_new("till-7", 2, None)
+    assert "stuck" not in run("status")[1]
+    make_due(first)  # for an hour
+    assert json.loads(run("status", "--json")[1])["stuck"] == [{"consumer": "till-7", "count": 1, "oldest": first}]
+    headings, row = (line.split() for line in run("status")[1].splitlines()[-2:])
+    assert (headings, row) == (["stuck", "entries", "oldest"], ["till-7", "1", first])
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -461,7 +475,7 @@ def test_status_watch_waits_out_an_outage(start, own_server):
 def test_dlq_list_and_show_say_what_failed_and_why(run, bury, settings):
     (id,) = bury(FIGS)
     code, out, err = run("dlq", "list")
-    assert (code, err) == (0, f"1 of 1 dead letters in {settings.dlq}.\n")
+    assert (code, err) == (0, f"1 of 1 dead letter in {settings.dlq}.\n")
     headings, row = (re.split(" {2,}", line) for line in out.splitlines())
     assert headings == ["id", "order id", "deliveries", "when", "reason"]
     assert row == [id, "o-1", "1", row[3], "no figs left"]
@@ -492,7 +506,7 @@ def test_dlq_json_has_all_there_is_and_no_byte_spoils_it(run, stream, client, se
 def test_dlq_list_is_drawn_on_a_terminal(start, bury):
     (id,) = bury(FIGS)
     terminal = Terminal(start, "dlq", "list")
-    assert id in terminal.read("1 of 1 dead letters")
+    assert id in terminal.read("1 of 1 dead letter")
     assert "──" in terminal.read("no figs left")
     assert terminal.end() == 0
 
@@ -520,8 +534,55 @@ def test_dlq_redrive_puts_back_what_it_was_asked_for(run, bury, stream):
     assert [letter.id for letter in DeadLetterQueue(stream).list()] == [second]
     code, out, err = run("dlq", "redrive", first, second)
     assert (code, out) == (1, "Redriven 1 dead letter.\n")
-    assert err == f"Error: not in {stream.settings.dlq}: {first}\n"
+    assert err == f"{first}: not in {stream.settings.dlq}\nError: not done for 1 dead letter; the lines above say why\n"
     assert stream.backlog().length == 6
+
+
+@pytest.mark.row(84)
+def test_dlq_redrive_answers_once_for_each_id(run, bury):
+    (id,) = bury(FIGS)
+    assert run("dlq", "redrive", id, id) == (0, "Redriven 1 dead letter.\n", "")
+
+
+@pytest.mark.row(84)
+@pytest.mark.parametrize("which", ["--all", "each by its id"])
+def test_dlq_redrive_goes_past_what_cannot_be_put_back_and_says_why_it_stays(run, bury, stream, client, which):
+    dlq = stream.settings.dlq
+    bury(FIGS)
+    about = dict.fromkeys(METADATA, 1)
+    empty = client.xadd(dlq, about).decode()
+    full = client.xadd(dlq, dict.fromkeys(range(4_100), "") | about).decode()
+    client.xadd(dlq, {"data": FIGS.to_fields()[1]} | about | {"dlq-at": ""})
+    bury(Order("o-2", "tea", 1))
+    ids = ["--all"] if which == "--all" else [letter.id for letter in DeadLetterQueue(stream)]
+    code, out, err = run("dlq", "redrive", *ids)
+    assert (code, out) == (1, "Redriven 3 dead letters.\n")
+    first, second, last = err.splitlines()
+    assert first.startswith(f"{empty}: has no fields to put back: ")
+    assert second.startswith(f"{full}: has 4100 fields, and a script can add 3990 at most; ")
+    assert last == "Error: not done for 2 dead letters; the lines above say why"
+    assert [letter.id for letter in DeadLetterQueue(stream)] == [empty, full]
+
+
+@pytest.mark.row(84)
+def test_a_dead_letter_of_another_program_is_listed_and_shown(run, client, settings):
+    """Whatever it says about the time."""
+    for at in ("", "9" * 15, "9" * 5_000):
+        id = client.xadd(settings.dlq, {"data": "x"} | dict.fromkeys(METADATA, 1) | {"dlq-at": at}).decode()
+        assert run("dlq", "show", id)[0] == 0
+    code, out, _ = run("dlq", "list")
+    assert (code, len(out.splitlines())) == (0, 4)
+
+
+def test_dlq_redrive_says_how_many_went_before_redis_refused(run, bury, client, settings):
+    """Not one dead letter cannot go, but none can: this is one error, and no line for each."""
+    bury(FIGS, Order("o-2", "tea", 1))
+    client.rename(settings.stream, f"{settings.stream}-old")
+    client.set(settings.stream, "not a stream")
+    code, out, err = run("dlq", "redrive", *[id.decode() for id, _ in client.xrange(settings.dlq)])
+    assert (code, out) == (1, "Redriven 0 dead letters.\n")
+    assert err.startswith("Error: Redis: ")
+    assert err.count("\n") == 1
 
 
 def test_dlq_redrive_all_and_purge_all_empty_it(run, bury, stream):
@@ -543,7 +604,7 @@ def test_dlq_purge_deletes_what_it_was_asked_for(run, bury, stream):
 def test_dlq_purge_all_asks_on_a_terminal(start, bury, stream, answer, left):
     bury(FIGS)
     terminal = Terminal(start, "dlq", "purge", "--all")
-    terminal.read(rf"Delete all 1 dead letters in {stream.settings.dlq} for good\? \[y/N\]: ")
+    terminal.read(rf"Delete 1 dead letter in {stream.settings.dlq} for good\? \[y/N\]: ")
     terminal.type(answer)
     assert terminal.end() == 0
     assert stream.backlog().dead_lettered == left
@@ -684,6 +745,19 @@ def test_a_wrong_command_line_is_one_line_and_code_2(run, args, says):
 
 def test_a_dead_letter_that_is_not_there_is_one_line(run, settings):
     assert ending(*run("dlq", "show", "1-0")) == (1, f"Error: not in {settings.dlq}: 1-0\n")
+
+
+@pytest.mark.parametrize(
+    ("wish", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)], ids=str
+)
+def test_a_terminal_gets_colours_unless_it_wants_none(start, environ, wish, coloured):
+    environ.pop("NO_COLOR", None)
+    environ.update({"TERM": "xterm"} | wish)
+    terminal = Terminal(start, "doctor")  # a Redis for tests keeps nothing on disk
+    terminal.read("Error: .*orders could be lost: persistence")
+    assert terminal.end() == 1
+    assert [f"\x1b[31m{red}" in terminal.seen for red in ("✗", "Error: ")] == [coloured, coloured]
+    assert ("\x1b" in terminal.seen) is coloured
 
 
 @pytest.mark.parametrize("command", ["produce --rate 500", "status --watch", "dlq list --json --count 2000"])

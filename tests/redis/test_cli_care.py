@@ -135,6 +135,17 @@ def test_doctor_ends_with_1_if_orders_could_be_lost_and_says_what_to_do(run, own
     assert "\x1b" not in out
 
 
+@pytest.mark.row(85)
+def test_doctor_ends_with_1_if_redis_refuses_orders(run, own_server, own_stream):
+    own_stream.client.config_set("maxmemory", 100_000)
+    code, out, err = run("doctor", "--redis", own_server.url)
+    assert (code, err) == (1, "Error: orders do not get through: memory, writes\n")
+    assert re.search(r"^✗ writes +Redis refuses every order: OOM .*\n +→ remove what was handled", out, re.M)
+    own_stream.client.config_set("appendonly", "no")
+    _, _, err = run("doctor", "--redis", own_server.url)
+    assert err == "Error: orders could be lost: persistence; orders do not get through: memory, writes\n"
+
+
 def test_advice_alone_ends_with_0(run, own_server, own_stream):
     own_stream.client.config_set("appendfsync", "everysec")
     code, out, err = run("doctor", "--redis", own_server.url)

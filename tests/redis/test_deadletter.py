@@ -1,14 +1,20 @@
 """Looking after what failed."""
 
+import pickle
 import threading
 from dataclasses import replace
 from itertools import islice
 
 import pytest
-import redis
 
 from orderstream import Consumer, DeadLetter, DeadLetterQueue, Order, OrderStream, Producer, Reject, random_orders
+from orderstream.deadletter import NotRedriven
 from orderstream.entries import METADATA
+
+TOO_MANY = [part for n in range(4_100) for part in (b"%d" % n, b"")]
+OURS = dict(
+    zip([name.encode() for name in METADATA], [b"orders", b"g", b"1-0", b"3", b"no", b"1718000000000"], strict=True)
+)
 
 
 def refuse(order):
@@ -68,7 +74,7 @@ def test_what_a_script_cannot_put_back_stays_and_says_so(queue, stream):
     stream.add([body])
     Consumer(stream, print).drain()
     (letter,) = queue.list()
-    with pytest.raises(redis.ResponseError, match=r"has 100000 fields, and a script can add 3990 at most: it stays"):
+    with pytest.raises(NotRedriven, match=r"has 100000 fields, and a script can add 3990 at most; add it with XADD"):
         queue.redrive(letter.id)
     assert queue.list() == [letter]
     assert queue.purge(letter.id) == 1
@@ -113,12 +119,55 @@ def test_fields_named_like_our_metadata_are_told_from_it_by_their_place(queue, s
         {b"x": b"y"} | {name.encode(): b"" for name in METADATA},
         {name.encode(): b"1" for name in METADATA[:-1]},
         {name.encode(): b"1" for name in reversed(METADATA)},
+        {b"data": b"x"} | OURS | {b"dlq-at": b""},
+        {b"data": b"x"} | OURS | {b"dlq-at": b"9" * 5_000},
+        {b"data": b"x"} | OURS | {b"dlq-deliveries": "٣".encode()},
+        {b"data": b"x"} | OURS | {b"dlq-deliveries": b"-1"},
     ],
 )
-def test_an_entry_of_another_program_is_listed_with_what_is_known(queue, client, settings, fields):
-    """One strange entry must not hide the others."""
+@pytest.mark.row(84)
+def test_an_entry_of_another_program_is_listed_and_redriven_with_what_is_known(queue, client, settings, fields):
+    """One strange entry must not hide the others. What is shown is what is put back."""
     id = client.xadd(settings.dlq, fields).decode()
     assert queue.list() == [DeadLetter(id, fields, reason="", deliveries=0, group="", source_id="", at_ms=0)]
+    assert queue.redrive_all() == 1
+    ((_, put_back),) = client.xrange(settings.stream)
+    assert put_back == fields
+
+
+@pytest.mark.row(84)
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"x",
+        b"\x92\xa1",
+        b"\x91\xa1a",
+        b"\x92\x01\x02",
+        b"\x81\xa1a\xa1b",
+        b"\x92\xa1a\xa1b\x01",
+        b"\x91" * 100_000,
+        b"\x90",
+    ],
+    ids=[
+        "nothing",
+        "a number",
+        "cut off",
+        "a name alone",
+        "numbers",
+        "a map",
+        "two values",
+        "a deep list",
+        "an empty list",
+    ],
+)
+def test_a_field_of_another_program_that_is_named_like_a_packed_entry_is_kept_as_it_is(queue, client, settings, packed):
+    client.xadd(settings.dlq, {b"dlq-packed": packed} | OURS)
+    (letter,) = queue.list()
+    assert (letter.fields, letter.reason, letter.deliveries) == ({b"dlq-packed": packed}, "no", 3)
+    assert queue.redrive_all() == 1
+    ((_, put_back),) = client.xrange(settings.stream)
+    assert put_back == letter.fields
 
 
 def test_bytes_that_are_not_text_are_kept(queue, stream):
@@ -198,18 +247,47 @@ def test_redrive_all_does_not_run_after_orders_that_fail_again(queue, bury, stre
     assert stream.backlog().dead_lettered == 150
 
 
-def test_redrive_all_is_not_stopped_by_a_letter_with_nothing_in_it(queue, stream, client, settings, bury):
-    """An order deleted from the stream before it was dead-lettered left only the metadata."""
-    (id,) = stream.add([Order("gone", "tea", 1).to_fields()])
+@pytest.fixture
+def stuck(queue, stream, client, settings):
+    """The ids of two dead letters that cannot be put back: one has too many fields, the other none."""
+    (gone,) = stream.add([Order("gone", "tea", 1).to_fields()])
 
     def delete_and_refuse(order):
-        client.xdel(settings.stream, id)
+        client.xdel(settings.stream, gone)
         raise Reject("sold out")
 
     Consumer(stream, delete_and_refuse).drain()
+    stream.add([TOO_MANY])
+    Consumer(stream, print).drain()
+    empty, full = queue.list()
+    return empty.id, full.id
+
+
+@pytest.mark.row(84)
+def test_redrive_all_goes_past_those_that_cannot_be_put_back_and_names_them(queue, stream, bury, stuck):
     bury(2)
-    assert queue.redrive_all() == 2
-    assert [letter.fields for letter in queue.list()] == [{}]
+    with pytest.raises(NotRedriven) as caught:
+        queue.redrive_all()
+    assert len(caught.value.redriven) == 2
+    assert list(caught.value.refused) == list(stuck) == [letter.id for letter in queue.list()]
+    assert "no fields to put back" in caught.value.refused[stuck[0]]
+    assert "4100 fields" in caught.value.refused[stuck[1]]
+
+
+def test_redrive_goes_past_those_that_cannot_be_put_back(queue, bury, stuck):
+    bury(1)
+    fine = queue.list()[-1].id
+    with pytest.raises(
+        NotRedriven, match=rf"^redriven: 1, cannot be: 1 \(first: {stuck[0]}, has no fields to put back"
+    ):
+        queue.redrive(stuck[0], "1-0", fine)
+    assert [letter.id for letter in queue.list()] == list(stuck)
+
+
+def test_what_was_not_redriven_can_be_pickled():
+    error = NotRedriven(["1-0"], {"2-0": "has no fields"})
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.redriven, again.refused, str(again)) == (error.redriven, error.refused, str(error))
 
 
 def test_purge_deletes_what_it_was_asked_for(queue, bury, stream):

@@ -2,7 +2,11 @@
 
 import re
 import shlex
+import signal
+import subprocess
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -11,7 +15,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import Consumer, DeadLetterQueue, Order, OrderStream, Producer, Reject, connect
-from orderstream.doctor import DAY_S, LAST, Finding, Level, _version, examine
+from orderstream.connection import open_client
+from orderstream.doctor import Finding, Level, examine
+from orderstream.doctor.server import version
+from orderstream.doctor.streams import DAY_S, LAST, Stuck, stuck
+from orderstream.doctor.user import is_settled, writes
+from orderstream.lab.server.private import redis_server
 
 from .conftest import Server
 
@@ -33,6 +42,15 @@ def serve(tmp_path, settings):
         started[-1] = (server, stream)
         return stream
 
+    @contextmanager
+    def stopped():
+        """The server that was started last does nothing."""
+        process = started[-1][0].process
+        process.send_signal(signal.SIGSTOP)
+        yield
+        process.send_signal(signal.SIGCONT)
+
+    serve.stopped = stopped
     yield serve
     for server, stream in started:
         if stream:
@@ -48,6 +66,10 @@ def look(stream, subject):
 
 def look_all(stream, subject):
     return [finding for finding in examine(stream) if finding.subject == subject]
+
+
+def levels(stream, subject):
+    return {finding.level for finding in look_all(stream, subject)}
 
 
 def mend(finding, client):
@@ -74,13 +96,16 @@ def test_a_redis_that_is_fit_to_keep_orders_has_no_finding_but_ok(own_stream):
     assert [finding.subject for finding in findings] == [
         "version",
         "replication",
+        "replicas",
         "persistence",
+        "memory",
         "eviction",
         "stream",
         "dead-letter stream",
         "last id",
         "groups",
         "dead letters",
+        "writes",
         "permissions",
     ]
 
@@ -119,16 +144,18 @@ def test_a_redis_that_went_away_is_no_finding(own_stream, own_server):
 
 
 @pytest.mark.parametrize(
-    ("version", "level"),
+    ("number", "level"),
     [("5.0.14", Level.LOSS), ("6.0.16", Level.LOSS), ("6.2.14", Level.OK), ("7.0.15", Level.OK), ("8.10.2", Level.OK)],
 )
-def test_a_version_before_6_2_is_too_old(version, level):
-    finding = _version(version)
-    assert (finding.level, version in finding.found, bool(finding.fix)) == (level, True, level is Level.LOSS)
+def test_a_version_before_6_2_is_too_old(number, level):
+    finding = version("Redis", number)
+    assert (finding.level, number in finding.found, bool(finding.fix)) == (level, True, level is Level.LOSS)
 
 
-def test_the_version_is_the_servers(stream, server_version):
-    assert f"Redis {'.'.join(map(str, server_version))}" in look(stream, "version").found
+def test_the_version_is_the_servers(stream, client):
+    about = client.info("server")
+    name = "Valkey" if "valkey_version" in about else "Redis"
+    assert f"{name} {about[f'{name.lower()}_version']}" in look(stream, "version").found
 
 
 @pytest.mark.row(19)
@@ -191,18 +218,65 @@ def test_a_policy_that_may_evict_the_stream_is_found(own_stream, policy):
     assert look(own_stream, "eviction").level is Level.OK
 
 
-def test_a_policy_that_evicts_only_what_expires_is_fine(own_stream):
-    own_stream.client.config_set("maxmemory-policy", "volatile-lru")
-    own_stream.client.config_set("maxmemory", 100_000_000)
+@pytest.mark.parametrize("policy", ["volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"])
+def test_a_policy_that_evicts_what_expires_could_send_an_order_twice(own_stream, policy):
+    """It evicts the memory of a producer with ``dedupe``; and a stream, if somebody made it expire."""
+    client, key = own_stream.client, own_stream.settings.stream
+    client.config_set("maxmemory-policy", policy)
+    assert look(own_stream, "eviction").level is Level.ADVICE
+    client.config_set("maxmemory", 100_000_000)
+    finding = look(own_stream, "eviction")
+    assert (finding.level, "an order may be in twice" in finding.found) == (Level.ADVICE, True)
+    client.xadd(key, {"n": 1})
+    client.expire(key, 1_000)
+    finding = look(own_stream, "eviction")
+    assert (finding.level, f"throw {key} away" in finding.found) == (Level.LOSS, True)
+    mend(finding, client)
     assert look(own_stream, "eviction").level is Level.OK
 
 
 def test_a_replica_is_no_place_to_send_orders_to(serve):
     primary = serve()
-    replica = serve("--replicaof", "127.0.0.1", str(primary.client.connection_pool.connection_kwargs["port"]))
+    replica = serve(*replica_of(primary))
     finding = look(replica, "replication")
     assert (finding.level, "replica" in finding.found, "primary" in finding.fix) == (Level.LOSS, True, True)
     assert look(primary, "replication").level is Level.OK
+    assert look_all(replica, "replicas") == []
+
+
+def replica_of(primary):
+    return "--replicaof", "127.0.0.1", str(primary.client.connection_pool.connection_kwargs["port"])
+
+
+def test_a_primary_that_need_not_reach_its_replicas_is_found(serve, eventually):
+    primary = serve()
+    finding = look(primary, "replicas")
+    assert (finding.level, "only this server" in finding.found) == (Level.OK, True)
+    serve(*replica_of(primary))
+    eventually(lambda: levels(primary, "replicas") == {Level.ADVICE}, timeout_s=15.0)
+    finding = look(primary, "replicas")
+    assert "1 connected, min-replicas-to-write is not set" in finding.found
+    mend(finding, primary.client)
+    eventually(lambda: levels(primary, "replicas") == {Level.OK})
+
+
+def test_a_replica_that_is_behind_is_found(serve, eventually):
+    """It is stopped while its primary takes two megabytes of orders."""
+    primary = serve("--min-replicas-to-write", "1", "--repl-diskless-sync-delay", "0")
+    serve(*replica_of(primary))
+    eventually(lambda: levels(primary, "replicas") == {Level.OK}, timeout_s=15.0)
+    with serve.stopped():
+        primary.client.xadd(primary.settings.stream, {"n": b"x" * 2_000_000})
+        finding = look(primary, "replicas")
+        assert (finding.level, bool(re.search(r"2,\d{3},\d{3} bytes behind", finding.found))) == (Level.LOSS, True)
+    eventually(lambda: levels(primary, "replicas") == {Level.OK})
+
+
+def test_a_replica_that_has_nothing_yet_is_found(serve, eventually):
+    primary = serve(*"--min-replicas-to-write 0 --repl-diskless-sync yes --repl-diskless-sync-delay 60".split())
+    serve(*replica_of(primary))
+    eventually(lambda: "still copying everything" in look_all(primary, "replicas")[0].found)
+    assert look_all(primary, "replicas")[0].level is Level.LOSS
 
 
 def test_on_a_cluster_the_node_that_holds_the_stream_is_looked_at(tmp_path, settings, eventually):
@@ -218,6 +292,95 @@ def test_on_a_cluster_the_node_that_holds_the_stream_is_looked_at(tmp_path, sett
         assert {finding.level for finding in findings} == {Level.OK}, findings
     finally:
         server.kill()
+
+
+# Redis refuses orders -------------------------------------------------------------------------------------
+
+
+def fill_memory(stream, server):
+    stream.client.config_set("maxmemory", 100_000)
+    yield
+    stream.client.config_set("maxmemory", 0)
+
+
+def fail_to_save(stream, server):
+    (server.folder / "dump.rdb").mkdir()  # where the snapshot should go
+    stream.client.config_set("save", "3600 1")
+    stream.client.bgsave()
+    yield
+    (server.folder / "dump.rdb").rmdir()
+    stream.client.config_set("save", "")
+
+
+def ask_for_replicas(stream, server):
+    stream.client.config_set("min-replicas-to-write", 1)
+    yield
+    stream.client.config_set("min-replicas-to-write", 0)
+
+
+def become_a_replica(stream, server):
+    stream.client.replicaof("127.0.0.1", 1)
+    yield
+    stream.client.replicaof("NO", "ONE")
+
+
+@pytest.mark.row(85)
+@pytest.mark.parametrize(
+    ("refuse", "code", "cause"),
+    [
+        (fill_memory, "OOM", "memory"),
+        (fail_to_save, "MISCONF", "persistence"),
+        (ask_for_replicas, "NOREPLICAS", "replicas"),
+        (become_a_replica, "READONLY", "replication"),
+    ],
+)
+def test_a_redis_that_refuses_orders_is_found_and_its_cause_is_named(
+    own_stream, own_server, eventually, refuse, code, cause
+):
+    Producer(own_stream).send(FIGS)
+    refusing = refuse(own_stream, own_server)
+    next(refusing)
+    eventually(lambda: look(own_stream, "writes").level is Level.BLOCKED)
+    with pytest.raises(redis.ResponseError):
+        Producer(own_stream).send(FIGS)
+    finding = look(own_stream, "writes")
+    assert finding.found.startswith(f"Redis refuses every order: {code} ")
+    assert finding.fix
+    assert look_all(own_stream, cause)[0].level is (Level.LOSS if cause == "replication" else Level.BLOCKED)
+    assert "producer, consumer, redrive, janitor, monitor" in look(own_stream, "permissions").found  # all were tried
+    assert next(refusing, None) is None
+    eventually(lambda: look(own_stream, "writes").level is Level.OK)
+    Producer(own_stream).send(FIGS)
+
+
+@pytest.mark.row(85)
+def test_whoever_may_not_add_learns_the_cause_all_the_same(guest, client, own_stream, own_server):
+    own_stream.client.config_set("maxmemory", 100_000)
+    own_stream.client.acl_setuser("doc", enabled=True, passwords=["+pw"], commands=["+@all", "-xadd"], keys=["*"])
+    url = own_server.url.replace("://", "://doc:pw@")
+    stream = OrderStream(open_client(replace(own_stream.settings, redis_url=url)), own_stream.settings)
+    assert look_all(stream, "writes") == []
+    finding = look(stream, "memory")
+    assert (finding.level, "of 100,000 bytes: Redis refuses every order" in finding.found) == (Level.BLOCKED, True)
+    stream.close()
+
+
+@pytest.mark.row(85)
+def test_a_redis_that_reads_its_data_from_disk_is_no_redis_that_went_away(own_stream, own_server, loading):
+    with loading(own_server):  # for so long that it answers one question, not for all of them
+        (finding,) = writes(own_stream.client, own_stream.settings)
+        examine(own_stream)
+        assert (finding.level, ": LOADING " in finding.found, bool(finding.fix)) == (Level.BLOCKED, True, True)
+
+
+def test_a_memory_that_is_nearly_full_is_found(own_stream):
+    client = own_stream.client
+    assert look(own_stream, "memory").level is Level.OK
+    client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.95))
+    finding = look(own_stream, "memory")
+    assert (finding.level, "% of maxmemory" in finding.found) == (Level.ADVICE, True)
+    client.config_set("maxmemory", 1_000_000_000)
+    assert look(own_stream, "memory").level is Level.OK
 
 
 # The stream -----------------------------------------------------------------------------------------------
@@ -250,8 +413,8 @@ def test_a_key_that_expires_is_found(own_stream, subject, name):
 @pytest.mark.parametrize(
     ("id", "level", "says"),
     [
-        (f"{LAST}-{LAST}", Level.LOSS, "0 more entries"),
-        (f"{LAST}-{LAST - 17}", Level.LOSS, "17 more entries"),
+        (f"{LAST}-{LAST}", Level.BLOCKED, "0 entries fit"),
+        (f"{LAST}-{LAST - 17}", Level.LOSS, "17 entries fit"),
         (f"{LAST}-0", Level.ADVICE, "ahead of the clock"),
         (days_ago(-100), Level.ADVICE, "100 days ahead of the clock"),
     ],
@@ -329,6 +492,48 @@ def test_a_group_that_has_read_the_last_possible_id_keeps_up(own_stream):
     assert look(own_stream, "groups").level is Level.OK
 
 
+@pytest.mark.row(87)
+def test_entries_that_nobody_touches_are_named_with_who_holds_them(stream, settings, make_due):
+    ids = Producer(stream).send_many([FIGS] * 4)
+    stream.create_group()
+    stream.read_new("ann", 2, None)
+    stream.read_new("bob", 2, None)
+    assert stuck(stream.client, settings) == []
+    make_due(*ids[:3])  # for an hour
+    assert stuck(stream.client, settings) == [Stuck("ann", 2, ids[0]), Stuck("bob", 1, ids[2])]
+    first, second = [finding for finding in look_all(stream, "groups") if finding.level is Level.ADVICE]
+    assert f"ann holds 2 entries that nobody has touched for longer than a handler may run, the oldest {ids[0]}" in (
+        first.found
+    )
+    assert "bob holds 1 entry " in second.found
+
+
+@pytest.mark.row(87)
+def test_an_old_entry_that_a_handler_works_on_is_not_named(stream, settings, client):
+    """It waited for days before it was read; its heartbeat goes on."""
+    client.xadd(settings.stream, {"n": 1}, id=days_ago(0.9))
+    stream.create_group()
+    entries = stream.read_new("ann", 1, None)
+    assert stream.heartbeat("ann", entries)
+    assert stuck(stream.client, settings) == []
+
+
+@pytest.mark.row(87)
+def test_a_consumer_whose_handler_hangs_is_named(settings, running, eventually):
+    hasty = connect(replace(settings, handler_timeout_ms=settings.claim_idle_ms))
+    let_go = threading.Event()
+    Producer(hasty).send(FIGS)
+    with running(Consumer(hasty, lambda order: let_go.wait(20), "ann")):
+        eventually(lambda: [held.consumer for held in stuck(hasty.client, hasty.settings)] == ["ann"])
+        let_go.set()
+        eventually(lambda: stuck(hasty.client, hasty.settings) == [])
+    hasty.close()
+
+
+def test_where_there_is_no_stream_nobody_is_stuck(stream, settings):
+    assert stuck(stream.client, settings) == []
+
+
 def test_dead_letters_wait_for_somebody(own_stream):
     def refuse(order):
         raise Reject("no figs left")
@@ -385,7 +590,8 @@ def test_who_may_do_nothing_learns_what_could_not_be_looked_at(guest, client, se
     stream = guest("-@all", keys=[])
     findings = examine(stream)
     hidden = {finding.subject: finding for finding in findings if finding.level is Level.UNKNOWN}
-    assert list(hidden) == ["persistence", "eviction", "stream", "last id", "groups", "dead letters"]
+    from_info = ["replicas", "persistence", "memory", "eviction"]
+    assert list(hidden) == [*from_info, "stream", "last id", "groups", "dead letters"]
     assert look(stream, "version").level is Level.OK  # HELLO asks for no permission
     assert look(stream, "replication").level is Level.OK
     assert len(look_all(stream, "permissions")) == 5
@@ -410,7 +616,58 @@ def test_a_managed_redis_that_hides_config_and_keeps_nothing_is_found_out(serve)
 def test_a_redis_that_hides_all_about_itself_is_no_reason_to_fail(serve):
     stream = serve(*(word for name in ("INFO", "CONFIG") for word in ("--rename-command", name, "")))
     hidden = [finding.subject for finding in examine(stream) if finding.level is Level.UNKNOWN]
-    assert hidden == ["persistence", "eviction"]
+    assert hidden == ["replicas", "persistence", "memory", "eviction"]
+
+
+@pytest.mark.row(86)
+def test_a_sentinel_takes_no_orders(tmp_path, own_server, settings, eventually):
+    """It answers HELLO and PING as a Redis does."""
+    (tmp_path / "sentinel.conf").touch()
+    sentinel = Server(tmp_path)
+    command = [redis_server(), tmp_path / "sentinel.conf", "--sentinel", "--port", str(sentinel.port)]
+    process = subprocess.Popen([*command, "--bind", "127.0.0.1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    stream = OrderStream(open_client(replace(settings, redis_url=sentinel.url)), settings)
+
+    def answers():
+        try:
+            return stream.client.ping()
+        except redis.ConnectionError:
+            return False
+
+    eventually(answers)
+    (finding,) = examine(stream)
+    assert (finding.level, "a Sentinel" in finding.found) == (Level.BLOCKED, True)
+    assert "primary" in finding.fix
+    stream.close()
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.row(86)
+@pytest.mark.parametrize(
+    ("command", "roles"),
+    [
+        ("XADD", ["producer", "consumer", "redrive"]),
+        ("XCLAIM", ["consumer"]),
+        ("EVALSHA", ["consumer", "redrive", "janitor"]),
+        ("SCRIPT", ["consumer", "redrive", "janitor"]),
+        ("XINFO", ["consumer", "redrive", "janitor", "monitor"]),
+    ],
+)
+def test_no_permission_is_ticked_for_a_command_that_the_server_does_not_know(serve, command, roles):
+    stream = serve("--rename-command", command, "")
+    *blocked, fine = look_all(stream, "permissions")
+    assert [re.search(r"all that a (\w+) needs: unknown command", finding.found)[1] for finding in blocked] == roles
+    assert {finding.level for finding in blocked} == {Level.BLOCKED}
+    assert not set(roles) & set(fine.found.split(": ")[1].split(", "))
+    assert look(stream, "writes").level is (Level.BLOCKED if command == "XADD" else Level.OK)
+
+
+@pytest.mark.row(86)
+def test_an_answer_that_says_nothing_about_the_permission_is_no_tick():
+    assert not is_settled(redis.ResponseError("ERR this proxy does not pass it on"))
+    assert is_settled(redis.exceptions.NoPermissionError("no"))
+    assert is_settled(None)
 
 
 def test_no_finding_holds_the_password(guest, settings):

@@ -93,7 +93,7 @@ def test_scripts_that_redis_forgot_are_loaded_again(patient, client, entry, make
         lambda: patient.heartbeat("a", [entry]) == {entry.id},
         lambda: patient.release("a", [entry]) == 1,
         lambda: patient.claim("a", "-", 16).entry == entry,
-        lambda: patient.redrive(patient.dead_letter("a", entry, "no")),
+        lambda: patient.redrive(patient.dead_letter("a", entry, "no"), entry.fields),
         lambda: patient.leave("a"),
     ):
         client.script_flush()

@@ -8,8 +8,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orderstream import Order, OrderStream, Settings, connect
+from orderstream import DeadLetterQueue, Order, OrderStream, Settings, connect
 from orderstream.connection import PIECE, ReplyLost, open_client
+from orderstream.deadletter import NotRedriven
 from orderstream.entries import METADATA, Entry
 
 SLACK_MS = 5_000
@@ -424,15 +425,15 @@ def test_an_entry_with_thousands_of_fields_goes_there_and_back(patient, taken, c
     body = [b"%d" % n for n in range(2 * count)]
     (entry,) = taken(body)
     dead_id = patient.dead_letter("a", entry, "too much")
-    assert patient.redrive(dead_id)
+    assert DeadLetterQueue(patient).redrive(dead_id)
     assert patient.read_new("a", 1, None)[0].fields == body
 
 
 def test_an_entry_with_more_fields_than_can_come_back_stays_a_dead_letter(patient, taken):
     (entry,) = taken([b"%d" % n for n in range(2 * 4_100)])
     dead_id = patient.dead_letter("a", entry, "too much")
-    with pytest.raises(redis.ResponseError, match="has 4100 fields, and a script can add 3990 at most"):
-        patient.redrive(dead_id)
+    with pytest.raises(NotRedriven, match="has 4100 fields, and a script can add 3990 at most"):
+        DeadLetterQueue(patient).redrive(dead_id)
     assert patient.backlog().dead_lettered == 1
 
 
@@ -452,7 +453,7 @@ def test_there_are_no_dead_letters_before_the_first(stream):
 def test_redrive_puts_back_the_original_fields_as_a_new_entry(patient, taken):
     body = [b"\xff", b"1", b"same", b"1", b"same", b"2"]
     (entry,) = taken(body)
-    new_id = patient.redrive(patient.dead_letter("a", entry, "no"))
+    (new_id,) = DeadLetterQueue(patient).redrive(patient.dead_letter("a", entry, "no"))
     assert new_id != entry.id
     assert patient.read_new("a", 1, None) == [Entry(new_id, body, 1)]
     assert patient.backlog().dead_lettered == 0
@@ -461,8 +462,8 @@ def test_redrive_puts_back_the_original_fields_as_a_new_entry(patient, taken):
 def test_redrive_twice_puts_back_one_entry(patient, taken):
     (entry,) = taken(1)
     dead_id = patient.dead_letter("a", entry, "no")
-    assert patient.redrive(dead_id)
-    assert patient.redrive(dead_id) is None
+    assert DeadLetterQueue(patient).redrive(dead_id)
+    assert DeadLetterQueue(patient).redrive(dead_id) == []
     assert patient.backlog().length == 2
 
 
@@ -470,7 +471,7 @@ def test_redrive_twice_puts_back_one_entry(patient, taken):
 def test_redrive_strips_the_metadata_by_its_place_and_not_by_its_name(patient, taken):
     body = [item for name in METADATA for item in (name.encode(), b"mine")]
     (entry,) = taken(body)
-    patient.redrive(patient.dead_letter("a", entry, "no"))
+    DeadLetterQueue(patient).redrive(patient.dead_letter("a", entry, "no"))
     assert patient.read_new("a", 1, None)[0].fields == body
 
 
@@ -478,7 +479,7 @@ def test_redrive_strips_the_metadata_by_its_place_and_not_by_its_name(patient, t
 @pytest.mark.parametrize("fields", [{"data": "x"}, {"dlq-stream": "only this"}, {str(n): n for n in range(9)}])
 def test_redrive_keeps_an_entry_of_another_program_whole(patient, client, settings, fields):
     foreign = client.xadd(settings.dlq, fields)
-    patient.redrive(foreign.decode())
+    DeadLetterQueue(patient).redrive(foreign.decode())
     ((_, put_back),) = client.xrange(settings.stream)
     assert put_back == {str(k).encode(): str(v).encode() for k, v in fields.items()}
 
@@ -487,7 +488,7 @@ def test_redrive_leaves_the_dead_letter_where_it_is_when_the_stream_refuses_it(p
     foreign = client.xadd(settings.dlq, {"data": "x"})
     client.set(settings.stream, "not a stream")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        patient.redrive(foreign.decode())
+        DeadLetterQueue(patient).redrive(foreign.decode())
     assert client.xlen(settings.dlq) == 1
 
 
@@ -496,7 +497,8 @@ def test_a_dead_letter_whose_entry_was_deleted_before_has_nothing_to_put_back(pa
     (entry,) = taken(1)
     client.xdel(settings.stream, entry.id)
     dead_id = patient.dead_letter("a", entry, "no")
-    assert patient.redrive(dead_id) is None
+    with pytest.raises(NotRedriven, match="no fields to put back"):
+        DeadLetterQueue(patient).redrive(dead_id)
     assert patient.backlog().dead_lettered == 1
 
 

@@ -122,7 +122,7 @@ OPERATIONS = {
     "dead_letter": lambda stream, who, entry: stream.dead_letter(who, entry, "no"),
     "ack": lambda stream, who, entry: stream.ack([entry.id]),
     "trim": lambda stream, who, entry: stream.trim(),
-    "redrive": lambda stream, who, entry: stream.redrive(entry.id),
+    "redrive": lambda stream, who, entry: stream.redrive(entry.id, entry.fields),
     "purge": lambda stream, who, entry: stream.purge([entry.id]),
     # What the table does not have: they are no operations on entries.
     "create_group": lambda stream, who, entry: stream.create_group(),

@@ -26,6 +26,7 @@ def test_the_defaults_are_the_documented_ones():
         "batch": 500,
         "block_ms": 1_000,
         "handler_timeout_ms": 300_000,
+        "on_timeout": "log",
         "grace_s": 10.0,
         "trace_parent": "creation",
         "trace_errors": "type",
@@ -40,7 +41,7 @@ def test_every_setting_can_come_from_the_environment():
     """A new setting fails here until it can be set from outside."""
     given = {
         "stream": "s", "group": "g", "dlq": "d", "max_attempts": 5, "claim_idle_ms": 2000, "backoff_ms": 10,
-        "batch": 7, "block_ms": 20, "handler_timeout_ms": 4000, "grace_s": 0.5,
+        "batch": 7, "block_ms": 20, "handler_timeout_ms": 4000, "on_timeout": "exit", "grace_s": 0.5,
         "trace_parent": "link", "trace_errors": "message",
     }  # fmt: skip
     environ = {f"ORDERSTREAM_{name.upper()}": str(value) for name, value in given.items()}
