@@ -214,7 +214,7 @@ def _rows(stream):
         " assert p.exitcode == -signal.SIGTERM",
         "pid = os.fork() or time.sleep(600); os.kill(pid, signal.SIGHUP);"
         " assert os.waitpid(pid, 0)[1] == signal.SIGHUP",
-        "pid = os.fork() or time.sleep(600); os.kill(pid, signal.SIGINT);"
+        "pid = os.fork() or time.sleep(600); time.sleep(0.5); os.kill(pid, signal.SIGINT);"
         " assert os.waitpid(pid, 0)[1] >> 8 == 1",
     ],
     ids=["pool", "process", "fork", "Ctrl-C"],
@@ -230,6 +230,18 @@ def test_a_process_that_a_handler_forked_can_be_ended_and_its_consumer_goes_on(
     assert notes().count("began slow") == 1
     assert child_of(process) == child
     stop(process)
+
+
+@pytest.mark.row(66)
+def test_a_copy_that_comes_back_from_its_handler_says_nothing_of_the_original(service, stream, notes, eventually):
+    """The copy returns at once, and the process that forked it is killed while its handler runs."""
+    process = service("os.path.exists('forked') or os.mkdir('forked') or os.fork() and time.sleep(600)")
+    child = child_of(process)
+    Producer(stream).send_many([SLOW])
+    eventually(lambda: "done slow" in notes() and all(copy.status() == "zombie" for copy in child.children()), 20)
+    child.kill()
+    eventually(lambda: stream.backlog().done, 20)
+    assert notes().count("began slow") == 2
 
 
 # Stops ----------------------------------------------------------------------------------------------------
