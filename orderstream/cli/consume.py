@@ -1,32 +1,57 @@
-"""``orderstream consume``: handle orders, in this process or in several that it supervises."""
+"""
+``orderstream consume``: handle orders, in one child process or in several, which a supervisor keeps running.
+
+The supervisor is the process that you start. It imports no handler and takes no order, so nothing that a handler does
+can stop it. ``--processes 0`` is for a debugger: the orders are handled in the process that you start.
+"""
 
 from __future__ import annotations
 
 import importlib
 import logging
 import os
-import select
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 import redis
 
 import orderstream
-from orderstream import Consumer, Defer, Order
+from orderstream import Consumer, Order, OrderStream, RetryPolicy
 from orderstream.cli.connect import connect_as_child, connect_or_explain
 from orderstream.cli.export import LAST_WORDS_S
-from orderstream.cli.options import AT_LEAST_1, MILLISECONDS, SECONDS, Name, environ, export, otlp, which_stream
-from orderstream.cli.supervisor import Supervisor
-from orderstream.cli.terminal import leave_when_told, line, pace
+from orderstream.cli.keeper import Keeper
+from orderstream.cli.ledger import FIRST, READY, Ledger, ToldHand
+from orderstream.cli.options import AT_LEAST_0, MILLISECONDS, SECONDS, Name, environ, export, otlp, which_stream
+from orderstream.cli.supervisor import DONE, FAILED, WRONG_COMMAND, Supervisor
+from orderstream.cli.terminal import leave_when_told, line, output_trouble, pace
 from orderstream.connection import Trouble, trouble
 from orderstream.consumer import Handler
-from orderstream.policy import describe
+from orderstream.errors import OrderStreamError
+from orderstream.hand import Hand
+from orderstream.policy import Decision, Outcome, describe
 
 KILL_MARGIN_S = 2.0 + LAST_WORDS_S  # beyond its grace time, a child needs up to LAST_WORDS_S; it is killed after that
+
+
+class Inherited(click.ParamType[int]):
+    """The number of a file that a supervisor gives its child."""
+
+    name = "file"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            os.fstat(number := int(str(value)))
+        except (ValueError, OverflowError, OSError):
+            self.fail("only a supervisor gives it.", param, ctx)
+        return number
 
 
 @click.command()
@@ -38,16 +63,28 @@ KILL_MARGIN_S = 2.0 + LAST_WORDS_S  # beyond its grace time, a child needs up to
     "--work-ms", type=MILLISECONDS, metavar="N", default=0, show_default=True, help="Wait N ms before each order."
 )
 @click.option(
-    "--processes", type=AT_LEAST_1, metavar="N", default=1, show_default=True, help="Work in N processes of their own."
+    "--processes",
+    type=AT_LEAST_0,
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Work in N processes, and replace one that ends. 0: in this one, for a debugger.",
 )
 @click.option(
     "--until-idle", type=SECONDS, metavar="S", help="End when nothing was left for S seconds.  [default: no end]"
 )
 @otlp
-@click.option("--lifeline", type=int, hidden=True)  # the supervisor gives it to its children
+@click.option("--lifeline", type=Inherited(), hidden=True)  # the supervisor gives these two to its children
+@click.option("--ledger", "file", type=Inherited(), hidden=True)
 @which_stream
 def consume(
-    name: str | None, place: str | None, work_ms: int, processes: int, until_idle: float | None, lifeline: int | None
+    name: str | None,
+    place: str | None,
+    work_ms: int,
+    processes: int,
+    until_idle: float | None,
+    lifeline: int | None,
+    file: int | None,
 ) -> None:
     """
     Handle orders, as one consumer of the group.
@@ -56,8 +93,11 @@ def consume(
     again, three attempts in all, and then goes to the dead-letter queue. It may see an order twice, so key what it
     does by order.id. Ctrl-C or SIGTERM finishes the order in hand and gives the others back.
 
-    With --processes they are several consumers, NAME-1 to NAME-N. A process that crashes is replaced; one that ends
-    by itself is not.
+    The orders are handled in a process of their own. If your function ends it, or runs for longer than
+    ORDERSTREAM_HANDLER_TIMEOUT_MS, that is the failure of this order, and the process is replaced.
+
+    With --processes they are several consumers, NAME-1 to NAME-N. With --processes 0 nothing is replaced, and your
+    function can read the terminal.
 
     \b
     Examples:
@@ -66,45 +106,138 @@ def consume(
       orderstream consume --handler shop:handle --name till-1
       orderstream consume --processes 4 --handler shop:handle
     """
-    handler = _handler(place)
-    who = "" if lifeline is None else f"{name}: "  # the messages of several processes come to one terminal
+    family = None if lifeline is None or file is None else Family(lifeline, file, processes)
+    who = f"{name}: " if family and processes > 1 else ""  # the messages of several processes come to one terminal
     logging.basicConfig(format=who.replace("%", "%%") + "%(message)s", level=logging.INFO)
-    if processes > 1:
+    if processes and not family:
         _supervise(processes, name, {"--handler": place, "--work-ms": work_ms, "--until-idle": until_idle})
         return
-    stream = connect_or_explain() if lifeline is None else connect_as_child(lifeline)
-    export(stream.settings)
-    told, handled = threading.Event(), 0
+    handler = _handler(place)
+    with _final_failures() if family else nullcontext():
+        stream = connect_as_child(family.lifeline) if family else connect_or_explain()
+        export(stream.settings)
+        finished = _work(stream, handler, name, work_ms, until_idle, family)
+    if family and finished:
+        click.get_current_context().exit(DONE)
+
+
+class Family(msgspec.Struct, frozen=True):
+    """
+    What a child knows of its supervisor.
+
+    Attributes:
+        lifeline: A file that ends when the supervisor is gone.
+        ledger: The file of its ledger.
+        processes: How many children there are.
+    """
+
+    lifeline: int
+    ledger: int
+    processes: int
+
+
+class Failed(click.ClickException):
+    """The end of a child that is final, because a person has to act."""
+
+    exit_code = FAILED
+
+
+class Unprinted(Exception):
+    """What the handler of an order printed could not be written."""
+
+
+class Forgiving(RetryPolicy):
+    """An order is not to blame if the console fails."""
+
+    def decide(self, error: BaseException, attempt: int, *, age_ms: float = 0, key: str = "") -> Decision:
+        if isinstance(error, Unprinted):
+            return Decision(Outcome.DEFER)
+        return super().decide(error, attempt, age_ms=age_ms, key=key)
+
+
+def _work(
+    stream: OrderStream,
+    handler: Handler,
+    name: str | None,
+    work_ms: int,
+    until_idle: float | None,
+    family: Family | None,
+) -> bool:
+    """
+    Handle orders until it is told to stop, or nothing was left for *until_idle* seconds, or nobody reads stdout.
+
+    Returns:
+        False if it was told to stop.
+
+    Raises:
+        click.ClickException: stdout cannot be written.
+    """
+    settings = stream.settings
+    ledger = Ledger(family.ledger, settings.batch) if family else None
+    told, handled, at_work = threading.Event(), 0, False
+    call: Callable[[Order], Any] = handler  # it returns None, or what the consumer must see and refuse
 
     def stop() -> None:
         told.set()
         consumer.stop()
 
-    def work(order: Order) -> None:
-        nonlocal handled
-        time.sleep(work_ms / 1000)
+    def work(order: Order) -> Any:
+        nonlocal handled, at_work
+        at_work = True
         try:
+            time.sleep(work_ms / 1000)
             try:
-                handler(order)
+                result = call(order)
             finally:
                 print(end="", flush=True)  # write out what it printed before its order is acked
-        except BrokenPipeError:
-            if _somebody_reads():
-                raise  # the handler has a pipe of its own, and that one broke
-            stop()
-            raise Defer(0) from None
+        finally:
+            at_work = False
+            if output_trouble():
+                consumer.stop()
+                raise Unprinted
         handled += 1
+        return result
 
-    consumer = Consumer(stream, work, name)
-    done = leave_when_told(stop, stream.settings.grace_s, lifeline=lifeline)
-    if lifeline is None:
-        click.echo(f"{consumer.name} handles {stream.settings.stream} for {stream.settings.group}.", err=True)
+    policy = Forgiving(settings.max_attempts, settings.backoff_ms)
+    consumer = Consumer(stream, handler, name, policy, hand=partial(ToldHand, ledger) if ledger else Hand)
+    consumer.handler = work  # not before: the consumer looks whether the handler is one that it can call
+    done = leave_when_told(
+        stop,
+        settings.grace_s,
+        lifeline=family.lifeline if family else None,
+        at_work=lambda: at_work,
+        code=FAILED if family else 1,
+    )
+    several = family.processes if family and family.processes > 1 else 0
+    if not ledger or ledger.words[FIRST]:
+        all_of = f"to {consumer.name.removesuffix('1')}{several} handle" if several else "handles"
+        click.echo(f"{consumer.name} {all_of} {settings.stream} for {settings.group}.", err=True)
+    if ledger:
+        ledger.words[READY] = 1
     began = time.monotonic()
     if until_idle is not None:
         _step_until_idle(consumer, until_idle, told)
     consumer.run()
     done()
+    who = f"{consumer.name}: " if several else ""
     click.echo(f"{who}Handled {pace(handled, began)}.", err=True)
+    problem = output_trouble()
+    if problem and not isinstance(problem, BrokenPipeError):
+        raise click.ClickException(f"the output cannot be written: {problem.strerror}; what was in hand is given back")
+    return not told.is_set()
+
+
+@contextmanager
+def _final_failures() -> Iterator[None]:
+    """Say by the exit code of a child that a person has to act, and that no other child would do better."""
+    try:
+        yield
+    except (click.ClickException, OrderStreamError, redis.RedisError) as error:
+        if isinstance(error, click.ClickException):
+            problem = error.format_message()
+        else:
+            problem = f"Redis: {error}" if isinstance(error, redis.RedisError) else str(error)
+        raise Failed(problem) from error
 
 
 def _handler(place: str | None) -> Handler:
@@ -125,9 +258,12 @@ def _handler(place: str | None) -> Handler:
 
 
 def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -> None:
-    """Take turns until nothing was left for *idle_s* seconds, or until *told* is set. Then stop the consumer."""
+    """
+    Take turns until nothing was left for *idle_s* seconds, or until *told* is set, or stdout fails. Then stop the
+    consumer.
+    """
     quiet_since = time.monotonic()
-    while not told.is_set():
+    while not (told.is_set() or output_trouble()):
         settled = consumer.step()
         try:
             busy = settled or consumer.waiting or not consumer.stream.backlog().done
@@ -142,36 +278,29 @@ def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -
     consumer.stop()
 
 
-def _somebody_reads() -> bool:
-    """
-    Return whether stdout still has a reader.
-
-    If it has none, stdout goes to /dev/null from now on: when Python ends it writes what it still holds, and must
-    not fail at that.
-    """
-    output = select.poll()
-    output.register(1, 0)  # 0 asks for no event; poll tells in any case that the reader is gone
-    if not output.poll(0):
-        return True
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return False
-
-
 def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> None:
     """Run this command in *count* processes, and end when they have ended."""
     stream = connect_or_explain()  # so a mistake is reported once, not by each child
-    stream.close()
-    export(stream.settings)
     settings, name = stream.settings, Consumer(stream, print, name).name
-    names = [f"{name}-{n}" for n in range(1, count + 1)]
+    names = [name] if count == 1 else [f"{name}-{n}" for n in range(1, count + 1)]
     # -P keeps Python from importing a file of the current folder, such as random.py, in place of a library. But if
     # the package itself lies in the current folder, -P would hide it.
     safe = [] if Path(orderstream.__file__).parents[1] == Path.cwd() else ["-P"]
     same = [f"{option}={value}" for option, value in options.items() if value is not None]
-    command = [sys.executable, *safe, "-m", "orderstream", "consume", *same]
-    supervisor = Supervisor({name: [*command, f"--name={name}"] for name in names}, environ())
+    command = [sys.executable, *safe, "-m", "orderstream", "consume", f"--processes={count}", *same]
+    commands = {name: [*command, f"--name={name}"] for name in names}
+    keeper = Keeper(stream)
+    # The keeper ends a process whose handler hangs, and says so. A child that ended itself would say less.
+    supervisor = Supervisor(commands, environ() | {"ORDERSTREAM_ON_TIMEOUT": "log"}, keeper)
     leave_when_told(supervisor.stop, settings.grace_s + KILL_MARGIN_S, last=supervisor.kill)
-    click.echo(f"{names[0]} to {names[-1]} handle {settings.stream} for {settings.group}.", err=True)
-    if failed := supervisor.run():
-        raise click.ClickException(f"{failed} of {count} processes failed; each has said why")
-    click.echo(f"All {count} processes have ended.", err=True)
+    codes = supervisor.run()
+    keeper.close()
+    if WRONG_COMMAND in codes:
+        click.get_current_context().exit(WRONG_COMMAND)  # the child has said why
+    failed = codes.count(FAILED)
+    if len(codes) > 1 and failed:
+        raise click.ClickException(f"{failed} of {len(codes)} processes failed; each has said why")
+    if failed:
+        click.get_current_context().exit(1)
+    if count > 1:
+        click.echo(f"All {count} processes have ended.", err=True)

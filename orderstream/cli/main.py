@@ -2,8 +2,8 @@
 The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor``.
 
 Orders and state go to stdout, messages about the work go to stderr. An error is one line and exit code 1, or 2 for a
-wrong command line. Ctrl-C and SIGTERM end every command with 0. ``produce`` and ``consume`` first finish what is in
-hand; a second signal, or the end of ``grace_s``, ends them at once with 1.
+wrong command line. Ctrl-C, SIGTERM and SIGHUP end every command with 0. ``produce`` and ``consume`` first finish what
+is in hand; a second signal, or the end of ``grace_s``, ends them at once with 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from orderstream.cli.doctor import doctor
 from orderstream.cli.options import which_stream
 from orderstream.cli.produce import produce
 from orderstream.cli.status import status
-from orderstream.cli.terminal import ENDINGS, coloured, printable
+from orderstream.cli.terminal import ENDINGS, coloured, open_console, output_trouble, printable
 from orderstream.cli.trim import trim
 from orderstream.errors import OrderStreamError
 
@@ -50,6 +50,7 @@ for command in (produce, consume, status, dlq, trim, doctor):
 
 def main() -> None:
     """Run the command that ``sys.argv`` asks for, and end the process."""
+    open_console()
     for ending in ENDINGS:
         signal.signal(ending, signal.default_int_handler)  # raises KeyboardInterrupt; click turns it into an Abort
     try:
@@ -66,5 +67,9 @@ def main() -> None:
         line, code = str(error), 1
     except redis.RedisError as error:
         line, code = f"Redis: {error}", 1
+    except OSError as error:
+        if error is not output_trouble():
+            raise
+        line, code = f"the output cannot be written: {error.strerror or error}", 1
     click.echo(coloured("Error: ", "red") + printable(" ".join(line.split())), err=True)
     sys.exit(code)

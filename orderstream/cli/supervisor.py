@@ -1,12 +1,12 @@
 """
-Keep child processes running: replace one that crashes, stop them all together. It knows no Redis and no orders.
+Keep child processes running: replace one that ends, stop them all together. It knows no Redis and no orders.
+
+A child says by one of two exit codes that its end is final. Whatever else ends it, a handler may have done: so any
+other end is replaced, 0 and 1 included.
 
 Each child is in a session of its own. So a terminal's Ctrl-C reaches only this process, which then sends each child
 one SIGTERM. If this process is killed, it can send nothing. So each child watches the lifeline, a pipe whose other
 end is open in this process alone: when this process is gone the pipe ends, and the child stops.
-
-Under systemd set ``KillMode=mixed``. With the default, systemd sends the children a SIGTERM too, and a second one
-tells them to leave at once.
 """
 
 from __future__ import annotations
@@ -18,13 +18,35 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Protocol
 
 log = logging.getLogger("orderstream")
 
-DONE, FAILED = 0, 1  # exit codes that are final: the work is done; or a person has to act, and the child has said why
+# The exit codes that are final: the work is done; or a person has to act, and the child has said why. They are no errno
+# and no code of sysexits.h, and a shell would report them only for signals that nobody sends.
+DONE, FAILED = 170, 171
+WRONG_COMMAND = 2  # what a wrong command line ends with; final as long as no child was ready
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0  # before a child is replaced; each time twice as long as before
 STEADY_S = 30.0  # after a child has run so long, the next pause is a short one again
+READY_EVERY_S = 0.01  # between two looks whether the first child is ready
+
+
+class Watcher(Protocol):
+    """Is told of each child process, by the child's name."""
+
+    def opens(self, name: str) -> int:
+        """Return a file that a new child inherits. Its number is the child's option ``--ledger``."""
+
+    def started(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """The child runs."""
+
+    def ready(self, name: str) -> bool:
+        """Return whether the child has begun to work."""
+
+    def ended(self, name: str, how: str) -> None:
+        """The child is dead."""
 
 
 class Supervisor:
@@ -32,30 +54,41 @@ class Supervisor:
     Some child processes that are to be kept running.
 
     Args:
-        commands: What to run, by the child's name. Each child is given one option more, ``--lifeline=FD``: that file
-            ends when this process is gone. Everybody on this machine can read a command, so it must hold no password.
+        commands: What to run, by the child's name. Each child is given two options more. ``--lifeline=FD``: that file
+            ends when this process is gone. ``--ledger=FD``: from *watcher*. Everybody on this machine can read a
+            command, so it must hold no password.
         environ: The children's environment.
+        watcher: Is told of each child.
     """
 
-    def __init__(self, commands: Mapping[str, Sequence[str]], environ: Mapping[str, str]) -> None:
+    def __init__(self, commands: Mapping[str, Sequence[str]], environ: Mapping[str, str], watcher: Watcher) -> None:
         self._commands = commands
         self._environ = environ
+        self._watcher = watcher
+        self._proven = False  # one child was ready: so the command is right
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # held while a child is started, and while all are told to stop
 
-    def run(self) -> int:
+    def run(self) -> list[int | None]:
         """
         Run all children until each has come to a final end, or ``stop()`` was called and they have ended.
 
+        The first child starts alone. The others follow when it is ready: so what is wrong with the command is said
+        once.
+
         Returns:
-            How many children failed, which means that they exited with 1.
+            The exit code of each child that was started; None for one that could not be.
         """
         lifeline, held = os.pipe()  # the children inherit the first end only; the second keeps the pipe open
+        first, *others = self._commands
         try:
             with ThreadPoolExecutor(len(self._commands)) as threads:
-                codes = threads.map(lambda name: self._keep(name, lifeline), self._commands)
-            return list(codes).count(FAILED)
+                ends = [threads.submit(self._keep, first, lifeline)]
+                self._proven = self._wait_until_ready(first, ends[0])
+                if self._proven:
+                    ends += [threads.submit(self._keep, name, lifeline) for name in others]
+            return [end.result() for end in ends]
         finally:
             os.close(lifeline)
             os.close(held)
@@ -73,7 +106,15 @@ class Supervisor:
         with self._lock:
             self._stopping.set()
             for process in self._running.values():
-                process.kill()
+                kill(process)
+
+    def _wait_until_ready(self, name: str, end: Future[int | None]) -> bool:
+        """Return whether the child has begun to work before it came to its final end."""
+        while not self._watcher.ready(name):
+            if end.done():
+                return self._watcher.ready(name)
+            time.sleep(READY_EVERY_S)
+        return True
 
     def _keep(self, name: str, lifeline: int) -> int | None:
         """
@@ -87,10 +128,10 @@ class Supervisor:
             began = time.monotonic()
             try:
                 code = self._run_once(name, lifeline)
-                how = f"exited with {code}" if code >= 0 else f"was ended by signal {-code} ({signal.strsignal(-code)})"
+                how = _how(code)
             except OSError as error:  # such as too many processes or too little memory: that may pass
                 code, how = None, f"could not be started ({error.strerror})"
-            if code in (DONE, FAILED) or self._stopping.is_set():
+            if code in (DONE, FAILED) or self._stopping.is_set() or (code == WRONG_COMMAND and not self._proven):
                 return code
             if time.monotonic() - began >= STEADY_S:
                 pause_s = FIRST_PAUSE_S
@@ -103,11 +144,26 @@ class Supervisor:
         with self._lock:
             if self._stopping.is_set():
                 return DONE
+            ledger = self._watcher.opens(name)
             self._running[name] = process = subprocess.Popen(
-                [*self._commands[name], f"--lifeline={lifeline}"],
+                [*self._commands[name], f"--lifeline={lifeline}", f"--ledger={ledger}"],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,  # they cannot all read one terminal
-                pass_fds=[lifeline],
+                pass_fds=[lifeline, ledger],
                 start_new_session=True,
             )
-        return process.wait()
+            self._watcher.started(name, process)
+        code = process.wait()
+        self._watcher.ended(name, _how(code))
+        return code
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a child, and with it what it has started, except for what is in a session of its own."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _how(code: int) -> str:
+    return f"exited with {code}" if code >= 0 else f"was ended by signal {-code} ({signal.strsignal(-code)})"

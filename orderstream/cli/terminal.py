@@ -1,11 +1,13 @@
 """
 What people see and press: an order, a number, a span of time in words; tables, JSON, a progress bar; Ctrl-C.
+And what may be wrong with the console: it is closed, full, or has no letter for what is to be printed.
 
 It knows no Redis. rich is imported where it is used, because loading it would make every ``--help`` wait.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
@@ -21,12 +23,87 @@ import click
 
 from orderstream import Order
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
+ENDINGS = [
+    ending
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if (ending := getattr(signal, name, None))  # Windows has no SIGHUP
+    and not (name == "SIGHUP" and signal.getsignal(ending) is signal.SIG_IGN)  # nohup: it stays ignored
+]
+LONGEST_S = 365 * 86_400.0  # select() takes no infinite time
 UNITS = (("days", 86_400_000), ("hours", 3_600_000), ("min", 60_000), ("s", 1_000))
 SHOW_CURSOR = "\x1b[?25h"
 
 Table = Sequence[Sequence[str]]
 """Rows of cells, the headings first."""
+
+
+class Output(io.FileIO):
+    """
+    A file descriptor of the console. It remembers if it could not be written, and is silent from then on.
+
+    Attributes:
+        trouble: What went wrong.
+    """
+
+    trouble: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.trouble or not data:  # Python writes out what it still holds when it ends, and must not fail at that
+            return len(data)
+        try:
+            while (written := super().write(data)) is None:  # somebody made it non-blocking, and it is full
+                select.select([], [self], [])
+        except OSError as error:
+            self.trouble = error
+            raise
+        return written
+
+
+class Messages(Output):
+    """The console's stderr. What cannot be written there is dropped: no order may fail because of a message."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data)
+        return len(data)
+
+
+_output: Output | None = None  # what stdout writes to
+
+
+def output_trouble() -> OSError | None:
+    """Return why stdout could not be written; None if it could."""
+    return _output.trouble if _output else None
+
+
+def open_console() -> None:
+    """
+    Make stdin, stdout and stderr safe to use.
+
+    One that is closed becomes /dev/null: otherwise a connection to Redis gets its number, and the messages. What the
+    encoding has no letter for is escaped.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+    global _output
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - as long as this process
+    _output = Output(1, "w", closefd=False)
+    sys.stdout = _text(_output, sys.stdout, line_buffering=_output.isatty())
+    sys.stderr = _text(Messages(2, "w", closefd=False), sys.stderr, line_buffering=True)
+
+
+def _text(raw: Output, before: Any, *, line_buffering: bool) -> io.TextIOWrapper:
+    at_once = bool(before and before.write_through)  # PYTHONUNBUFFERED
+    return io.TextIOWrapper(
+        raw if at_once else io.BufferedWriter(raw),
+        encoding=before.encoding if before else "utf-8",
+        errors="backslashreplace",
+        line_buffering=line_buffering,
+        write_through=at_once,
+    )
 
 
 def printable(text: str) -> str:
@@ -113,9 +190,12 @@ def leave_when_told(
     *,
     lifeline: int | None = None,
     last: Callable[[], None] = lambda: None,
+    at_work: Callable[[], bool] = lambda: True,
+    code: int = 1,
 ) -> Callable[[], None]:
     """
-    Call *stop* at the first Ctrl-C or SIGTERM. At the second, or *grace_s* seconds later, leave at once.
+    Call *stop* at the first Ctrl-C, SIGTERM or SIGHUP. At the second Ctrl-C or SIGTERM, or *grace_s* seconds later,
+    leave at once.
 
     A thread waits for the signals and calls *stop*. A signal handler could not: *stop* may need a lock that the
     interrupted code holds, and Python runs no signal handler while the main thread is busy in C code.
@@ -124,8 +204,11 @@ def leave_when_told(
         stop: Called once. It must return quickly.
         grace_s: Seconds from the first signal to the end.
         lifeline: The file that a supervisor gave this process. Its end means that the supervisor is gone, and *stop*
-            is called as at a signal.
+            is called as at a signal. Such a process counts all signals as one: a service manager may send them to the
+            supervisor and to its children. Only the supervisor decides to kill it.
         last: Called before leaving at once.
+        at_work: Returns whether something in hand is lost by leaving at once. If not, this process ends with 0.
+        code: The exit code after leaving at once.
 
     Returns:
         A function to call when the work is done. From then on the end of the grace time is ignored, because what a
@@ -137,38 +220,63 @@ def leave_when_told(
     signal.set_wakeup_fd(tell)
     for ending in ENDINGS:
         signal.signal(ending, lambda *_: None)
+    if hasattr(os, "register_at_fork"):  # not on Windows
+        os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_forget_signals)
 
     def leave() -> None:
         watched = [told] if lifeline is None else [told, lifeline]
-        signals = 0
         deadline: float | None = None
-        while signals < 2:
+        while True:
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
             ready, _, _ = select.select(watched, [], [], left_s)
             if not ready and done.is_set():
                 return
             if not ready:
                 break
-            if lifeline in ready:
+            ending = None if lifeline in ready else os.read(told, 1)[0]
+            if ending is None:
                 watched = [told]  # a file that has ended is ready for ever
-            elif os.read(told, 1)[0] in ENDINGS:
-                signals += 1
-            else:
+            elif ending not in ENDINGS:
                 continue
-            if deadline is None:
-                if lifeline is None:
-                    _say("Finishing what is in hand; Ctrl-C again leaves at once.")
-                elif signals == 0:  # the signal came from the supervisor, which has said so for all its children
-                    _say("The supervisor is gone. Finishing what is in hand.")
-                deadline = time.monotonic() + grace_s
-                stop()
+            if deadline is not None:
+                if lifeline is None and ending in (signal.SIGINT, signal.SIGTERM):
+                    break
+                continue
+            if lifeline is None:
+                _say("Finishing what is in hand; Ctrl-C again leaves at once.")
+            elif ending is None:  # a signal came from the supervisor, which has said so for all its children
+                _say("The supervisor is gone. Finishing what is in hand.")
+            deadline = time.monotonic() + min(grace_s, LONGEST_S)
+            stop()
         last()
+        if not at_work():
+            os._exit(0)
         cursor = SHOW_CURSOR if os.isatty(2) else ""  # a bar has hidden it
         _say(f"{cursor}Left at once. What was in hand stays pending; other consumers claim it.")
-        os._exit(1)
+        os._exit(code)
 
     threading.Thread(target=leave, name="leave when told", daemon=True).start()
     return done.set
+
+
+_mask = threading.local()
+
+
+def _hold_signals() -> None:
+    """Let none come before ``_forget_signals``: whoever sends one to the copy would tell this process to stop."""
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+
+
+def _let_signals_come() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
+
+
+def _forget_signals() -> None:
+    """Let signals do in a process that a handler forked what they do in every process, such as end it."""
+    signal.set_wakeup_fd(-1)
+    for ending in ENDINGS:
+        signal.signal(ending, signal.default_int_handler if ending == signal.SIGINT else signal.SIG_DFL)
+    _let_signals_come()
 
 
 def _say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Worker processes as users have them: ``orderstream consume`` with a handler of one's own."""
+"""Worker processes: ``orderstream consume`` with a handler of one's own, and without a supervisor that would help."""
 
 import os
 import signal
@@ -63,7 +63,8 @@ def start(settings, tmp_path):
         environ = {k: v for k, v in os.environ.items() if not k.startswith(("ORDERSTREAM_", "REDIS_"))}
         environ |= {"PYTHONPATH": str(ROOT), "REDIS_URL": settings.redis_url}
         environ |= {f"ORDERSTREAM_{name.upper()}": str(value) for name, value in wanted.items()}
-        command = [sys.executable, "-m", "orderstream", "consume", "--name", name, "--handler", "shop:handle"]
+        command = [sys.executable, "-m", "orderstream", "consume", "--processes", "0"]
+        command += ["--name", name, "--handler", "shop:handle"]
         with (folder / "log").open("wb") as log:
             started.append(subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log))
         return started[-1]

@@ -72,6 +72,15 @@ ROWS = {
     59: ("the ack comes after the dead-letter move", "the letter says that its order was handled after all"),
     60: ("the handler hangs, even in C code", "its process ends with a traceback, if asked to"),
     61: ("a heartbeat comes after a retry", "the delay stays"),
+    62: ("a batch of large entries", "bounded by its bytes"),
+    # The service
+    63: ("a handler ends its process, raises SystemExit or KeyboardInterrupt", "its failure; the process is replaced"),
+    64: ("a handler hangs under a supervisor", "ended at its timeout; a dead letter says so; the others go on"),
+    65: ("a handler holds the interpreter under a supervisor", "one run, acked; those before it are acked, too"),
+    66: ("a handler forks, or uses multiprocessing", "its processes can be ended; the consumer goes on"),
+    67: ("one signal to all processes, SIGHUP, nohup", "one stop; no order is cut"),
+    68: ("SIGTERM while Redis hangs; an endless grace time", "it ends with 0 within the grace time; the second leaves"),
+    69: ("a console that is full, closed, without a letter", "escaped, or given back with a line; no dead letter"),
     # Redis moves
     70: ("failover behind an address that stays", "the old server and its idle connections are left within seconds"),
     71: ("all nodes of a cluster get new addresses", "the URL is asked again; orders flow"),

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 from redis.backoff import NoBackoff
@@ -242,9 +243,18 @@ def environ(settings):
     }
 
 
+def end_all(environ):
+    """Kill every process that works on this test's stream, also those whose parent is gone."""
+    ours = "ORDERSTREAM_STREAM", environ["ORDERSTREAM_STREAM"]
+    for process in psutil.process_iter(["environ"]):
+        if ours in (process.info["environ"] or {}).items():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
 @pytest.fixture
 def start(environ, tmp_path):
-    """Start a command in the background; it does not outlive the test."""
+    """Start a command in the background; neither it nor its children outlive the test."""
     started = []
 
     def start(*args, through=("-m", "orderstream"), **more):
@@ -255,8 +265,9 @@ def start(environ, tmp_path):
         return process
 
     yield start
+    if started:
+        end_all(environ)
     for process in started:
-        process.kill()
         process.communicate()
 
 

@@ -3,6 +3,8 @@
 import time
 from dataclasses import replace
 
+import pytest
+
 from orderstream import Consumer, connect
 from tests.redis.handlers import ORDERS, Record, warm
 
@@ -31,6 +33,7 @@ def test_a_consumer_takes_as_many_orders_as_it_handles_in_a_moment(stream, send,
     assert max(most) <= 3
 
 
+@pytest.mark.row(62)
 def test_a_batch_of_large_entries_is_bounded_by_its_bytes(stream, client, settings, pending, monkeypatch):
     monkeypatch.setattr("orderstream.consumer.BATCH_BYTES", 500_000)
     most = []

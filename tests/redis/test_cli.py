@@ -278,6 +278,22 @@ def test_consume_says_what_is_wrong_with_a_handler(run, tmp_path, place, says):
     assert says in err
 
 
+@pytest.mark.parametrize("processes", [0, 1, 2])
+def test_consume_refuses_a_handler_that_would_not_run(run, tmp_path, processes):
+    write_shop(tmp_path, "async def handle(order): pass\n")
+    code, err = ending(*run("consume", "--handler", "shop:handle", "--processes", processes))
+    assert code == 1
+    assert "is no plain function" in err
+
+
+def test_consume_acks_nothing_that_did_not_run(run, stream, tmp_path):
+    write_shop(tmp_path, "async def later(order): pass\ndef handle(order): return later(order)\n")
+    Producer(stream).send(FIGS)
+    assert run("consume", "--handler", "shop:handle", "--until-idle", 0.1)[0] == 0
+    (letter,) = DeadLetterQueue(stream).list()
+    assert letter.reason.startswith("TypeError: the handler returned a coroutine")
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_consume_finishes_the_order_in_hand_and_gives_the_others_back(start, stream, client, settings, tmp_path, how):
     """Given an order half done and more behind it, a signal ends the process cleanly."""

@@ -1,4 +1,4 @@
-"""``consume --processes N``: real supervisors, real children, and what happens when either of them is killed."""
+"""``consume``: real supervisors, real children, and what happens when either of them is killed."""
 
 import logging
 import os
@@ -18,9 +18,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orderstream import Order, Producer, random_orders
+from orderstream import DeadLetterQueue, Order, Producer, random_orders
 from orderstream.cli import supervisor
-from orderstream.cli.supervisor import Supervisor
+from orderstream.cli.supervisor import DONE, Supervisor
+from tests.redis.conftest import end_all
 
 pytestmark = pytest.mark.any_server("processes and signals; their consumers are tested on each server")
 
@@ -72,20 +73,12 @@ def start(environ, tmp_path):
         started.append(process)
         return process
 
-    def end():
-        """Also those whose parent is gone: all have this test's stream in their environment."""
-        ours = "ORDERSTREAM_STREAM", environ["ORDERSTREAM_STREAM"]
-        for process in psutil.process_iter(["environ"]):
-            if ours in (process.info["environ"] or {}).items():
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-
-    watchdog = threading.Timer(60, end)  # whoever reads their output waits no longer
+    watchdog = threading.Timer(60, end_all, [environ])  # whoever reads their output waits no longer
     watchdog.start()
     yield start
     watchdog.cancel()
     watchdog.join()
-    end()
+    end_all(environ)
     for process in started:
         process.wait()
         for stream in filter(None, (process.stdout, process.stderr)):
@@ -180,12 +173,38 @@ def test_without_a_name_all_children_share_a_new_one(at_work, stream):
     assert numbers == ("1", "2")
 
 
-def test_one_process_is_this_process(start, stream):
+def test_one_process_is_a_child_of_exactly_that_name(start, stream):
     Producer(stream).send(FIGS)
-    process = start("--processes", 1, "--name", "till")
+    process = start("--name", "till")
     assert process.stdout.readline() == "o-1    3 figs\n"
-    assert children(process) == {}
+    assert list(children(process)) == ["till"]
     assert [consumer.name for consumer in stream.backlog().consumers] == ["till"]
+
+
+def test_with_no_process_of_its_own_it_works_in_this_one(start, stream, tmp_path):
+    """So a handler can ask the person who started it."""
+    (tmp_path / "shop.py").write_text("def handle(order):\n    print(order.item, 'for', input())\n")
+    Producer(stream).send(FIGS)
+    process = start("--processes", 0, "--name", "till", "--handler", "shop:handle", stdin=subprocess.PIPE)
+    process.stdin.write("Ann\n")
+    process.stdin.close()
+    assert process.stdout.readline() == "figs for Ann\n"
+    assert psutil.Process(process.pid).children() == []
+    assert [consumer.name for consumer in stream.backlog().consumers] == ["till"]
+
+
+def test_the_supervisor_imports_no_handler(run, stream, tmp_path):
+    """A module may open a port, or need much memory: once is enough."""
+    (tmp_path / "shop.py").write_text("print('imported')\ndef handle(order): pass\n")
+    assert run("--handler", "shop:handle", "--until-idle", 0)[:2] == (0, "imported\n")
+
+
+@pytest.mark.parametrize("option", ["--lifeline", "--ledger"])
+@pytest.mark.parametrize("number", ["-1", "77", "99999999999999999999", "x"])
+def test_a_number_that_no_supervisor_gave_is_one_line(run, option, number):
+    code, out, err = run(option, number)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"Error: [^\n]+only a supervisor gives it[^\n]+\n", err)
 
 
 def test_until_idle_ends_all_and_every_order_is_a_line(run, environ, stream):
@@ -347,31 +366,73 @@ def test_a_killed_child_is_replaced_and_its_order_handled(at_work, stream, slow_
     assert {f"end {order.id}" for order in islice(random_orders(1), 2)} <= set(out.splitlines())
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_a_child_that_exits_with_0_or_1_is_not_replaced(run, stream, tmp_path, code):
-    """Given an order that ends whichever process takes it: when both have ended, so does the supervisor."""
-    (tmp_path / "shop.py").write_text(f"import os\ndef handle(order):\n    os._exit({code})\n")
+LEAVE = {
+    "sys.exit(0)": "SystemExit: 0",
+    "raise KeyboardInterrupt": "KeyboardInterrupt: ",
+    "raise GeneratorExit": "GeneratorExit: ",
+    "asyncio.run(cancelled())": "CancelledError: ",
+    "os._exit(0)": "ProcessDied: its process exited with 0",
+    "os._exit(1)": "ProcessDied: its process exited with 1",
+    "os.abort()": "ProcessDied: its process was ended by signal 6 (Aborted)",
+    "os.kill(os.getpid(), 9)": "ProcessDied: its process was ended by signal 9 (Killed)",
+}
+LEAVING_SHOP = """
+import asyncio, os, sys
+
+async def cancelled():
+    asyncio.current_task().cancel()
+    await asyncio.sleep(1)
+
+def handle(order):
+    if order.id == "o-1":
+        {leave}
+    print(order.item)
+"""
+
+
+@pytest.mark.row(63)
+@pytest.mark.parametrize("leave", LEAVE)
+def test_an_order_that_ends_its_process_is_dead_lettered_and_the_service_goes_on(
+    start, stream, tmp_path, eventually, leave
+):
+    """Without waiting for claim_idle_ms, and the dead letter says what it did."""
+    (tmp_path / "shop.py").write_text(LEAVING_SHOP.format(leave=leave))
     Producer(stream).send(FIGS)
-    exit_code, _, err = run("--processes", 2, "--handler", "shop:handle")
-    assert exit_code == code
-    assert "started again" not in err
-    end = "Error: 2 of 2 processes failed; each has said why" if code else "All 2 processes have ended."
-    assert err.splitlines()[-1] == end
+    process = start("--handler", "shop:handle", "--name", "till")
+    eventually(lambda: stream.backlog().dead_lettered, 20)
+    (letter,) = DeadLetterQueue(stream).list()
+    assert (letter.reason, letter.deliveries) == (LEAVE[leave], 3)
+    Producer(stream).send(Order("o-2", "tea", 1))
+    assert process.stdout.readline() == "tea\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
 
 
-def test_a_child_that_was_told_to_stop_is_not_replaced_and_the_others_go_on(at_work, stream, slow_shop, eventually):
-    """Somebody sends a single one a SIGTERM."""
+@pytest.mark.row(63)
+def test_a_child_that_was_told_to_stop_alone_is_replaced(at_work, stream, slow_shop, eventually):
+    """Somebody sends a single one a SIGTERM, or its handler does."""
     process = at_work()
-    children(process)["till-1"].terminate()
+    before = children(process)["till-1"]
+    before.terminate()
     read(process, "told", 1)
     slow_shop()
     assert wait_for_line(process, "^till-1: Handled 1 order")
-    Producer(stream).send(FIGS)
-    assert "end o-1\n" in read(process, "end", 3)
-    eventually(lambda: children(process).keys() == {"till-2"})
+    assert wait_for_line(process, "^till-1 exited with 0; it is started again in 0.1 s$")
+    eventually(lambda: children(process).keys() == {"till-1", "till-2"}, 20)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate()
-    assert (process.returncode, "started again" in err) == (0, False)
+    assert process.wait(20) == 0
+    assert stream.backlog().done
+
+
+def test_the_others_start_when_the_first_one_is_ready(run, stream, tmp_path):
+    """One that ends before is replaced first."""
+    once = "import os\nif not os.path.exists('tried'):\n    open('tried', 'w').close()\n    os._exit(3)\n"
+    (tmp_path / "shop.py").write_text(f"{once}def handle(order): pass\n")
+    code, _, err = run("--processes", 2, "--name", "till", "--handler", "shop:handle", "--until-idle", 0.1)
+    assert code == 0
+    first, second, *_ = err.splitlines()
+    assert first == "till-1 exited with 3; it is started again in 0.1 s"
+    assert second.startswith("till-1 to till-2 handle ")
 
 
 def test_one_that_crashes_again_and_again_is_replaced_more_and_more_slowly(start, tmp_path):
@@ -471,13 +532,29 @@ def test_a_child_that_waits_for_redis_leaves_with_its_supervisor(at_work, own_se
 # The supervisor alone ------------------------------------------------------------------------------------
 
 
+class Unwatched:
+    """A watcher that does not care."""
+
+    def opens(self, name):
+        return os.open(os.devnull, os.O_RDONLY)
+
+    def started(self, name, process):
+        pass
+
+    def ready(self, name):
+        return True
+
+    def ended(self, name, how):
+        pass
+
+
 @pytest.fixture
 def pauses(caplog, eventually):
     """Supervise a child that crashes, until it was replaced so often: the pauses in seconds."""
 
     def pauses(count, command=("sh", "-c", "exit 3")):
         log = lambda: re.findall(r"again in ([\d.]+) s", caplog.text)  # noqa: E731
-        ours = Supervisor({"till-1": command}, os.environ)
+        ours = Supervisor({"till-1": command}, os.environ, Unwatched())
         with caplog.at_level(logging.WARNING, "orderstream"):
             thread = threading.Thread(target=ours.run)
             thread.start()
@@ -510,7 +587,7 @@ def test_a_child_that_could_not_be_started_is_tried_again(pauses, caplog):
 def test_a_child_that_dies_of_being_told_is_not_said_to_be_replaced(caplog, eventually, tmp_path):
     """As one does that is told while Python starts."""
     started = tmp_path / "started"
-    ours = Supervisor({"till-1": ["sh", "-c", f"touch {started}; exec sleep 60"]}, os.environ)
+    ours = Supervisor({"till-1": ["sh", "-c", f"touch {started}; exec sleep 60"]}, os.environ, Unwatched())
     thread = threading.Thread(target=ours.run)
     thread.start()
     eventually(started.exists)
@@ -521,7 +598,7 @@ def test_a_child_that_dies_of_being_told_is_not_said_to_be_replaced(caplog, even
 
 
 def test_stop_before_run_starts_nothing(tmp_path):
-    ours = Supervisor({secrets.token_hex(2): ["touch", str(tmp_path / "started")]}, os.environ)
+    ours = Supervisor({secrets.token_hex(2): ["touch", str(tmp_path / "started")]}, os.environ, Unwatched())
     ours.stop()
-    assert ours.run() == 0
+    assert ours.run() == [DONE]
     assert not (tmp_path / "started").exists()

@@ -1,0 +1,211 @@
+"""
+Keep what the child processes have in hand: the lease of each entry, and an end for each handler.
+
+A child sends heartbeats by itself. It cannot while a handler holds its interpreter. So the supervisor sends some, too,
+for each batch that is in hand for longer than one beat. It ends a child whose handler runs too long. And when a child
+is dead it settles what that one had in hand, with the reason, instead of leaving it pending until others claim it.
+
+Whatever comes too late changes nothing, because lua/lease.lua and lua/dead.lua ask for the owner and the attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import subprocess
+import threading
+import time
+from contextlib import suppress
+
+import msgspec
+import redis
+
+from orderstream.cli.ledger import BEGAN, FIRST, READY, Ledger, Page
+from orderstream.cli.supervisor import kill
+from orderstream.connection import Trouble, trouble
+from orderstream.entries import Entry
+from orderstream.errors import HandlerTimeout, OrderStreamError
+from orderstream.policy import Outcome, RetryPolicy, describe
+from orderstream.stream import OrderStream
+
+log = logging.getLogger("orderstream")
+
+LOOK_S = 0.1  # between two looks at the children
+LAST_S = 2.0  # how long the end waits for what is still to be settled
+
+
+class ProcessDied(OrderStreamError):
+    """The process ended while its handler ran. This is the failure of that order."""
+
+
+class _Kept(msgspec.Struct):
+    """
+    A child.
+
+    Attributes:
+        ledger: What it has in hand.
+        process: None until it is started.
+        batch: The one that was in hand at the last beat.
+        finished: How many of its entries were finished then.
+        overdue: Id of the entry whose handler ran too long, and for which the child is killed.
+    """
+
+    ledger: Ledger
+    process: subprocess.Popen[bytes] | None = None
+    batch: int = 0
+    finished: int = 0
+    overdue: str = ""
+
+
+class _Left(msgspec.Struct, frozen=True):
+    """What a child left behind when it ended, and why it ended."""
+
+    name: str
+    page: Page
+    error: OrderStreamError
+    at: float
+
+
+class Keeper:
+    """
+    Looks after what the children have in hand. One thread does so, and it may wait for Redis; nobody waits for it.
+
+    Args:
+        stream: A connection of its own.
+    """
+
+    def __init__(self, stream: OrderStream) -> None:
+        settings = stream.settings
+        self._stream = stream
+        self._policy = RetryPolicy(settings.max_attempts, settings.backoff_ms)
+        self._timeout_s = settings.handler_timeout_ms / 1000
+        self._kept: dict[str, _Kept] = {}
+        self._was_ready = False
+        self._left: queue.SimpleQueue[_Left] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._look_after, name="keeper", daemon=True)
+        self._thread.start()
+
+    # What the supervisor tells --------------------------------------------------------------------------
+
+    def opens(self, name: str) -> int:
+        """Return the file that a new child inherits."""
+        if name not in self._kept:  # else it was opened for one that could not be started
+            self._kept[name] = _Kept(Ledger.new(self._stream.settings.batch))
+        ledger = self._kept[name].ledger
+        ledger.words[FIRST] = not self._was_ready
+        return ledger.file
+
+    def started(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Note that the child runs."""
+        self._kept[name].process = process
+
+    def ready(self, name: str) -> bool:
+        """Return whether the child *name*, or one before it, has come so far that it takes entries."""
+        kept = self._kept.get(name)
+        self._was_ready = self._was_ready or bool(kept and kept.ledger.words[READY])
+        return self._was_ready
+
+    def ended(self, name: str, how: str) -> None:
+        """Settle what the child had in hand. It must be dead."""
+        self.ready(name)  # later it cannot be asked
+        kept = self._kept.pop(name)
+        page = kept.ledger.read()
+        kept.ledger.close()
+        if not page:
+            return
+        error: OrderStreamError = ProcessDied(f"its process {how}")
+        if page.running and page.running.id == kept.overdue:
+            error = HandlerTimeout(f"handler ran longer than {self._timeout_s:g} s")
+        self._left.put(_Left(name, page, error, time.monotonic()))
+
+    def close(self) -> None:
+        """Settle what is left, if Redis answers soon."""
+        self._closing.set()
+        self._thread.join(LAST_S)
+
+    # The thread -----------------------------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        beat_s = self._stream.settings.claim_idle_ms / 4000
+        look_s = min(LOOK_S, beat_s)
+        next_beat = time.monotonic() + beat_s
+        while not (self._closing.wait(look_s) and self._left.empty()):
+            beats = time.monotonic() >= next_beat
+            if beats:
+                next_beat = time.monotonic() + beat_s
+            try:
+                for name, kept in list(self._kept.items()):
+                    self._kill_if_overdue(name, kept)
+                self._settle_the_left()
+                for name, kept in list(self._kept.items()) if beats else ():
+                    self._beat(name, kept)
+            except Exception:
+                log.exception("the supervisor could not look after its processes; it goes on")
+
+    def _kill_if_overdue(self, name: str, kept: _Kept) -> None:
+        latest = time.monotonic() - self._timeout_s
+        if kept.ledger.times[BEGAN] >= latest or kept.overdue:  # most often; a page is much to read
+            return
+        page = kept.ledger.read()
+        if page and page.running and page.began < latest and kept.process:
+            kept.overdue = page.running.id
+            log.warning("%s: the handler of entry %s runs for longer than %g s", name, kept.overdue, self._timeout_s)
+            kill(kept.process)
+
+    def _beat(self, name: str, kept: _Kept) -> None:
+        """
+        Keep what a running handler holds up, and ack what is finished.
+
+        Nothing is kept for a child that is not in a handler: if it does not go on, others may claim its entries.
+        """
+        page = kept.ledger.read()
+        if not page or not page.running:
+            return
+        waits, finished = page.batch == kept.batch, kept.finished
+        kept.batch, kept.finished = page.batch, len(page.finished)
+        if not waits:
+            return
+        try:
+            if page.finished[:finished]:
+                self._stream.ack(entry.id for entry in page.finished[:finished])
+            self._stream.heartbeat(name, [page.running, *page.unbegun])
+        except redis.RedisError as error:  # the next one may succeed; if not, others claim the entries
+            log.debug("no heartbeat for %s: %s", name, describe(error))
+
+    def _settle_the_left(self) -> None:
+        """If Redis is away, try again at the next look. Once others may claim the entries there is no need."""
+        again = []
+        with suppress(queue.Empty):
+            while True:
+                left = self._left.get_nowait()
+                try:
+                    self._settle(left)
+                except redis.RedisError as error:
+                    late = time.monotonic() - left.at > self._stream.settings.claim_idle_ms / 1000
+                    if late or trouble(error) is Trouble.FATAL:
+                        log.warning("what %s had in hand stays pending (%s)", left.name, describe(error))
+                    else:
+                        again.append(left)
+                        break
+        for left in again:
+            self._left.put(left)
+
+    def _settle(self, left: _Left) -> None:
+        stream, name, page = self._stream, left.name, left.page
+        if page.finished:
+            stream.ack(entry.id for entry in page.finished)
+        if page.unbegun:
+            stream.release(name, page.unbegun)
+        if page.running:
+            self._fail(name, page.running, left.error)
+        stream.leave(name)
+
+    def _fail(self, name: str, entry: Entry, error: OrderStreamError) -> None:
+        decision = self._policy.decide(error, entry.attempt, key=entry.id)
+        if decision.outcome is Outcome.DEAD_LETTER:
+            if self._stream.dead_letter(name, entry, decision.reason):
+                log.warning("entry %s dead-lettered at attempt %d", entry.id, entry.attempt)
+        elif self._stream.retry(name, entry, decision.delay_ms):
+            why, delay_ms = type(error).__name__, decision.delay_ms
+            log.info("entry %s failed at attempt %d (%s), again in %d ms", entry.id, entry.attempt, why, delay_ms)

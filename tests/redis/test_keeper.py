@@ -1,0 +1,328 @@
+"""``consume`` and handlers that hang, hold the interpreter, or die: what its supervisor does for them."""
+
+import os
+import re
+import signal
+import time
+from itertools import islice
+
+import psutil
+import pytest
+import redis
+
+from orderstream import DeadLetterQueue, Order, Producer, random_orders
+
+SLOW = Order("slow", "slow", 1)
+SHOP = """
+import ctypes, multiprocessing, os, signal, subprocess, threading, time
+
+def note(what, order):
+    with open("notes", "a") as notes:
+        notes.write(f"{{what}} {{order.id}}\\n")
+
+def handle(order):
+    note("began", order)
+    if order.item == "slow":
+        {slow}
+    note("done", order)
+"""
+NOHUP = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, "-m", "orderstream", *sys.argv[1:]])
+"""
+WARM = list(islice(random_orders(1), 20))
+REST = list(islice(random_orders(2), 5))
+
+
+@pytest.fixture
+def environ(environ):
+    return {**environ, "ORDERSTREAM_CLAIM_IDLE_MS": "30000", "ORDERSTREAM_GRACE_S": "30"}
+
+
+@pytest.fixture
+def notes(tmp_path):
+    """What the handlers noted: lines such as ``began o-1``."""
+
+    def look():
+        path = tmp_path / "notes"
+        return path.read_text().splitlines() if path.exists() else []
+
+    return look
+
+
+@pytest.fixture
+def service(start, tmp_path, stream, notes, eventually):
+    """``service(slow)``: a service that is warm, so it takes whole batches. For a slow order it runs *slow*."""
+
+    def begin(slow, *args):
+        (tmp_path / "shop.py").write_text(SHOP.format(slow=slow))
+        process = start("consume", "--name", "till", "--handler", "shop:handle", *args)
+        Producer(stream).send_many(WARM)
+        eventually(lambda: stream.backlog().done, 20)
+        assert len(notes()) == 2 * len(WARM)
+        return process
+
+    return begin
+
+
+def child_of(process):
+    (child,) = psutil.Process(process.pid).children()
+    return child
+
+
+def reasons(stream):
+    return [letter.reason for letter in DeadLetterQueue(stream).list()]
+
+
+def stop(process):
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=20)[1]
+    assert process.returncode == 0, err
+    return err
+
+
+# A handler that hangs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(64)
+@pytest.mark.parametrize(
+    "hang",
+    ["threading.Event().wait()", "ctypes.PyDLL(None).sleep(600)", "subprocess.run(['sleep', '600'])"],
+    ids=["waiting", "holding the interpreter", "in a program that it started"],
+)
+def test_a_handler_that_hangs_is_ended_and_dead_lettered_and_the_service_goes_on(
+    service, environ, stream, notes, eventually, hang
+):
+    environ |= {"ORDERSTREAM_HANDLER_TIMEOUT_MS": "400", "ORDERSTREAM_CLAIM_IDLE_MS": "400"}
+    process = service(hang)
+    (id,) = Producer(stream).send_many([SLOW])
+    eventually(lambda: stream.backlog().dead_lettered, 20)
+    assert reasons(stream) == ["HandlerTimeout: handler ran longer than 0.4 s"]
+    assert notes().count("began slow") == 3
+    Producer(stream).send_many(REST)
+    eventually(lambda: stream.backlog().done, 20)
+    assert {f"done {order.id}" for order in REST} <= set(notes())
+    assert not any("sleep" in child.cmdline() for child in psutil.Process(process.pid).children(recursive=True))
+    err = stop(process)
+    assert err.count(f"till: the handler of entry {id} runs for longer than 0.4 s\n") == 3
+    assert len(re.findall(r"^till was ended by signal 9 \(Killed\); it is started again in ", err, re.M)) == 3
+
+
+@pytest.mark.row(64)
+def test_those_behind_a_handler_that_is_ended_come_again_uncounted_and_those_before_it_do_not(
+    service, environ, client, settings, stream, notes, eventually
+):
+    """The handler holds the interpreter. So the process itself can neither ack nor give back."""
+    environ["ORDERSTREAM_HANDLER_TIMEOUT_MS"] = "30000"
+    process = service("os.path.exists('hung') or os.mkdir('hung') or ctypes.PyDLL(None).sleep(600)")
+    together = client.pipeline(transaction=True)
+    for order in (*REST[:2], SLOW, *REST[2:]):
+        together.xadd(settings.stream, dict([order.to_fields()]))
+    together.execute()
+    eventually(lambda: "began slow" in notes())
+    child_of(process).kill()
+    eventually(lambda: {f"done {order.id}" for order in REST} <= set(notes()), 20)
+    for order in REST:
+        assert notes().count(f"began {order.id}") == 1
+    eventually(lambda: "done slow" in notes())
+    assert notes().count("began slow") == 2
+
+
+# A handler that holds the interpreter ----------------------------------------------------------------------
+
+
+@pytest.mark.row(65)
+def test_a_handler_that_holds_the_interpreter_keeps_its_order_and_runs_once(
+    service, start, environ, client, settings, stream, notes, eventually
+):
+    """For more than three times claim_idle_ms, with another consumer that would claim it."""
+    environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "20000"}
+    process = service("ctypes.PyDLL(None).usleep(2_000_000)", "--processes", "2")
+    before = [row["idle"] for row in client.xinfo_consumers(settings.stream, settings.group)]
+    assert before
+    Producer(stream).send_many([SLOW])
+    eventually(lambda: stream.backlog().done, 20)
+    assert (notes().count("began slow"), notes().count("done slow")) == (1, 1)
+    assert stream.backlog().dead_lettered == 0
+    stop(process)
+
+
+@pytest.mark.row(65)
+def test_what_was_finished_before_a_handler_holds_the_interpreter_is_acked(
+    service, environ, client, settings, pending, notes, eventually
+):
+    environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "20000"}
+    service("ctypes.PyDLL(None).usleep(3_000_000)")
+    together = client.pipeline(transaction=True)
+    for order in (*REST, SLOW):
+        together.xadd(settings.stream, dict([order.to_fields()]))
+    *_, slow = together.execute()
+    eventually(lambda: list(pending()) == [slow.decode()] and "began slow" in notes(), 10)
+    assert "done slow" not in notes()
+
+
+# A process that dies --------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(63)
+def test_the_order_of_a_process_that_dies_is_retried_without_waiting_for_claim_idle_ms(
+    service, stream, notes, eventually
+):
+    """Which is 30 s here."""
+    process = service("ctypes.string_at(0)")
+    Producer(stream).send_many([SLOW, *REST])
+    eventually(lambda: stream.backlog().done, 20)
+    assert reasons(stream) == ["ProcessDied: its process was ended by signal 11 (Segmentation fault)"]
+    assert notes().count("began slow") == 3
+    assert {f"done {order.id}" for order in REST} <= set(notes())
+    assert re.search(r"^entry .* failed at attempt 2 \(ProcessDied\), again in \d+ ms$", stop(process), re.M)
+
+
+@pytest.mark.row(63)
+def test_what_a_process_left_behind_is_settled_when_redis_is_back(
+    start, environ, own_server, own_stream, tmp_path, notes, eventually
+):
+    (tmp_path / "shop.py").write_text(SHOP.format(slow="time.sleep(600)"))
+    process = start("consume", "--redis", own_server.url, "--name", "till", "--handler", "shop:handle")
+    Producer(own_stream).send(SLOW)
+    eventually(lambda: notes() == ["began slow"], 20)
+    own_server.kill()
+    child_of(process).kill()
+    eventually(lambda: process.stderr.readline().startswith("Redis does not answer"))
+    own_server.start()
+    eventually(lambda: notes() == ["began slow"] * 2, 20)
+    ((_, _, attempt),) = [tuple(row.values())[1:] for row in _rows(own_stream)]
+    assert attempt == 2
+
+
+def _rows(stream):
+    s = stream.settings
+    with redis.Redis.from_url(s.redis_url, decode_responses=True) as client:
+        return client.xpending_range(s.stream, s.group, "-", "+", 10)
+
+
+# A handler that starts processes ---------------------------------------------------------------------------
+
+
+@pytest.mark.row(66)
+@pytest.mark.parametrize(
+    "work",
+    [
+        "multiprocessing.Pool(2).__enter__().terminate()",
+        "p = multiprocessing.Process(target=time.sleep, args=[600]); p.start(); p.terminate(); p.join(10);"
+        " assert p.exitcode == -signal.SIGTERM",
+        "pid = os.fork() or time.sleep(600); os.kill(pid, signal.SIGHUP);"
+        " assert os.waitpid(pid, 0)[1] == signal.SIGHUP",
+        "pid = os.fork() or time.sleep(600); time.sleep(0.5); os.kill(pid, signal.SIGINT);"
+        " assert os.waitpid(pid, 0)[1] >> 8 == 1",
+    ],
+    ids=["pool", "process", "fork", "Ctrl-C"],
+)
+def test_a_process_that_a_handler_forked_can_be_ended_and_its_consumer_goes_on(
+    service, stream, notes, eventually, work
+):
+    process = service(work)
+    child = child_of(process)
+    Producer(stream).send_many([SLOW, *REST])
+    eventually(lambda: stream.backlog().done, 20)
+    assert notes().count("done slow") == 1
+    assert notes().count("began slow") == 1
+    assert child_of(process) == child
+    stop(process)
+
+
+@pytest.mark.row(66)
+def test_a_copy_that_comes_back_from_its_handler_says_nothing_of_the_original(service, stream, notes, eventually):
+    """The copy returns at once, and the process that forked it is killed while its handler runs."""
+    process = service("os.path.exists('forked') or os.mkdir('forked') or os.fork() and time.sleep(600)")
+    child = child_of(process)
+    Producer(stream).send_many([SLOW])
+    eventually(lambda: "done slow" in notes() and all(copy.status() == "zombie" for copy in child.children()), 20)
+    child.kill()
+    eventually(lambda: stream.backlog().done, 20)
+    assert notes().count("began slow") == 2
+
+
+# Stops ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.row(67)
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_to_all_processes_at_once_and_again_to_the_child_cuts_nothing(
+    service, stream, pending, tmp_path, notes, eventually, end
+):
+    """As a service manager does that signals a whole group."""
+    process = service("while not os.path.exists('go'): time.sleep(0.01)")
+    Producer(stream).send_many([SLOW])
+    eventually(lambda: "began slow" in notes())
+    child = child_of(process)
+    process.send_signal(end)
+    for _ in range(3):
+        child.send_signal(end)
+        time.sleep(0.05)  # each one alone
+    (tmp_path / "go").touch()
+    err = process.communicate(timeout=20)[1]
+    assert process.returncode == 0
+    assert "Left at once" not in err
+    assert notes().count("done slow") == 1
+    assert pending() == {}
+
+
+@pytest.mark.row(67)
+def test_a_hangup_after_another_signal_does_not_cut_the_order_in_hand(service, stream, tmp_path, notes, eventually):
+    """As when systemd sends both, or a terminal sends two."""
+    process = service("while not os.path.exists('go'): time.sleep(0.01)")
+    Producer(stream).send_many([SLOW])
+    eventually(lambda: "began slow" in notes())
+    for end in (signal.SIGHUP, signal.SIGHUP):
+        process.send_signal(end)
+        time.sleep(0.1)  # each one alone
+    (tmp_path / "go").touch()
+    assert process.wait(20) == 0
+    assert notes().count("done slow") == 1
+
+
+@pytest.mark.row(67)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_under_nohup_a_hangup_is_ignored(start, stream, processes):
+    process = start("consume", "--processes", processes, through=("-c", NOHUP))
+    Producer(stream).send(Order("o-1", "figs", 1))
+    assert process.stdout.readline() == "o-1    1 figs\n"
+    process.send_signal(signal.SIGHUP)
+    Producer(stream).send(Order("o-2", "tea", 1))
+    assert process.stdout.readline() == "o-2    1 tea\n"
+    stop(process)
+
+
+@pytest.mark.row(68)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_sigterm_while_redis_hangs_ends_with_0_within_the_grace_time(start, environ, own_server, own_stream, processes):
+    environ["ORDERSTREAM_GRACE_S"] = "1"
+    process = start("consume", "--redis", own_server.url, "--processes", processes)
+    Producer(own_stream).send(Order("o-1", "figs", 1))
+    assert process.stdout.readline()
+    os.kill(own_server.process.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert time.monotonic() - began < 1 + 2 + 2  # what is left is settled for 2 s at most; and a busy machine
+    finally:
+        os.kill(own_server.process.pid, signal.SIGCONT)
+    assert "Left at once" not in process.stderr.read()
+
+
+@pytest.mark.row(68)
+@pytest.mark.parametrize("grace_s", ["inf", "1e300", "1e10"])
+def test_a_grace_time_without_an_end_is_one(service, environ, stream, notes, eventually, grace_s):
+    environ["ORDERSTREAM_GRACE_S"] = grace_s
+    process = service("time.sleep(600)")
+    Producer(stream).send_many([SLOW])
+    eventually(lambda: "began slow" in notes())
+    process.send_signal(signal.SIGTERM)
+    while not process.stderr.readline().startswith("Finishing"):
+        pass
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 1
+    assert "Traceback" not in process.stderr.read()
