@@ -198,7 +198,7 @@ def _work(
         handled += 1
         return result
 
-    policy = Forgiving(settings.max_attempts, settings.backoff_ms)
+    policy = Forgiving(settings.max_attempts, settings.backoff_ms, settings.defer_max_age_ms)
     consumer = Consumer(stream, handler, name, policy, hand=partial(ToldHand, ledger) if ledger else Hand)
     consumer.handler = work  # not before: the consumer looks whether the handler is one that it can call
     done = leave_when_told(
