@@ -106,3 +106,17 @@ def noted(client, settings):
 def let(client, settings):
     """``let("go")``: one handler that does ``wait_for("go")`` goes on."""
     return lambda what: client.rpush(f"{settings.stream}:{what}", 1)
+
+
+@pytest.fixture
+def tell(record_property):
+    """``tell(line)``: the line stands at the end of what pytest prints, though the test passed."""
+    return lambda line: record_property("told", line)
+
+
+def pytest_terminal_summary(terminalreporter):
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, line in getattr(report, "user_properties", ()):
+                if name == "told" and report.when == "call":
+                    terminalreporter.write_line(line)

@@ -6,21 +6,27 @@ from itertools import chain
 
 import pytest
 
-from tests.chaos.judge import Event, Facts, broken
-from tests.chaos.soak import SECONDS, Soak
+from tests.chaos.judge import FAULTS, Event, Facts, broken
+from tests.chaos.progress import Stall, longest_after, stalls
+from tests.chaos.soak import QUICK, Soak, row
 
-SEED, SOAK_S = int(os.environ.get("ORDERSTREAM_SOAK_SEED", 20)), float(os.environ.get("ORDERSTREAM_SOAK_S", SECONDS))
+SEED = int(os.environ.get("ORDERSTREAM_SOAK_SEED", 20))
+SOAK_S = float(os.environ.get("ORDERSTREAM_SOAK_S", QUICK.seconds))
 
 
 @pytest.mark.row(35)
-def test_nothing_is_lost_whoever_is_killed(tmp_path):
-    """More of it, with other seeds: make soak."""
-    soak = Soak(SEED, SOAK_S, tmp_path / "soak")
-    facts, line = soak.run()
-    print(line)
+def test_nothing_is_lost_whoever_is_killed(tmp_path, tell):
+    """
+    And orders flow again in time, after each fault. More of it, with other seeds: make soak.
+
+    With the timers of production, it takes minutes: python -m tests.chaos.soak --production
+    """
+    soak = Soak(SEED, tmp_path / "soak", seconds=SOAK_S)
+    facts = soak.run()
+    tell(row(soak, facts))
     assert "\n".join(broken(facts)) == ""
     assert all(process.exit_code is not None for process in soak.everybody)
-    enough = facts.added and facts.dead and facts.handled and soak.link.lost and soak.tally["killed"]
+    enough = facts.added and facts.dead and facts.handled and {fault for _, fault in facts.faults} >= FAULTS
     assert enough, "a soak in which nothing happened proves nothing"
 
 
@@ -39,6 +45,12 @@ WELL = Facts(
     added={f"{n}-0": f"{kind}-{n}" for n, kind in enumerate(KINDS, 1)},
     confirmed=["1-0", "4-0"],
     dead=["2-0", "3-0", "4-0"],
+    reasons={
+        "2-0": "max-attempts: 3 deliveries, none settled",
+        "3-0": "DecodeError: no JSON",
+        "4-0": "RuntimeError: made to fail",
+        "6-0": "max-attempts: 3 deliveries, none settled",
+    },
     events=[
         *runs("1-0", ("a", "began", "done")),
         *runs("2-0", ("a", "began"), ("b", "began"), ("c", "began"), ("d",)),
@@ -56,6 +68,11 @@ def with_events(entry, *attempts, **more):
     return replace(WELL, events=[*others, *runs(entry, *attempts)], **more)
 
 
+def happened(*events):
+    """What happened to somebody, after all else."""
+    return replace(WELL, events=[*WELL.events, *events])
+
+
 def test_a_run_that_went_well_broke_no_promise():
     assert broken(WELL) == []
     assert (WELL.handled_twice, WELL.innocents) == (1, [])
@@ -71,9 +88,19 @@ def test_a_run_that_went_well_broke_no_promise():
         (replace(WELL, dead=[*WELL.dead, "9-0"]), "dead-lettered, and never added"),
         (replace(WELL, confirmed=["1-0", "9-0"]), "lost: confirmed, and not in the stream"),
         (replace(WELL, added=WELL.added | {"7-0": "good-1"}, dead=[*WELL.dead, "7-0"]), "added twice"),
+        (replace(WELL, added=WELL.added | {"7-0": "hang-7"}, dead=[*WELL.dead, "7-0"]), "for a wrong reason"),
         (with_events("1-0", *[("a", "began", "done")] * 4), "given to a handler too often"),
         (replace(WELL, left="1 undelivered"), "not everything was settled: 1 undelivered"),
-        (replace(WELL, crashed={"a"}), "ended by itself: a"),
+        (replace(WELL, still_there=["a"]), "still there at the end: a"),
+        (
+            replace(WELL, reasons=WELL.reasons | {"3-0": "RuntimeError: made to fail"}),
+            "dead-lettered for a wrong reason",
+        ),
+        (replace(WELL, reasons=WELL.reasons | {"4-0": "max-attempts: 3"}), "dead-lettered for a wrong reason"),
+        (happened(Event(9, "w1.7", "heard", "-"), Event(10, "w1.7", "ended")), "ended by itself: w1.7"),
+        (happened(Event(9, "w1.7", "ended"), Event(9.1, "w1.7", "SIGKILL")), "ended by itself: w1.7"),
+        (happened(Event(9, "f1.7", "heard", "-"), Event(10, "f1", "ended")), "ended by itself: f1"),
+        (happened(Event(1, "e", "began", "1-0", 1), Event(20, "e", "ended")), "held a process for too long"),
         # Claimed in a batch with the poison, and never begun.
         (with_events("6-0", ("a",), ("b",), ("c", "began"), dead=[*WELL.dead, "6-0"]), "innocent, and dead-lettered"),
         # Nobody got it, and no claim was lost.
@@ -87,9 +114,78 @@ def test_a_broken_promise_is_seen(facts, promise):
     assert promise in "\n".join(broken(facts))
 
 
+def test_an_innocent_may_be_shot_before_its_handler_begins():
+    facts = with_events("6-0", ("a",), ("b",), ("c", "began"), dead=[*WELL.dead, "6-0"])
+    assert broken(replace(facts, events=[*facts.events, Event(2.5, "b", "SIGKILL")])) == []
+
+
 def test_an_innocent_that_was_shot_each_time_is_no_broken_promise():
     facts = with_events("6-0", ("a",), ("b", "began"), ("c", "began"), dead=[*WELL.dead, "6-0"])
     assert (broken(facts), facts.innocents) == ([], ["6-0"])
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [Event(9, "d", "SIGKILL"), Event(9.1, "d", "ended")],
+        [Event(9, "c", "ended")],  # the poison
+        [Event(8, "f1", "SIGTERM"), Event(9, "f1.7", "ended")],
+        [Event(9, "f1", "ended")],
+    ],
+    ids=["shot", "poisoned", "told by its supervisor", "no Redis at its start"],
+)
+def test_a_process_that_was_ended_did_not_end_by_itself(ends):
+    assert broken(happened(*ends)) == []
+
+
+def test_a_supervisor_that_replaces_nobody_is_seen():
+    works = [Event(t, who, "heard", "-") for t, who in [(1.0, "f1.7"), (1.0, "f1.8"), (30.0, "f1.8"), (31.0, "f1.9")]]
+    facts = happened(*works, Event(10, "f1.7", "SIGKILL"), Event(10.1, "f1.7", "ended"), Event(32, "f1", "SIGTERM"))
+    assert broken(facts) == []
+    assert broken(replace(facts, events=[e for e in facts.events if e.who != "f1.9"])) == [
+        "not replaced: a process of f1"
+    ]
+
+
+@pytest.mark.parametrize("disturbed", [Event(3.5, "redis", "kill -9"), Event(2.5, "d", "SIGKILL")])
+def test_nobody_settled_an_order_whose_last_attempt_was_disturbed(disturbed):
+    facts = happened(disturbed)
+    assert broken(replace(facts, reasons=facts.reasons | {"4-0": "max-attempts: 3 deliveries, none settled"})) == []
+
+
+def test_an_order_that_holds_the_interpreter_is_kept_by_a_supervisor_and_by_nobody_else():
+    events = [*WELL.events, *runs("7-0", *[("f1.7", "began", "done")] * 3)]
+    added, dead = WELL.added | {"7-0": "gil-7"}, [*WELL.dead, "7-0"]
+    facts = replace(WELL, added=added, dead=dead, reasons=WELL.reasons | {"7-0": "max-attempts: 3"}, events=events)
+    assert "was kept by its supervisor, and dead-lettered" in "\n".join(broken(facts))
+    events = [replace(event, who="w1.7") if event.who == "f1.7" else event for event in events]
+    assert broken(replace(facts, events=events)) == []
+
+
+# Time without progress
+
+
+def test_nothing_stalls_while_no_order_waits():
+    waits = [(1.0, 1.5), (8.0, 9.0)]
+    assert stalls(waits, done=[1.5, 9.0]) == [Stall(8.0, 9.0)]
+
+
+def test_a_stall_begins_when_the_last_order_was_done_if_another_one_waited():
+    waits = [(1.0, 1.5), (1.2, 9.0)]
+    assert stalls(waits, done=[1.5, 9.0]) == [Stall(1.5, 9.0)]
+
+
+def test_a_stall_counts_from_each_fault_on_that_it_outlasts():
+    found = [Stall(1.0, 2.0), Stall(4.0, 9.0)]
+    faults = [(3.0, "kill"), (6.0, "crash"), (10.0, "kill")]
+    assert longest_after(faults, found) == {"kill": 5.0, "crash": 3.0}
+
+
+def test_a_stall_that_is_too_long_is_a_broken_promise():
+    switch = [Event(3.2, "redis", "failover"), Event(3.5, "redis", "is the promoted one")]
+    facts = replace(happened(*switch), sent=[[1.0, 2.5, 10.0]])
+    assert broken(facts) == ["nothing was sent for 6.5 s after failover, longer than claim_idle_ms and 5 s"]
+    assert broken(replace(facts, claim_idle_s=2.0)) == []
 
 
 @pytest.mark.parametrize(
