@@ -17,7 +17,7 @@ room = lab.ControlRoom(rate_per_s=20)
 room
 """
 EMPTY = """\
-room.until(lambda now: now.waiting_s == now.pending == now.dead_lettered == 0)
+room.until(lambda now: now.oldest_new_s == now.pending == now.dead_lettered == 0)
 print("nothing is left")
 """
 
