@@ -1,5 +1,6 @@
 """The control room: its buttons drive and break real processes, its missions see it, nothing of it survives."""
 
+import re
 import threading
 
 import ipywidgets
@@ -146,6 +147,7 @@ def test_poison_kills_three_and_becomes_a_dead_letter(room, eventually):
 def test_an_innocent_order_is_dead_lettered_and_redriven(room, eventually):
     """All of them at once, or the one that is chosen."""
     room.failure.value = 100
+    eventually(lambda: re.search(r"Waiting for their next try, held by \(nobody\): [1-9]", shown(room)))
     room.until(lambda now: now.dead_lettered >= 3)
     room.rate.value = room.failure.value = 0
     before = room.until(lambda now: now.pending == now.retries == 0).dead_lettered
@@ -155,6 +157,7 @@ def test_an_innocent_order_is_dead_lettered_and_redriven(room, eventually):
     press(room, "Redrive all")
     room.until(lambda now: now.dead_lettered == now.pending == 0)
     eventually(lambda: mission(room, "Get an innocent").done)
+    eventually(lambda: "held by (nobody): 0." in shown(room))
     assert f"You put {before - 1} dead letters back." in shown(room)
     eventually(lambda: not room._select.options)
     press(room, "Redrive")
