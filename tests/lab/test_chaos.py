@@ -114,6 +114,15 @@ class AcksFirst(Right):
         self.handled(entry_id, json.loads(fields["data"]))
 
 
+class HandsOver(Right):
+    def step(self):
+        reply = self.client.xreadgroup(self.group, self.name, {self.stream: ">"}, count=10)
+        ids = [entry_id for entry_id, _ in reply[0][1]] if reply else []
+        if ids:
+            self.client.xclaim(self.stream, self.group, "(nobody)", 0, ids, justid=True)
+        return len(ids)
+
+
 class NeverClaims(Right):
     def claim(self):
         return None
@@ -201,6 +210,7 @@ WRONG = [
     (WorksTwice, 1, "no detour", "was handed to a handler 2 times"),
     (KeysByConsumer, 1, "one effect", "o-2 was not charged: its key ann had been another order's"),
     (AcksFirst, 2, "no loss", "was acked, and nobody handled it"),
+    (HandsOver, 1, "nothing left", "is still nobody's, delivery 1, and nobody asks for it any more"),
     (NeverClaims, 2, "nothing left", "delivery 1, and nobody asks for it any more"),
     (TakesWhatIsInWork, 2, "in work", "alive, was working on it"),
     (KeysByDelivery, 3, "one effect", "was charged 2 times"),

@@ -87,7 +87,7 @@ def test_a_picture_fits_beside_the_file_browser():
 
 def test_six_columns_stand_in_two_rows():
     """All of them in the width of three."""
-    six = ("throughput", "pending", "lag", "retries", "dead_lettered", "waiting_s")
+    six = ("throughput", "pending", "lag", "retries", "dead_lettered", "oldest_new_s")
     assert Image.open(io.BytesIO(timeline(samples(), show=six).png)).size == (1080, 390)
 
 

@@ -1,5 +1,6 @@
 """The control room: its buttons drive and break real processes, its missions see it, nothing of it survives."""
 
+import re
 import threading
 
 import ipywidgets
@@ -68,7 +69,7 @@ def test_a_worker_is_stopped_and_started_again_under_its_name(room, eventually):
     eventually(lambda: "Start c2" in controls(room))
     assert repr(room.worker("c2")) == "<consumer c2, stopped>"
     press(room, "Stop c1")
-    room.until(lambda now: now.waiting_s >= 0.5)
+    room.until(lambda now: now.oldest_new_s >= 0.5)
     press(room, "Start c2")
     room.until(lambda now: now.throughput >= 10)
     assert room.worker("c2").alive
@@ -106,13 +107,13 @@ def test_there_is_a_most_of_each_kind(room, monkeypatch):
 def test_a_killed_consumer_s_orders_are_finished_by_another(room, eventually):
     """The row says that it was killed and what it holds, and the mission sees both steps."""
     room.rate.value, room.work.value = 50, 100
-    room.until(lambda now: now.waiting_s >= 0.5 and now.held.get("c1"))
+    room.until(lambda now: now.oldest_new_s >= 0.5 and now.held.get("c1"))
     press(room, "kill -9 c1")
     eventually(lambda: controls(room)["kill -9 c1"].disabled)
     assert "✝ killed" in shown(room)
     assert "c1: killed." in shown(room)
     room.rate.value, room.work.value = 0, 1
-    room.until(lambda now: now.pending == now.waiting_s == 0)
+    room.until(lambda now: now.pending == now.oldest_new_s == 0)
     eventually(lambda: mission(room, "Kill a consumer").done)
     eventually(lambda: "new on c1 and killed, claimed by c" in shown(room))  # the swim lanes
     assert bytes(room._lanes.value).startswith(b"\x89PNG")
@@ -146,6 +147,7 @@ def test_poison_kills_three_and_becomes_a_dead_letter(room, eventually):
 def test_an_innocent_order_is_dead_lettered_and_redriven(room, eventually):
     """All of them at once, or the one that is chosen."""
     room.failure.value = 100
+    eventually(lambda: re.search(r"Waiting for their next try, held by \(nobody\): [1-9]", shown(room)))
     room.until(lambda now: now.dead_lettered >= 3)
     room.rate.value = room.failure.value = 0
     before = room.until(lambda now: now.pending == now.retries == 0).dead_lettered
@@ -155,6 +157,7 @@ def test_an_innocent_order_is_dead_lettered_and_redriven(room, eventually):
     press(room, "Redrive all")
     room.until(lambda now: now.dead_lettered == now.pending == 0)
     eventually(lambda: mission(room, "Get an innocent").done)
+    eventually(lambda: "held by (nobody): 0." in shown(room))
     assert f"You put {before - 1} dead letters back." in shown(room)
     eventually(lambda: not room._select.options)
     press(room, "Redrive")
@@ -174,8 +177,8 @@ def test_a_burst_waits_for_a_moment(room):
     """And then it is over."""
     room.rate.value, room.work.value = 0, 20
     press(room, "100 orders at once")
-    room.until(lambda now: now.waiting_s > 0)
-    room.until(lambda now: now.handled >= 100 and now.waiting_s == now.pending == 0)
+    room.until(lambda now: now.oldest_new_s > 0)
+    room.until(lambda now: now.handled >= 100 and now.oldest_new_s == now.pending == 0)
 
 
 def test_redis_is_paused_while_the_picture_moves(room, eventually):
@@ -206,7 +209,7 @@ def test_swim_lanes_show_trouble_first_and_else_the_newest(room):
     """By the beginnings of their ids; and when nothing happens, they say so."""
     room.until(lambda now: now.handled >= 20)
     room.rate.value = 0
-    room.until(lambda now: now.pending == now.waiting_s == 0)
+    room.until(lambda now: now.pending == now.oldest_new_s == 0)
     told = room.swim_lanes().sentence
     assert told.count("and acked") == told.count(": ") == IN_LANES
     room.rate.value, room.failure.value = 40, 100

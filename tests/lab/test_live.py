@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 from orderstream.lab.pictures.live import LiveChart, Panel
-from orderstream.lab.pictures.sampler import Sample
+from orderstream.lab.pictures.sampler import Sample, Sampler
 from orderstream.lab.workers.process import consumer, producer
 
 pytestmark = pytest.mark.any_server("widgets; the sampler and the workers behind them run on each server")
@@ -169,6 +169,17 @@ def test_a_killed_consumer_s_orders_are_handled_by_the_other(panel):
     panel.work.value = 1
     panel.until(lambda now: now.pending == 0 and now.lag in (0, None))
     assert panel.consumers[1].alive
+
+
+def test_what_its_consumers_handled_while_it_was_made_counts(lesson):
+    """Otherwise the orders in the stream and those handled never add up."""
+    worker, sender = consumer("c1", work_ms=1), producer(rate_per_s=50)
+    with Sampler("orders", [worker]) as before:
+        before.until(lambda now: now.handled >= 10)
+    shown = Panel(sender, [worker])
+    shown.rate.value = 0
+    shown.until(lambda now: now.pending == 0 and now.handled == now.length)
+    shown.stop()
 
 
 def test_another_consumer_is_set_like_the_others_and_counted(panel, eventually):

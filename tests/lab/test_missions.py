@@ -10,7 +10,7 @@ from orderstream.lab.pictures.sampler import Sample
 pytestmark = pytest.mark.any_server("what missions make of looks that the tests make up")
 
 CALM = Look(
-    sample=Sample(0.0, 10.0, 0, 0.0, 100, 0, 0, 0, 0, waiting_s=0.0),
+    sample=Sample(0.0, 10.0, 0, 0.0, 100, 0, 0, 0, 0, oldest_new_s=0.0),
     running=frozenset({"c1", "c2"}),
     killed=frozenset(),
     rate_per_s=10.0,
@@ -28,7 +28,7 @@ def look(before=CALM, **changes):
     return replace(before, sample=sample, **ours)
 
 
-SLOW = look(waiting_s=3.2, pending=2)
+SLOW = look(oldest_new_s=3.2, pending=2)
 LEFT = look(killed=frozenset({"c1"}), running=frozenset({"c2"}), held={"c1": 1}, pending=1)
 TAKEN = look(LEFT, held={"c2": 1})
 POISONED = look(dead=("poison",), dead_lettered=1, running=frozenset())
@@ -45,13 +45,13 @@ STORIES = {
 
 DETOURS = {
     "Make lag grow": [
-        look(waiting_s=9.0, throughput=0.0),  # nobody is at work
+        look(oldest_new_s=9.0, throughput=0.0),  # nobody is at work
         UNKNOWN,
         SLOW,
         look(rate_per_s=5.0),  # less to do
         look(running=frozenset({"c1", "c2", "c3", "c4"})),  # two clicks
         UNKNOWN,
-        look(waiting_s=1.0),
+        look(oldest_new_s=1.0),
     ],
     "Kill a consumer": [
         look(killed=frozenset({"c1"})),  # it held nothing

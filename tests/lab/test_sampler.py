@@ -64,6 +64,14 @@ def test_what_a_killed_consumer_held_stays_pending():
     assert sampler.latest.held == {"c1": 1}
 
 
+def test_what_waits_for_its_next_try_is_held_by_no_consumer():
+    """So nobody takes it for the orders of a consumer that died."""
+    with Sampler("orders", [consumer("c1", work_ms=0, failure_rate=1, backoff_ms=30_000)]) as sampler:
+        send(2)
+        last = sampler.until(lambda now: now.failed == 2 and now.waiting == 2)
+    assert (last.pending, last.held) == (2, {})
+
+
 def test_memory_is_what_redis_says(lesson):
     """None before there is a stream."""
     with Sampler() as sampler:
@@ -84,15 +92,15 @@ def test_lag_is_unknown_where_redis_does_not_know_it(lesson):
     assert math.isnan(sampler.frame()["lag"].iloc[-1]) is not known
 
 
-def test_waiting_is_the_age_of_the_oldest_new_order_on_every_version(lesson):
+def test_the_age_of_the_oldest_new_order_is_known_on_every_version(lesson):
     """And 0 when all are delivered, acked or not."""
     lesson.xgroup_create("orders", "order_group", "0", mkstream=True)
     send(2)
     with Sampler() as sampler:
-        first = sampler.until(lambda now: now.waiting_s >= 0.2)
-        sampler.until(lambda now: now.waiting_s > first.waiting_s)
+        first = sampler.until(lambda now: now.oldest_new_s >= 0.2)
+        sampler.until(lambda now: now.oldest_new_s > first.oldest_new_s)
         lesson.xreadgroup("order_group", "c1", {"orders": ">"})
-        assert sampler.until(lambda now: now.waiting_s == 0).pending == 2
+        assert sampler.until(lambda now: now.oldest_new_s == 0).pending == 2
 
 
 def test_a_worker_is_counted_from_the_moment_it_is_watched():
@@ -141,7 +149,8 @@ def test_the_frame_has_a_row_for_every_sample_by_time():
     assert frame.index.name == "t_s"
     assert frame.index.is_monotonic_increasing
     assert list(frame.columns) == [
-        "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed", "memory", "waiting_s"
+        "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed", "memory", "waiting",
+        "oldest_new_s",
     ]  # fmt: skip
     assert len(frame) == len(sampler.samples)
     assert set(frame.dtypes.astype(str)) == {"float64"}

@@ -87,6 +87,17 @@ def test_one_that_vanishes_keeps_its_orders(panel):
     assert after.held == left.held
 
 
+def test_what_nobody_has_in_hand_gets_a_line_when_there_is_some(panel, lesson):
+    """The panel goes on, although its first moments know nothing of it."""
+    entry_id = lesson.xadd(STREAM, {"item": "tea"})
+    panel.until(lambda now: all_done(now) and sum(now.handled.values()) == 1)
+    lesson.xclaim(STREAM, "order_group", "(nobody)", 0, [entry_id], force=True, justid=True)
+    panel.until(lambda now: now.held == {"ann": 0, "bob": 0, "(nobody)": 1})
+    lesson.xack(STREAM, "order_group", entry_id)
+    panel.until(all_done)
+    assert panel.picture("It waits.").png
+
+
 def test_the_sliders_drive_the_producer_and_the_consumers(panel):
     """As the learner would turn them."""
     count, rush = panel._box.children[2].children

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import redis
 
-from orderstream.lab.pictures.state import state
+from orderstream.entries import UNOWNED
+from orderstream.lab.pictures.state import held_by, state
 
 
 @pytest.fixture
@@ -73,6 +74,22 @@ def test_a_consumer_that_holds_nothing_is_left_out(orders):
     (table,) = state("orders", "groups", client=orders)
     assert table.rows == [("order_group", "3-0", "0", "–")]
     assert repr(state("orders", "pending", client=orders)) == "orders: pending in order_group: nothing pending"
+
+
+def test_what_waits_for_its_next_try_is_held_by_nobody(orders):
+    """It stands behind those who have orders in hand."""
+    orders.xclaim("orders", "order_group", UNOWNED, 0, ["1-0"], justid=True)
+    groups, pending = state("orders", "groups", "pending", client=orders)
+    assert groups.rows == [("order_group", "2-0", "2", "c2 1, (nobody) 1")]
+    assert pending.rows == [("1-0", "(nobody)", "2"), ("2-0", "c2", "1")]
+
+
+def test_what_was_handed_back_with_xnack_is_held_by_nobody_too():
+    """Redis lists no owner for it: the owners' counts do not add up to the sum."""
+    assert held_by({"pending": 3, "consumers": []}) == {UNOWNED: 3}
+    both = [{"name": b"(nobody)", "pending": 2}, {"name": b"c1", "pending": 1}]
+    assert list(held_by({"pending": 4, "consumers": both}).items()) == [("c1", 1), (UNOWNED, 3)]
+    assert held_by({"pending": 0, "consumers": []}) == {}
 
 
 def test_long_tables_count_what_they_leave_out(client):

@@ -16,6 +16,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from orderstream.lab.lessons import pace
+from orderstream.lab.pictures.state import held_by
 from orderstream.lab.workers.process import Process
 
 GROUP = "order_group"
@@ -49,7 +50,7 @@ class Moment:
     Attributes:
         t_s: Seconds since the panel began.
         new: Orders that were not delivered yet.
-        held: Consumer -> orders that it was given and has not acked.
+        held: Consumer -> orders that it was given and has not acked; ``UNOWNED`` -> those that nobody has in hand.
     """
 
     t_s: float
@@ -95,7 +96,7 @@ class GroupPanel(pace.Panel):
     def _look(self, t_s: float) -> Any:
         with self._counting, self._client.pipeline(transaction=True) as pipe:  # all numbers of the same moment
             length, pending = pipe.xlen(self._stream).xpending(self._stream, GROUP).execute()
-            held = dict.fromkeys(self.readers, 0) | {one["name"]: one["pending"] for one in pending["consumers"]}
+            held = dict.fromkeys(self.readers, 0) | held_by(pending)
             done = sum(member.handled for member in self.readers.values())
             return self._moment(t_s, length - pending["pending"] - done, held)
 

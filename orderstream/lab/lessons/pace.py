@@ -216,7 +216,7 @@ def draw(
     rows = [numbers(moment) for moment in shown]
     first, *_ = rows[-1]
     looks = zip(rows[-1], (FIRST_LOOK, *LOOKS), strict=False)
-    lines = {name: ([row[name] for row in rows], look) for name, look in looks}
+    lines = {name: ([row.get(name, 0) for row in rows], look) for name, look in looks}
     figure = Figure(figsize=(charts.WIDTH, charts.HEIGHT), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     ax = figure.add_axes((0.05, 0.2, 0.86, 0.66))  # fixed, because matplotlib's own layout is slow

@@ -146,7 +146,9 @@ class Panel:
         self._sliders = widgets.VBox([self.rate, self.failure, self.work])
         self._buttons = widgets.HBox([self._kill_buttons, self._add_button, self._stop_button], layout=ROW)
         self._box = widgets.VBox([self.chart, self._sliders, self._buttons, self._said, self._outage])
-        self.sampler: Sampler = Sampler(producer.settings.get("stream", "orders"), self.consumers, on_sample=self._show)
+        self.sampler: Sampler = Sampler(producer.settings.get("stream", "orders"), on_sample=self._show)
+        for consumer in self.consumers:
+            self.sampler.watch(consumer, start=0)  # it has handled some orders while this panel was made
 
     def __repr__(self) -> str:
         pictures = listed(charts.chosen(self._show_columns)).lower() + ("; swim lanes" if self._lanes else "")

@@ -43,8 +43,9 @@ class Sample:
         handled: Orders handled since the sampler began.
         failed: Handler runs that failed since the sampler began.
         memory: Bytes that the stream takes in Redis, its groups and pending entries included.
-        held: Consumer -> pending entries it holds; only those that hold any.
-        waiting_s: Seconds since the oldest undelivered entry was added; 0 if all are delivered.
+        held: Consumer -> pending entries it has in hand; only those that have any.
+        waiting: Pending entries that nobody has in hand: they are due for their next try in a while.
+        oldest_new_s: Seconds since the oldest undelivered entry was added; 0 if all are delivered.
     """
 
     t_s: float
@@ -58,7 +59,8 @@ class Sample:
     failed: int
     memory: int | None = None
     held: dict[str, int] = field(default_factory=dict)
-    waiting_s: float | None = None
+    waiting: int | None = None
+    oldest_new_s: float | None = None
 
 
 class Sampler:
@@ -188,7 +190,8 @@ class Sampler:
             held={consumer.name: consumer.pending for consumer in backlog.consumers if consumer.pending}
             if backlog
             else {},
-            waiting_s=round(backlog.oldest_undelivered_s or 0.0, 1) if backlog else None,
+            waiting=backlog.waiting if backlog else None,
+            oldest_new_s=round(backlog.oldest_undelivered_s or 0.0, 1) if backlog else None,
         )
         self.samples.append(sample)
 

@@ -10,6 +10,7 @@ import html
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from orderstream.entries import UNOWNED
 from orderstream.lab import server
 
 __all__ = ["State", "state"]
@@ -42,6 +43,14 @@ def state(key: str, *sections: str, client: Any = None) -> "State":
         raise ValueError(f"{key} holds a {kind}, not a stream")
     make = {"stream": _stream, "entries": _entries, "groups": _groups, "pending": _pending}
     return State([table for name in sections or SECTIONS for table in make[name](client, key)])
+
+
+def held_by(pending: Any) -> dict[str, int]:
+    """Return name -> entries that it holds, from the summary of XPENDING; last ``UNOWNED``, if nobody has some."""
+    held = {_text(each["name"]): each["pending"] for each in pending["consumers"]}
+    held.pop(UNOWNED, None)
+    nobodys = pending["pending"] - sum(held.values())  # the summary leaves out what was handed back with XNACK
+    return held | ({UNOWNED: nobodys} if nobodys else {})
 
 
 class Table(NamedTuple):
@@ -83,10 +92,10 @@ def _entries(client: Any, key: str) -> list[Table]:
 def _groups(client: Any, key: str) -> list[Table]:
     rows = []
     for group in client.xinfo_groups(key):
-        holders = client.xpending(key, group["name"])["consumers"]
-        held = ", ".join(f"{_owner(each['name'])} {each['pending']}" for each in holders)
+        pending = client.xpending(key, group["name"])
+        held = ", ".join(f"{name} {count}" for name, count in held_by(pending).items())
         name, last = _text(group["name"]), _text(group["last-delivered-id"])
-        rows.append((name, last, str(group["pending"]), held or "–"))
+        rows.append((name, last, str(pending["pending"]), held or "–"))
     return [Table(f"{key}: groups", ("group", "last delivered id", "pending", "held by"), rows, "no groups")]
 
 
@@ -112,7 +121,7 @@ def _text(value: Any) -> str:
 
 
 def _owner(name: Any) -> str:
-    return _text(name) or "(nobody)"  # an entry handed back with XNACK has no owner
+    return _text(name) or UNOWNED  # an entry handed back with XNACK has no owner
 
 
 def _fields(fields: dict[Any, Any]) -> str:

@@ -28,6 +28,7 @@ import ipywidgets as widgets
 import msgspec
 
 from orderstream import DeadLetter, DeadLetterQueue, Order, Producer, Settings, connect, random_orders
+from orderstream.entries import UNOWNED
 from orderstream.lab import server
 from orderstream.lab.lessons.lesson_09.missions import POISON, Look, Mission, missions
 from orderstream.lab.pictures import charts, lanes
@@ -39,7 +40,7 @@ from orderstream.lab.workers.lossy_link import LossyLink
 from orderstream.lab.workers.process import Process, ProcessError, consumer, producer
 from orderstream.lab.workers.tell import EVENT, Span
 
-SHOWN = ("throughput", "pending", "lag", "retries", "dead_lettered", "waiting_s")
+SHOWN = ("throughput", "pending", "lag", "retries", "dead_lettered", "oldest_new_s")
 TIMERS = {"claim_idle_ms": 1_000, "backoff_ms": 200}  # short, because a learner waits for them
 PAUSE_MS = 3_000
 BURST = 100
@@ -99,7 +100,8 @@ class ControlRoom:
         self.lost.observe(lambda change: self._attempt(self._lose, change["new"]), "value")
         self.resend = self._box("A producer sends again what was not confirmed", True, producer="resend")
         self.remember = self._box("Redis remembers what was sent", False, producer="dedupe")
-        self._table, self._counts, self._problem, self._outage = widgets.VBox(), _Text(), _Text(), _Text()
+        self._table, self._waiting, self._counts = widgets.VBox(), _Text(), _Text()
+        self._problem, self._outage = _Text(), _Text()
         self._select = widgets.Select(description="Oldest first", rows=5, layout={"width": "auto"})
         self._shown, self._said, self._tasks = _Text(), _Text(), _Text()
         self._lanes = widgets.Image(format="png", layout={"width": "100%", "display": "none"})
@@ -114,10 +116,10 @@ class ControlRoom:
 
     def __repr__(self) -> str:
         return (
-            "Live panel: the control room. Moving pictures of throughput, pending, lag, retries, dead letters and "
-            "waiting; a table of producers and consumers, each with buttons to stop and to kill it; numbers for rate, "
-            "handler time, failing runs and lost replies; buttons for a burst, poison and a pause of Redis; the dead "
-            f"letters, to show and to redrive; a log; {len(self.missions)} missions; swim lanes. "
+            "Live panel: the control room. Moving pictures of throughput, pending, lag, retries, dead letters and the "
+            "oldest new order; a table of producers and consumers, each with buttons to stop and to kill it; numbers "
+            "for rate, handler time, failing runs and lost replies; buttons for a burst, poison and a pause of Redis; "
+            f"the dead letters, to show and to redrive; a log; {len(self.missions)} missions; swim lanes. "
             "It moves when the notebook runs."
         )
 
@@ -280,6 +282,8 @@ class ControlRoom:
         if sample.t_s >= self._draw_lanes_at:
             self._draw_lanes()
         self._read_letters(sample)
+        if sample.waiting is not None:
+            self._waiting.say(f"Waiting for their next try, held by {UNOWNED}: {sample.waiting}.")
         now = self._look(sample)
         self._counts.say(f"Replies lost: {now.lost}. Handled once more: {now.twice}.")
         for mission in self.missions:
@@ -358,7 +362,7 @@ class ControlRoom:
         numbers = [self.rate, self.work, self.failure, self.lost]
         boxes = [self.resend, self.remember]
         left = [
-            _titled("Workers", self._table, workers),
+            _titled("Workers", self._table, self._waiting.widget, workers),
             _titled("Dead-letter queue", self._select, letters, self._shown.widget),
         ]
         right = [

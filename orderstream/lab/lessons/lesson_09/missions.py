@@ -90,13 +90,13 @@ def until(task: str, seen: Callable[[Look], object]) -> Generator[str, Look, Loo
 def endless_lag() -> Story:
     before = yield from until(
         "Let a new order wait for 3 s although consumers are at work.",
-        lambda now: (now.sample.waiting_s or 0) >= 3 and now.sample.throughput,
+        lambda now: (now.sample.oldest_new_s or 0) >= 3 and now.sample.throughput,
     )
     yield from until(
         "Repair it: nothing may wait for a second, at the same rate and with one consumer more at most.",
         lambda now: (
-            now.sample.waiting_s is not None
-            and now.sample.waiting_s < 1
+            now.sample.oldest_new_s is not None
+            and now.sample.oldest_new_s < 1
             and now.rate_per_s >= before.rate_per_s
             and len(now.running) <= len(before.running) + 1
         ),

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from orderstream.entries import UNOWNED
 from orderstream.lab import server
 from orderstream.lab.lessons.lesson_11.learner import GROUP, MADE_TO_FAIL, Worker, source_of
 from orderstream.lab.pictures import lanes
@@ -124,7 +125,7 @@ class Run:
         items: Order id -> its item, which says whether the order is bad.
         entries: Order id -> the ids of its entries.
         events: What happened, oldest first.
-        pending: Entry id -> who holds it, and its delivery count.
+        pending: Entry id -> who holds it, ``UNOWNED`` for nobody, and its delivery count.
         undelivered: Ids of entries that no consumer has read.
         dead: The order ids in the dead-letter stream; an entry without one counts as ``"?"``.
     """
@@ -191,8 +192,8 @@ class Run:
         ends = [f"charged {charged} times"] * (charged > 1) + ["not charged"] * (handled and not charged)
         ends += ["a dead letter" if copies == 1 else f"{copies} dead letters"] * (copies > 0)
         for entry in self.open(order):
-            owner, count = self.pending.get(entry, ("", 0))
-            ends.append(f"{entry} is {owner}'s, delivery {count}" if owner else f"{entry} is undelivered")
+            owner, count = self.pending.get(entry, (None, 0))
+            ends.append(f"{entry} is {_whose(owner)}, delivery {count}" if owner else f"{entry} is undelivered")
         return ", ".join(ends) or ("handled and acked" if handled else "acked, and never handled")
 
     def marks(self, order: str) -> list[lanes.Mark]:
@@ -274,8 +275,8 @@ def _detour(run: Run, order: str) -> str:
 
 def _left(run: Run, order: str) -> str:
     for entry in run.open(order):
-        owner, count = run.pending.get(entry, ("", 0))
-        held = f"is still {owner}'s, delivery {count}" if owner else "was never read"
+        owner, count = run.pending.get(entry, (None, 0))
+        held = f"is still {_whose(owner)}, delivery {count}" if owner else "was never read"
         return f"{entry} ({order}) {held}, and nobody asks for it any more"
     return ""
 
@@ -436,7 +437,7 @@ class _Game:
 
     def _pending(self) -> dict[str, tuple[str, int]]:
         found = self.client.xpending_range(KEY, GROUP, "-", "+", 1_000)
-        return {each["message_id"]: (each["consumer"], each["times_delivered"]) for each in found}
+        return {each["message_id"]: (each["consumer"] or UNOWNED, each["times_delivered"]) for each in found}
 
     def _look(self) -> Any:
         """Update the run from Redis. Return the parts that a life may change."""
@@ -461,6 +462,10 @@ class _Game:
             events[last] = replace(events[last], what=what)
         else:  # the package's consumer has a client of its own, whose commands are not recorded
             events.append(replace(events[last], what=what, text=""))
+
+
+def _whose(owner: str) -> str:
+    return "nobody's" if owner == UNOWNED else f"{owner}'s"
 
 
 def _order_of(fields: dict[str, str]) -> str:
