@@ -31,6 +31,7 @@ def status(watch: bool, as_json: bool) -> None:
     \b
     lag            entries no consumer was given yet; Redis may not know it
     pending        entries delivered, and not yet acknowledged
+    waiting        those of them that nobody has in hand, because they are to be tried again
     stuck          nobody works on these, and nobody claims them
     dead letters   what failed for good, see: orderstream dlq list
     """
@@ -60,6 +61,7 @@ def _look(stream: OrderStream, as_json: bool, draw: Callable[..., None]) -> None
             ("entries", f"{now.length:,}", ""),
             ("lag", "unknown" if now.lag is None else f"{now.lag:,}", _oldest(now.oldest_undelivered_s)),
             ("pending", f"{now.pending:,}", _oldest(now.oldest_pending_s)),
+            ("waiting", f"{now.waiting:,}", "of the pending, to be tried again"),
             ("dead letters", f"{now.dead_lettered:,}", f"in {names.dlq}"),
         ],
         [("consumer", "pending", "idle"), *((c.name, f"{c.pending:,}", span(c.idle_ms)) for c in now.consumers)],

@@ -20,6 +20,7 @@ from orderstream.doctor import Finding, Level, examine
 from orderstream.doctor.server import version
 from orderstream.doctor.streams import DAY_S, LAST, Stuck, stuck
 from orderstream.doctor.user import is_settled, writes
+from orderstream.entries import UNOWNED
 from orderstream.lab.server.private import redis_server
 
 from .conftest import Server
@@ -519,12 +520,14 @@ def test_an_old_entry_that_a_handler_works_on_is_not_named(stream, settings, cli
 
 
 @pytest.mark.row(87)
-def test_a_consumer_whose_handler_hangs_is_named(settings, running, eventually):
+def test_an_order_that_was_taken_from_a_hanging_handler_and_that_nobody_tries_again_is_named(
+    settings, running, eventually
+):
     hasty = connect(replace(settings, handler_timeout_ms=settings.claim_idle_ms))
     let_go = threading.Event()
     Producer(hasty).send(FIGS)
     with running(Consumer(hasty, lambda order: let_go.wait(20), "ann")):
-        eventually(lambda: [held.consumer for held in stuck(hasty.client, hasty.settings)] == ["ann"])
+        eventually(lambda: [held.consumer for held in stuck(hasty.client, hasty.settings)] == [UNOWNED])
         let_go.set()
         eventually(lambda: stuck(hasty.client, hasty.settings) == [])
     hasty.close()

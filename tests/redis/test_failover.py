@@ -29,14 +29,17 @@ class Pair:
         self.new.replicaof("127.0.0.1", self.servers[0].port)
         eventually(lambda: self.new.info("replication")["master_link_status"] == "up", timeout_s=20)
         self.front = Front(self.servers[0].port)
+        self.eventually = eventually
 
     def fail_over(self):
         """As managed services do: nothing acknowledged is lost, and no connection is closed."""
-        self.old.execute_command("CLIENT", "PAUSE", 300, "WRITE")
-        time.sleep(0.2)  # what was written before has arrived
+        self.old.execute_command("CLIENT", "PAUSE", 20_000, "WRITE")
+        written = self.old.info("replication")["master_repl_offset"]
+        self.eventually(lambda: self.new.info("replication")["slave_repl_offset"] >= written, timeout_s=20)
         self.new.replicaof("NO", "ONE")
         self.front.leads_to = self.servers[1].port
         self.old.replicaof("127.0.0.1", self.servers[1].port)
+        self.old.execute_command("CLIENT", "UNPAUSE")
 
     def close(self):
         self.front.close()

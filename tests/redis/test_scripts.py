@@ -157,10 +157,10 @@ def test_a_full_memory_refuses_a_redrive_and_the_dead_letter_stays(own_stream):
     id = own_stream.dead_letter("a", entry, "no")
     own_stream.client.config_set("maxmemory", 1)
     with pytest.raises(redis.ResponseError, match=r"OOM|maxmemory") as caught:
-        own_stream.redrive(id)
+        own_stream.redrive(id, [b"n", b"1"])
     assert trouble(caught.value) is Trouble.OUTAGE
     own_stream.client.config_set("maxmemory", 0)
-    assert own_stream.redrive(id)
+    assert own_stream.redrive(id, [b"n", b"1"])
 
 
 def test_a_missing_permission_for_the_dead_letter_stream_leaves_the_entry_pending(guest, settings, entry, pending):

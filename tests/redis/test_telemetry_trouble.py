@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 
-from orderstream import Consumer, DeadLetterQueue, Order, OrderStream, Producer, connect
+from orderstream import Consumer, DeadLetterQueue, Order, Producer, connect
 from orderstream.observer import BROKEN, NOBODY
 
 GOOD, BAD = Order("4711", "tea", 2), Order("4712", "figs", 1)
@@ -214,21 +214,6 @@ def test_an_error_that_cannot_print_itself_ends_its_span_all_the_same(settings, 
     assert [letter.reason for letter in DeadLetterQueue(stream)] == ["Unprintable"]
     assert len(told()) == 1
     stream.close()
-
-
-def test_a_redrive_needs_no_permission_that_only_telemetry_needs(stream, listen, client, settings, told):
-    """Its span needs the letter's fields, which XRANGE reads. The script that moves it does not ask for that."""
-    listen(TracerProvider(shutdown_on_exit=False))
-    Producer(stream).send(GOOD)
-    Consumer(stream, lambda order: 1 / 0).drain()
-    (letter,) = DeadLetterQueue(stream).list()
-
-    class Unread(OrderStream):
-        def dead_letters(self, start, count):
-            raise redis.exceptions.NoPermissionError("no XRANGE for you")
-
-    assert len(DeadLetterQueue(Unread(stream.client, settings)).redrive(letter.id)) == 1
-    assert len(told()) == 1
 
 
 def test_a_log_handler_that_raises_costs_its_lines_and_no_order(stream, told):
