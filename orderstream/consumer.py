@@ -172,8 +172,8 @@ class Consumer:
         self._stopping = self._hand.stopping = True
 
     @property
-    def waiting(self) -> bool:
-        """True during an outage of Redis: the last turn only paused."""
+    def in_outage(self) -> bool:
+        """True if Redis did not answer or refused: the last turn only paused."""
         return self._pause_s > 0
 
     # One turn -----------------------------------------------------------------------------------------
@@ -357,14 +357,14 @@ class Consumer:
     @contextmanager
     def _acking(self) -> Iterator[Sequence[Entry]]:
         """Yield what is done, to be acked. If that fails it is put back, for the next time."""
-        waiting = self._hand.done
+        finished = self._hand.done
         with self._settling:
-            done = waiting[:]
-            del waiting[: len(done)]  # the loop may have appended one in between
+            done = finished[:]
+            del finished[: len(done)]  # the loop may have appended one in between
         try:
             yield done
         except BaseException:
-            waiting[:0] = done
+            finished[:0] = done
             raise
         self._count(len(done))
         self._flushed_at = time.monotonic()

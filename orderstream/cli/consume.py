@@ -266,7 +266,7 @@ def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -
     while not (told.is_set() or output_trouble()):
         settled = consumer.step()
         try:
-            busy = settled or consumer.waiting or not consumer.stream.backlog().done
+            busy = settled or consumer.in_outage or not consumer.stream.backlog().done
         except redis.RedisError as error:
             if trouble(error) is not Trouble.OUTAGE:
                 raise
