@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -24,6 +25,12 @@ from orderstream import Settings, connect
 from orderstream.stream import OrderStream
 
 IN_CI = os.environ.get("CI") == "true"
+
+
+@pytest.fixture(autouse=True)
+def python_answers_ctrl_c() -> None:
+    """A program begins with Python's own handler of Ctrl-C. Some tests before this one may have replaced it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
