@@ -22,6 +22,7 @@ from weakref import WeakSet
 
 import redis
 
+from orderstream.config import Settings
 from orderstream.connection import Trouble, trouble
 from orderstream.entries import UNOWNED, Entry
 from orderstream.errors import ConfigError, HandlerTimeout, from_a_signal
@@ -56,11 +57,12 @@ class Consumer:
         handler: Called with each order. Return: done. Raise: retry after a backoff. Raise ``Reject``:
             dead-letter now. Raise ``Defer``: later, without spending an attempt. It may see an order
             twice (after a crash, a lost reply), so key its effect by ``order.id``. Whatever it raises is its
-            failure, ``SystemExit`` too; only what a signal raises in it, such as Ctrl-C, ends the consumer.
+            failure, ``SystemExit`` too; only what a signal raises, such as Ctrl-C or an alarm that the handler left
+            behind, ends the consumer.
         name: Unique among the group's consumers; None makes one up. Two processes must never share a
             name: each would take the other's entries for its own.
         policy: When to retry; None follows the stream's settings.
-        hand: Makes what holds the entries in hand; a ``Hand``, if not something that is told more.
+        hand: Makes what holds the entries in hand; None makes a ``Hand``, or what ``on_timeout`` asks for.
 
     Raises:
         ConfigError: The handler is a coroutine or generator function: to call it would not run it. Or the name is the
@@ -74,7 +76,7 @@ class Consumer:
         name: str | None = None,
         policy: RetryPolicy | None = None,
         *,
-        hand: Callable[..., Hand] = Hand,
+        hand: Callable[..., Hand] | None = None,
     ) -> None:
         settings = stream.settings
         for function in (handler, getattr(handler, "__call__", None)):  # noqa: B004 - of an object, its method
@@ -87,7 +89,7 @@ class Consumer:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.randrange(16**6):06x}"
         self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms, settings.defer_max_age_ms)
         self._stopping = False
-        self._hand = hand(stream, self.name, self._flush_acks, self._overrun)
+        self._hand = (hand or _hand_for(settings))(stream, self.name, self._flush_acks, self._overrun)
         self._observed = UNOBSERVED_DELIVERIES
         self._flushed_at = 0.0
         self._settled = 0
@@ -182,6 +184,8 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
+        if not self._turns:  # a suspect may be what has just ended the process before this one: so others come first
+            self._read_batch(wait=False)
         self._turns += 1
         if time.monotonic() > self._next_reap:
             self._next_reap = time.monotonic() + REAP_EVERY_S
@@ -200,7 +204,7 @@ class Consumer:
     def _next_suspect(self) -> Entry | None:
         """Look at one page of the pending entries. Each turn looks at the next page. After the last one it rests."""
         now = time.monotonic()
-        if now < self._next_walk:
+        if self._stopping or now < self._next_walk:
             return None
         with self._acking() as done:
             found = self.stream.claim(self.name, self._cursor, self._page, ack=[entry.id for entry in done])
@@ -224,7 +228,7 @@ class Consumer:
 
     def _due_in(self, delay_ms: int) -> None:
         """Look for suspects again in *delay_ms* at the latest, because an entry becomes due then."""
-        due = time.monotonic() + delay_ms / 1000
+        due = time.monotonic() + min(delay_ms, self.stream.settings.claim_idle_ms) / 1000
         self._next_due = min(self._next_due, due)
         self._next_walk = min(self._next_walk, due)
 
@@ -261,7 +265,7 @@ class Consumer:
                 _refuse_what_did_not_run(result)
 
         handle = self._observed.handling(run, self._decide)
-        failure, begun = None, 0
+        failed, begun = None, 0
         began = now = clock()
         flush_at = self._flushed_at + ACK_FLUSH_S
         _at_work.add(self)
@@ -275,7 +279,7 @@ class Consumer:
                     begun += 1
                     self.stream.observer.lease_lost()
                     continue
-                begun += 1  # from here on the batch does not give it back
+                begun += 1
                 try:
                     handle(entry)
                     finished.append(entry)
@@ -283,11 +287,11 @@ class Consumer:
                     if from_a_signal(error):
                         hand.drop([entry, *finished])
                         raise
-                    failure = error
-                if failure is not None:
+                    failed = self._failure(entry, error)  # here, because it runs code of the handler's error
+                if failed:
                     hand.rest()
-                    self._settle(entry, failure)
-                    failure = None
+                    self._settle(entry, failed)
+                    failed = None
                 now = clock()
                 if now > flush_at:
                     hand.rest()
@@ -306,22 +310,32 @@ class Consumer:
         return begun
 
     def _give_back(self, unstarted: Sequence[Entry]) -> None:
-        if not unstarted:
-            return
-        self._hand.drop(unstarted)
-        with suppress(redis.RedisError):
-            self._hand.release(unstarted)
-            self._due_in(0)
+        if left := self._hand.drop(unstarted):  # the other thread may have given them back before
+            with suppress(redis.RedisError):
+                self._hand.release(left)
+                self._due_in(0)
 
     # One entry ----------------------------------------------------------------------------------------
 
     def _decide(self, entry: Entry, error: BaseException) -> Decision:
-        return self.policy.decide(error, entry.attempt, age_ms=entry.age_ms, key=entry.id)
+        try:
+            return self.policy.decide(error, entry.attempt, age_ms=entry.age_ms, key=entry.id)
+        except BaseException as problem:  # a kind of Defer or Reject of the handler's own may be anything
+            if from_a_signal(problem):
+                raise
+            wrong = TypeError(f"{type(error).__name__} cannot be used ({type(problem).__name__})")
+            return self.policy.decide(wrong, entry.attempt, key=entry.id)
 
-    def _settle(self, entry: Entry, error: BaseException) -> None:
+    def _failure(self, entry: Entry, error: BaseException) -> Decision:
         decision = self._decide(entry, error)
-        self._hand.drop([entry])
         log.debug("entry %s failed", entry.id, exc_info=error)
+        if decision.outcome is Outcome.RETRY:
+            kind, delay_ms = type(error).__name__, decision.delay_ms
+            log.info("entry %s failed at attempt %d (%s), again in %d ms", entry.id, entry.attempt, kind, delay_ms)
+        return decision
+
+    def _settle(self, entry: Entry, decision: Decision) -> None:
+        self._hand.drop([entry])
         if decision.outcome is Outcome.DEAD_LETTER:
             self._dead_letter(entry, decision.reason)
             return
@@ -330,9 +344,6 @@ class Consumer:
             step.result = held = settle(self.name, entry, decision.delay_ms)
         self._count(held)
         self._due_in(decision.delay_ms)
-        if decision.outcome is Outcome.RETRY:
-            then = f"again in {decision.delay_ms} ms" if held else "somebody else has it by now"
-            log.info("entry %s failed at attempt %d (%s), %s", entry.id, entry.attempt, type(error).__name__, then)
 
     def _dead_letter(self, entry: Entry, reason: str) -> None:
         with self._observed.settling("dead_letter", [entry]) as step:
@@ -346,7 +357,7 @@ class Consumer:
         timeout_s = self.stream.settings.handler_timeout_ms / 1000
         log.warning("entry %s: its handler has run for longer than %g s, and loses it", entry.id, timeout_s)
         with suppress(redis.RedisError):  # it stays pending, and others claim it
-            self._settle(entry, HandlerTimeout(f"handler ran longer than {timeout_s:g} s"))
+            self._settle(entry, self._decide(entry, HandlerTimeout(f"handler ran longer than {timeout_s:g} s")))
 
     def _flush_acks(self) -> None:
         if self._hand.done:
@@ -364,7 +375,8 @@ class Consumer:
         try:
             yield done
         except BaseException:
-            finished[:0] = done
+            with self._settling:
+                finished[:0] = done
             raise
         self._count(len(done))
         self._flushed_at = time.monotonic()
@@ -404,6 +416,14 @@ class Consumer:
             if self._pause_s:
                 log.warning("Redis answers again")
             self._pause_s = 0.0
+
+
+def _hand_for(settings: Settings) -> Callable[..., Hand]:
+    if settings.on_timeout == "log":
+        return Hand
+    from orderstream.hard_end import EndingHand
+
+    return EndingHand
 
 
 def _exhaustion(suspect: Entry, left_by: str | None) -> str:

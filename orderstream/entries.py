@@ -54,8 +54,8 @@ class Claimed(msgspec.Struct, frozen=True):
         cursor: Where to go on; ``-`` when the walk is over.
         lost: Ids that were pending although their entry had been deleted or trimmed away. Now they are not pending.
         soonest_ms: Milliseconds until the next entry on this page becomes due.
-        left_by: The consumer that had the suspect and did nothing more: it died, or its handler ran too long. None: the
-            suspect was handed over properly, retried, deferred or given back.
+        left_by: The consumer that had the suspect and told nothing more of it: it died, or it could not reach Redis.
+            None: the suspect was handed over properly: retried, deferred or given back.
     """
 
     entry: Entry | None

@@ -11,7 +11,6 @@ A second thread looks after the entries while a handler runs. It
 
 from __future__ import annotations
 
-import faulthandler
 import logging
 import math
 import os
@@ -30,7 +29,6 @@ from orderstream.stream import OrderStream
 log = logging.getLogger("orderstream")
 
 ACK_FLUSH_S = 0.01  # after so long, acks do not wait for the next read: a crash repeats less finished work
-STDERR = 2
 HOARD_S = 1.0  # when a handler or a batch runs longer than this, give back the entries that no handler has begun
 
 
@@ -62,7 +60,6 @@ class Hand:
         self.gave_back = self.copied = False
         self._stream = stream
         self._consumer = consumer
-        self._exits = stream.settings.on_timeout == "exit"
         self._flush = flush
         self._overrun = overrun
         self._batch: Sequence[Entry] = ()  # in the order in which they are handled
@@ -82,7 +79,6 @@ class Hand:
             if entries and not (self._thread and self._thread.is_alive()):  # after os.fork() it is not
                 name = f"heartbeat {self._consumer}"
                 self._thread = threading.Thread(target=self._look_after, name=name, daemon=True)
-                self._arm()
                 try:
                     self._thread.start()
                 except RuntimeError:  # the system has no thread for us: that passes
@@ -108,12 +104,18 @@ class Hand:
             log.error("a handler of %s forked, and the copy came back from it: the copy ends here", self._consumer)
             os._exit(1)
 
-    def drop(self, entries: Iterable[Entry]) -> None:
-        """Note that nobody works on *entries* any more, so that no heartbeat says so."""
+    def drop(self, entries: Iterable[Entry]) -> list[Entry]:
+        """
+        Note that nobody works on *entries* any more, so that no heartbeat says so.
+
+        Returns:
+            Those of them that were in hand.
+        """
         with self._lock:
-            for entry in entries:
-                if self._entries.get(entry.id) is entry:
-                    del self._entries[entry.id]
+            mine = [entry for entry in entries if self._entries.get(entry.id) is entry]
+            for entry in mine:
+                del self._entries[entry.id]
+        return mine
 
     def release(self, unstarted: Sequence[Entry]) -> None:
         """Make *unstarted* due now. This delivery is not counted: the next consumer gets them at the same attempt."""
@@ -129,29 +131,23 @@ class Hand:
         next_beat = time.monotonic()
         while True:
             time.sleep(min(beat_s, ACK_FLUSH_S))
-            now = time.monotonic()
-            ran_s = now - self._began
+            now, begun, began = time.monotonic(), self._begun, self._began
+            ran_s = now - began
             if self.done and ran_s > ACK_FLUSH_S:
                 with suppress(redis.RedisError):  # they stay in hand, and the consumer acks them later
                     self._flush()
             if self.stopping or ran_s > HOARD_S:
                 self._give_back()
-            if ran_s > timeout_s and (begun := self._begun) and begun is not told:
+            if ran_s > timeout_s and begun and begun is not told and self._began == began:
                 told = begun
                 self._overrun(begun)
-                if self._exits:
-                    faulthandler.dump_traceback(STDERR)
-                    os._exit(1)
             if now < next_beat:
                 continue
             next_beat = now + beat_s
-            self._arm()
             with self._lock:
                 entries = list(self._entries.values())
                 if not entries:
                     self._thread = None
-                    if self._exits:
-                        faulthandler.cancel_dump_traceback_later()
                     return
             try:
                 held = self._stream.heartbeat(self._consumer, entries)
@@ -159,13 +155,6 @@ class Hand:
                 log.debug("no heartbeat: %s", describe(error))
                 continue
             self.drop(entry for entry in entries if entry.id not in held)
-
-    def _arm(self) -> None:
-        """Have C code end the process later: if a handler holds the interpreter, this thread cannot."""
-        if self._exits:
-            settings = self._stream.settings
-            later_s = (settings.handler_timeout_ms + settings.claim_idle_ms / 4) / 1000  # a handler may begin meanwhile
-            faulthandler.dump_traceback_later(later_s, exit=True, file=STDERR)
 
     def _give_back(self) -> None:
         """Release every entry that no handler has begun. ``begin`` explains why none of them can begin meanwhile."""

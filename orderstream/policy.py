@@ -80,7 +80,7 @@ class RetryPolicy:
         """
         match error:
             case Defer() if age_ms < self.max_age_ms:
-                return Decision(Outcome.DEFER, error.delay_ms)
+                return Decision(Outcome.DEFER, int(error.delay_ms))
             case Reject() | DecodeError():
                 return Decision(Outcome.DEAD_LETTER, reason=describe(error))
             case _ if attempt >= self.max_attempts:
@@ -101,8 +101,9 @@ class RetryPolicy:
 def describe(error: BaseException) -> str:
     """Say in one line what went wrong: type and message, control characters escaped, at most 200 characters."""
     try:
-        text = error.reason if isinstance(error, Reject) else f"{type(error).__name__}: {error}"
-    except Exception:  # noqa: BLE001 - an error that cannot print itself must not stop the consumer
+        text = str(error.reason) if isinstance(error, Reject) else f"{type(error).__name__}: {error}"
+    except BaseException:  # noqa: BLE001 - an error that cannot print itself must not stop the consumer
         text = type(error).__name__
+    text = text[:REASON_LENGTH]
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return printable.encode("utf-8", "backslashreplace").decode()[:REASON_LENGTH]

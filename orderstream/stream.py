@@ -4,7 +4,7 @@ The stream: one method for each thing asked of Redis. The only module that chang
 Everything follows one rule: an entry is claimable once it has been idle for ``claim_idle_ms``. Heartbeat, retry, defer
 and release only move its idle clock, its delivery count or its owner, and only its holder may do so: the consumer that
 has it, at the attempt that consumer was given. Retry, defer and release hand it over to nobody. So the pending entries
-of a consumer are those that it has in hand, and an entry that is left behind in its name tells that it died.
+of a consumer are those that it has in hand. If one is left behind in its name, it died or could not reach Redis.
 
     an entry is    operation     by         and is then    attempt    idle_ms                     with
     undelivered    read_new      anybody    pending        1          0                           XREADGROUP

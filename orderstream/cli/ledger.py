@@ -170,11 +170,11 @@ class ToldHand(Hand):
                 self._words[RETURNED] = self._started
         self._times[BEGAN] = math.inf
 
-    def drop(self, entries: Iterable[Entry]) -> None:
+    def drop(self, entries: Iterable[Entry]) -> list[Entry]:
         dropped = list(entries)
         if len(dropped) == 1 and dropped[0] is self._begun:  # as the consumer does before it settles a failure
             self._ledger.failed[self._started - 1] = 1
-        super().drop(dropped)
+        return super().drop(dropped)
 
 
 def _bytes(size: int) -> int:

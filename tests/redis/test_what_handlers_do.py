@@ -5,16 +5,18 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orderstream import Consumer, DeadLetterQueue, RetryPolicy, connect
+from orderstream import Consumer, DeadLetterQueue, Defer, Order, Producer, Reject, RetryPolicy, connect
 from orderstream.entries import UNOWNED
 from orderstream.errors import ConfigError
 from tests.redis.handlers import ORDERS, Record, warm
@@ -97,6 +99,67 @@ def test_the_log_says_what_was_raised_and_at_debug_where(stream, send, caplog):
     assert ["(KeyError)" in record.getMessage() for record in told] == [True, True]
     assert not any("4711" in record.getMessage() for record in caplog.records)  # a message may hold what an order holds
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [KeyError, KeyError]
+
+
+class OddReject(Reject):
+    def __init__(self):
+        self.reason = 404
+
+
+class OddDefer(Defer):
+    def __init__(self):
+        pass
+
+
+class TextDefer(Defer):
+    def __init__(self):
+        self.delay_ms = "soon"
+
+
+class ExitsWhenPrinted(Exception):
+    def __str__(self):
+        sys.exit(0)
+
+
+class Long(Exception):
+    def __str__(self):
+        return "x" * 30_000_000
+
+
+ODD = [OddReject, OddDefer, TextDefer, lambda: Defer(10**400), lambda: Defer(float("1e300")), ExitsWhenPrinted, Long]
+
+
+@pytest.mark.row(53)
+@pytest.mark.parametrize("make", ODD, ids=lambda make: getattr(make, "__name__", "huge"))
+def test_an_error_that_cannot_be_used_or_printed_is_a_failure_like_any_other(stream, send, running, eventually, make):
+    send(*ORDERS[:2])
+    handler = Record(lambda order: raise_(make()) if order == ORDERS[0] else None)
+    with running(Consumer(stream, handler)):
+        eventually(lambda: ORDERS[1].id in handler.runs)
+        eventually(lambda: handler.runs.count(ORDERS[0].id) >= 2 or stream.backlog().dead_lettered)
+
+
+@pytest.mark.row(58)
+def test_an_error_whose_text_takes_for_ever_is_a_handler_that_runs_too_long(
+    stream, send, settings, running, eventually
+):
+    """Its text is code of the handler's. While it runs, the handler runs."""
+    let_go = threading.Event()
+
+    class Lazy(Exception):
+        def __str__(self):
+            let_go.wait(20)
+            return "late"
+
+    quick = connect(replace(settings, handler_timeout_ms=settings.claim_idle_ms, max_attempts=1))
+    send(ORDERS[0])
+    with running(Consumer(quick, lambda order: raise_(Lazy()))):
+        eventually(lambda: stream.backlog().dead_lettered)
+        let_go.set()
+    assert [letter.reason for letter in DeadLetterQueue(stream).list()] == [
+        "HandlerTimeout: handler ran longer than 0.3 s"
+    ]
+    quick.close()
 
 
 # What it is, and what it returns ------------------------------------------------------------------------------
@@ -336,6 +399,85 @@ def test_a_process_can_ask_to_be_ended_when_its_handler_hangs(stream, send, prog
     assert "line 8 in handler" in err or "line 7 in handler" in err
 
 
+HANGING_REDIS = """
+import os, signal, sys, threading
+from orderstream import Consumer, connect
+stream = connect()
+def handler(order):
+    if order.item == "stop redis":
+        os.kill(int(sys.argv[1]), signal.SIGSTOP)
+        threading.Timer(3, lambda: (os.kill(int(sys.argv[1]), signal.SIGCONT), print("awake", flush=True))).start()
+Consumer(stream, handler).drain(30)
+print("done", flush=True)
+"""
+
+
+def test_a_redis_that_hangs_while_no_handler_runs_ends_no_process(own_server, own_stream, settings):
+    """It is waited out, although handlers have one second."""
+    own_stream.create_group()
+    Producer(own_stream).send_many([Order("o-1", "tea", 1), Order("o-2", "stop redis", 1), Order("o-3", "tea", 1)])
+    environ = {
+        "PYTHONPATH": str(ROOT), "REDIS_URL": own_server.url, "ORDERSTREAM_STREAM": settings.stream,
+        "ORDERSTREAM_GROUP": settings.group, "ORDERSTREAM_ON_TIMEOUT": "exit", "ORDERSTREAM_CLAIM_IDLE_MS": "1000",
+        "ORDERSTREAM_HANDLER_TIMEOUT_MS": "1000",
+    }  # fmt: skip
+    command = [sys.executable, "-c", HANGING_REDIS, str(own_server.process.pid)]
+    ran = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "awake\ndone\n"), ran.stderr
+
+
+@pytest.mark.row(58)
+def test_a_slow_link_lets_no_order_pay_for_the_one_before_it(stream, send, settings, caplog):
+    """The heartbeat's thread gives the second order back, slowly; meanwhile the first ends and the second begins."""
+    quick = connect(replace(settings, claim_idle_ms=1_000, handler_timeout_ms=1_000, max_attempts=1))
+    exchange = quick._exchange
+
+    def slowly(commands):
+        if threading.current_thread().name.startswith("heartbeat") and UNOWNED in commands[-1]:
+            time.sleep(0.5)
+        return exchange(commands)
+
+    handler = Record(lambda order: time.sleep(1.2 if order == ORDERS[0] else 0.4))
+    consumer = Consumer(quick, handler)
+    warm(consumer)
+    ids = send(*ORDERS[:2])
+    quick._exchange = slowly
+    consumer.drain(20)
+    late = [record.getMessage() for record in caplog.records if "loses it" in record.getMessage()]
+    assert not any(ids[1] in line for line in late)
+    assert ORDERS[1].id in handler.runs
+    quick.close()
+
+
+def test_what_one_thread_gave_back_the_other_does_not_give_back_again(patient, send, pending):
+    """It may be in somebody's hand by then, at the same attempt."""
+    ids = send(*ORDERS[:2])
+    patient.create_group()
+    entries = patient.read_new("me", 2, None)
+    consumer = Consumer(patient, Record(), "me")
+    hand = consumer._hand
+    hand.take(entries)
+    hand.begin(entries[0], time.monotonic())
+    hand._give_back()
+    again = patient.claim("me", "-", 16).entry
+    assert (again.id, again.attempt) == (ids[1], 1)
+    consumer._give_back(entries[1:])
+    assert pending()[ids[1]][::2] == ("me", 1)
+    hand.take([])
+
+
+def test_a_new_consumer_handles_others_before_an_order_that_was_left_behind(patient, send, pending, make_due):
+    """The one that was left behind may be what ends each process that tries it."""
+    (left,) = send(ORDERS[0])
+    patient.create_group()
+    patient.read_new("dead", 1, None)
+    make_due(left)
+    send(ORDERS[1])
+    handler = Record()
+    Consumer(patient, handler).step()
+    assert handler.runs == [ORDERS[1].id, ORDERS[0].id]
+
+
 # Nobody's entries -------------------------------------------------------------------------------------------
 
 
@@ -376,4 +518,5 @@ def test_the_dead_letter_of_an_order_that_was_only_retried_speaks_of_no_death(st
     while not generous.step():
         pass
     Consumer(connect(replace(stream.settings, max_attempts=1)), Record()).drain()
-    assert [letter.reason for letter in DeadLetterQueue(stream).list()] == ["max-attempts: 1 deliveries, none settled"]
+    (letter,) = DeadLetterQueue(stream).list()
+    assert re.fullmatch(r"max-attempts: \d+ deliveries, none settled", letter.reason)
