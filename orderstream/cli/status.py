@@ -31,7 +31,7 @@ def status(watch: bool, as_json: bool) -> None:
     \b
     lag            entries no consumer was given yet; Redis may not know it
     pending        entries delivered, and not yet acknowledged
-    waiting        those of them that nobody has in hand: they are to be tried again
+    waiting        pending and in no hand, because they are to be tried again
     stuck          nobody works on these, and nobody claims them
     dead letters   what failed for good, see: orderstream dlq list
     """
