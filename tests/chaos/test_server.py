@@ -284,8 +284,9 @@ def test_when_the_clock_of_the_server_jumps_ahead_orders_run_twice_at_most(
     handler = Record(jump_in_the_first)
     consumer = Consumer(patient, handler, name="me")
     consumer.drain()
-    assert rival.runs[0] == handler.runs[0] == ORDERS[0]
-    assert sorted(rival.runs[1:] + handler.runs[1:], key=ORDERS.index) == ORDERS[1:5]
+    assert handler.runs[0] == ORDERS[0]
+    assert ORDERS[0] in rival.runs
+    assert sorted(rival.runs + handler.runs, key=ORDERS.index) == [ORDERS[0], *ORDERS[:5]]
     assert (patient.backlog().done, patient.backlog().dead_lettered) == (True, 0)
 
 
