@@ -9,6 +9,7 @@ Read the files in this order; each imports only from those before it, and no com
     keeper        the lease of what the children have in hand, and an end for each handler
     export        spans and metrics to a collector
     options       the options that several commands have
+    child         what a child is given by its supervisor, and how it ends
     connect       the way to Redis, and what to do while it is away
     produce       send random orders
     consume       handle orders, in one process or several

@@ -1,12 +1,15 @@
 """
 ``orderstream consume``: handle orders, in one child process or in several, which a supervisor keeps running.
 
-The supervisor is the process that you start. It imports no handler and takes no order, so nothing that a handler does
-can stop it. ``--processes 0`` is for a debugger: the orders are handled in the process that you start.
+The supervisor is the process that you start. It imports no handler and takes no order, and it believes no exit code.
+So neither what a handler raises nor how it ends its process stops the service; a handler that looks for the supervisor
+to kill it can, as any process of the same user. ``--processes 0`` is for a debugger: the orders are handled in the
+process that you start.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -20,25 +23,26 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 import redis
 
 import orderstream
-from orderstream import Consumer, Order, OrderStream, RetryPolicy
+from orderstream import Consumer, Order, OrderStream, RetryPolicy, Settings
+from orderstream.cli import child as process
+from orderstream.cli.child import LAST_S, Child
 from orderstream.cli.connect import connect_as_child, connect_or_explain
 from orderstream.cli.export import LAST_WORDS_S
 from orderstream.cli.keeper import Keeper
 from orderstream.cli.ledger import FIRST, READY, Ledger, ToldHand
 from orderstream.cli.options import AT_LEAST_0, MILLISECONDS, SECONDS, Name, environ, export, otlp, which_stream
-from orderstream.cli.supervisor import DONE, FAILED, WRONG_COMMAND, Supervisor
-from orderstream.cli.terminal import leave_when_told, line, output_trouble, pace
+from orderstream.cli.supervisor import DONE, FAILED, LEFT, WRONG_COMMAND, Supervisor
+from orderstream.cli.terminal import leave_when_told, line, output_trouble, pace, write_out
 from orderstream.connection import Trouble, trouble
 from orderstream.consumer import Handler
 from orderstream.errors import OrderStreamError
 from orderstream.hand import Hand
 from orderstream.policy import Decision, Outcome, describe
 
-KILL_MARGIN_S = 2.0 + LAST_WORDS_S  # beyond its grace time, a child needs up to LAST_WORDS_S; it is killed after that
+KILL_MARGIN_S = 1.0 + LAST_WORDS_S + LAST_S  # beyond its grace time, a child needs the last two; then it is killed
 
 
 class Inherited(click.ParamType[int]):
@@ -106,34 +110,27 @@ def consume(
       orderstream consume --handler shop:handle --name till-1
       orderstream consume --processes 4 --handler shop:handle
     """
-    family = None if lifeline is None or file is None else Family(lifeline, file, processes)
-    who = f"{name}: " if family and processes > 1 else ""  # the messages of several processes come to one terminal
+    child = None if lifeline is None or file is None else _become_child(lifeline, file, processes)
+    who = f"{name}: " if child and processes > 1 else ""  # the messages of several processes come to one terminal
     logging.basicConfig(format=who.replace("%", "%%") + "%(message)s", level=logging.INFO)
-    if processes and not family:
+    if processes and not child:
         _supervise(processes, name, {"--handler": place, "--work-ms": work_ms, "--until-idle": until_idle})
         return
     handler = _handler(place)
-    with _final_failures() if family else nullcontext():
-        stream = connect_as_child(family.lifeline) if family else connect_or_explain()
+    with _final_failures() if child else nullcontext():
+        stream = connect_as_child(child.lifeline) if child else connect_or_explain()
         export(stream.settings)
-        finished = _work(stream, handler, name, work_ms, until_idle, family)
-    if family and finished:
+        finished = _work(stream, handler, name, work_ms, until_idle, child)
+    if child and finished:
         click.get_current_context().exit(DONE)
 
 
-class Family(msgspec.Struct, frozen=True):
-    """
-    What a child knows of its supervisor.
-
-    Attributes:
-        lifeline: A file that ends when the supervisor is gone.
-        ledger: The file of its ledger.
-        processes: How many children there are.
-    """
-
-    lifeline: int
-    ledger: int
-    processes: int
+def _become_child(lifeline: int, file: int, processes: int) -> Child:
+    """Note that this process is a child. It comes before a handler is imported, which must not find the file."""
+    ledger = Ledger(file, Settings.from_env(environ()).batch)
+    ledger.close()
+    process.this = Child(lifeline, ledger, processes)
+    return process.this
 
 
 class Failed(click.ClickException):
@@ -161,19 +158,19 @@ def _work(
     name: str | None,
     work_ms: int,
     until_idle: float | None,
-    family: Family | None,
+    child: Child | None,
 ) -> bool:
     """
     Handle orders until it is told to stop, or nothing was left for *until_idle* seconds, or nobody reads stdout.
 
     Returns:
-        False if it was told to stop.
+        False if it was told to stop, or if a handler has closed its files: then another child would do better.
 
     Raises:
         click.ClickException: stdout cannot be written.
     """
     settings = stream.settings
-    ledger = Ledger(family.ledger, settings.batch) if family else None
+    ledger = child.ledger if child else None
     told, handled, at_work = threading.Event(), 0, False
     call: Callable[[Order], Any] = handler  # it returns None, or what the consumer must see and refuse
 
@@ -189,12 +186,12 @@ def _work(
             try:
                 result = call(order)
             finally:
-                print(end="", flush=True)  # write out what it printed before its order is acked
+                write_out()  # what it printed, before its order is acked
         finally:
             at_work = False
-            if output_trouble():
+            if problem := output_trouble():
                 consumer.stop()
-                raise Unprinted
+                raise problem if child and _closed(problem) else Unprinted
         handled += 1
         return result
 
@@ -204,11 +201,12 @@ def _work(
     done = leave_when_told(
         stop,
         settings.grace_s,
-        lifeline=family.lifeline if family else None,
+        lifeline=child.lifeline if child else None,
+        last=child.had_to_leave if child else lambda: None,
         at_work=lambda: at_work,
-        code=FAILED if family else 1,
+        code=LEFT if child else 1,
     )
-    several = family.processes if family and family.processes > 1 else 0
+    several = child.processes if child and child.processes > 1 else 0
     if not ledger or ledger.words[FIRST]:
         all_of = f"to {consumer.name.removesuffix('1')}{several} handle" if several else "handles"
         click.echo(f"{consumer.name} {all_of} {settings.stream} for {settings.group}.", err=True)
@@ -222,9 +220,17 @@ def _work(
     who = f"{consumer.name}: " if several else ""
     click.echo(f"{who}Handled {pace(handled, began)}.", err=True)
     problem = output_trouble()
+    if problem and child and _closed(problem):
+        click.echo(f"{who}A handler has closed the files of its process.", err=True)
+        return False
     if problem and not isinstance(problem, BrokenPipeError):
         raise click.ClickException(f"the output cannot be written: {problem.strerror}; what was in hand is given back")
     return not told.is_set()
+
+
+def _closed(problem: OSError) -> bool:
+    """Return whether a handler closed what the output is written to: in a child nobody else can have done so."""
+    return problem.errno == errno.EBADF
 
 
 @contextmanager
@@ -297,7 +303,7 @@ def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> N
     keeper.close()
     if WRONG_COMMAND in codes:
         click.get_current_context().exit(WRONG_COMMAND)  # the child has said why
-    failed = codes.count(FAILED)
+    failed = codes.count(FAILED) + codes.count(LEFT)
     if len(codes) > 1 and failed:
         raise click.ClickException(f"{failed} of {len(codes)} processes failed; each has said why")
     if failed:

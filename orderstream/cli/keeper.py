@@ -15,13 +15,14 @@ import queue
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
 import redis
 
-from orderstream.cli.ledger import BEGAN, FIRST, READY, Ledger, Page
-from orderstream.cli.supervisor import kill
+from orderstream.cli.ledger import BEGAN, FINAL, FIRST, READY, Ledger, Page
+from orderstream.cli.supervisor import Last, kill
 from orderstream.connection import Trouble, trouble
 from orderstream.entries import Entry
 from orderstream.errors import HandlerTimeout, OrderStreamError
@@ -57,11 +58,17 @@ class _Kept(msgspec.Struct):
     overdue: str = ""
 
 
-class _Left(msgspec.Struct, frozen=True):
-    """What a child left behind when it ended, and why it ended."""
+class _Left(msgspec.Struct):
+    """
+    What a child left behind when it ended, and why it ended.
+
+    Attributes:
+        unbegun: What is still to be given back.
+    """
 
     name: str
     page: Page
+    unbegun: Sequence[Entry]
     error: OrderStreamError
     at: float
 
@@ -106,18 +113,21 @@ class Keeper:
         self._was_ready = self._was_ready or bool(kept and kept.ledger.words[READY])
         return self._was_ready
 
-    def ended(self, name: str, how: str) -> None:
+    def ended(self, name: str, how: str) -> Last:
         """Settle what the child had in hand. It must be dead."""
         self.ready(name)  # later it cannot be asked
         kept = self._kept.pop(name)
         page = kept.ledger.read()
         kept.ledger.close()
-        if not page:
-            return
+        if page:
+            self._left.put(self._what_is_left(name, kept, page, how))
+        return Last(kept.ledger.worked, kept.ledger.words[FINAL])
+
+    def _what_is_left(self, name: str, kept: _Kept, page: Page, how: str) -> _Left:
         error: OrderStreamError = ProcessDied(f"its process {how}")
         if page.running and page.running.id == kept.overdue:
             error = HandlerTimeout(f"handler ran longer than {self._timeout_s:g} s")
-        self._left.put(_Left(name, page, error, time.monotonic()))
+        return _Left(name, page, page.unbegun, error, time.monotonic())
 
     def close(self) -> None:
         """Settle what is left, if Redis answers soon."""
@@ -145,13 +155,15 @@ class Keeper:
 
     def _kill_if_overdue(self, name: str, kept: _Kept) -> None:
         latest = time.monotonic() - self._timeout_s
-        if kept.ledger.times[BEGAN] >= latest or kept.overdue:  # most often; a page is much to read
+        if kept.ledger.times[BEGAN] >= latest:  # most often; a page is much to read
             return
         page = kept.ledger.read()
         if page and page.running and page.began < latest and kept.process:
-            kept.overdue = page.running.id
-            log.warning("%s: the handler of entry %s runs for longer than %g s", name, kept.overdue, self._timeout_s)
-            kill(kept.process)
+            id = page.running.id
+            if id != kept.overdue:
+                kept.overdue = id
+                log.warning("%s: the handler of entry %s runs for longer than %g s", name, id, self._timeout_s)
+            kill(kept.process)  # at each look, until it is dead
 
     def _beat(self, name: str, kept: _Kept) -> None:
         """
@@ -195,10 +207,11 @@ class Keeper:
         stream, name, page = self._stream, left.name, left.page
         if page.finished:
             stream.ack(entry.id for entry in page.finished)
-        if page.unbegun:
-            stream.release(name, page.unbegun)
         if page.running:
             self._fail(name, page.running, left.error)
+        if unbegun := left.unbegun:
+            left.unbegun = ()  # once only: if just the reply is lost, the next child has them at the same attempt
+            stream.release(name, unbegun)
         stream.leave(name)
 
     def _fail(self, name: str, entry: Entry, error: OrderStreamError) -> None:

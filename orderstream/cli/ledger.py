@@ -12,7 +12,9 @@ the child's interpreter, hangs, or ends the process. It is a file without a name
                          while none runs
                ready     1 once the child is about to take its first entries
                first     1 if no child was there before
-    failed     one byte for each entry of the batch: 1 if its handler raised, or may not run
+               worked    how many entries of the batches before this one have begun
+               final     the code that the child ends with, once it has come to its end by itself; else 0
+    failed     one byte for each entry of the batch: 1 if its handler raised, or may not run: it was given back, say
     batch      pairs of id and attempt, in the order in which they are handled
 """
 
@@ -21,7 +23,9 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -31,8 +35,11 @@ from orderstream.entries import Entry
 from orderstream.hand import Hand
 from orderstream.stream import OrderStream
 
-BATCH, LENGTH, STARTED, RETURNED, BEGAN, READY, FIRST = range(7)
-WORDS_SIZE = 64
+if sys.platform == "linux":
+    import fcntl
+
+BATCH, LENGTH, STARTED, RETURNED, BEGAN, READY, FIRST, WORKED, FINAL = range(9)
+WORDS_SIZE = 128
 ENTRY_SIZE = 64  # an id has up to 41 characters; the attempt and the packing need the rest
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -48,7 +55,8 @@ class Page(msgspec.Struct, frozen=True):
         finished: Their handlers returned. Some of them are acked already.
         running: Its handler runs; None if no handler runs.
         began: When that handler began, by the monotonic clock; infinite if no handler runs.
-        unbegun: Their handlers have not begun. Some of them may have been given back already.
+        unbegun: Their handlers have not begun. None of them is one that the child has given back, or tried to: the next
+            child may have that one by now, at the same attempt.
     """
 
     batch: int
@@ -78,12 +86,15 @@ class Ledger:
     @classmethod
     def new(cls, size: int) -> Ledger:
         """Make one, for a child that inherits its file."""
-        if hasattr(os, "memfd_create"):  # no file system can be full of it
-            file = os.memfd_create("orderstream")
+        if sys.platform == "linux":  # no file system can be full of it
+            file = os.memfd_create("orderstream", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.ftruncate(file, _bytes(size))
+            # A handler that made it shorter would end whoever reads what is gone, by SIGBUS.
+            fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         else:
             with tempfile.TemporaryFile() as made:
                 file = os.dup(made.fileno())
-        os.ftruncate(file, _bytes(size))
+            os.ftruncate(file, _bytes(size))
         ledger = cls(file, size)
         ledger.times[BEGAN] = math.inf
         return ledger
@@ -94,14 +105,20 @@ class Ledger:
         words = self.words
         words[BATCH] += 1
         self.times[BEGAN] = math.inf
+        words[WORKED] += words[STARTED]
         words[STARTED] = words[RETURNED] = 0
         words[LENGTH] = len(batch)
         self._batch[: len(batch)] = batch
         self.failed[: len(entries)] = bytes(len(entries))
         words[BATCH] += 1
 
+    @property
+    def worked(self) -> bool:
+        """True if a handler has begun in this child."""
+        return self.words[WORKED] + self.words[STARTED] > 0
+
     def read(self) -> Page | None:
-        """Return what is in hand; None while the child writes that down."""
+        """Return what is in hand; None while the child writes that down, or if a handler has written over it."""
         words = self.words
         batch, started, returned = words[BATCH], words[STARTED], words[RETURNED]
         began = self.times[BEGAN]  # read after `started` and written before it: so it is never of an earlier entry
@@ -109,7 +126,12 @@ class Ledger:
         failed = bytes(self.failed)
         if batch % 2 or words[BATCH] != batch or not packed:
             return None
-        entries = [Entry(id, (), attempt) for id, attempt in _unpack(packed)]
+        try:
+            entries = [Entry(id, (), attempt) for id, attempt in _unpack(packed)]
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        if not 0 <= returned <= started <= len(entries):
+            return None
         over = max(returned, started - 1)
         running = entries[started - 1] if math.isfinite(began) and started > returned else None
         return Page(
@@ -117,7 +139,7 @@ class Ledger:
             finished=[entry for entry, raised in zip(entries[:over], failed, strict=False) if not raised],
             running=running,
             began=began if running else math.inf,
-            unbegun=entries[started:],
+            unbegun=[entry for entry, over in zip(entries[started:], failed[started:], strict=False) if not over],
         )
 
     def close(self) -> None:
@@ -148,9 +170,13 @@ class ToldHand(Hand):
         self._ledger = ledger
         self._words, self._times = ledger.words, ledger.times
         self._started = 0
+        self._written: Sequence[Entry] = ()
+        self._writing = threading.Lock()  # both threads give back
 
     def take(self, entries: Sequence[Entry]) -> None:
-        self._ledger.write(entries)
+        with self._writing:
+            self._ledger.write(entries)
+            self._written = entries
         self._started = 0
         super().take(entries)
 
@@ -159,7 +185,7 @@ class ToldHand(Hand):
         if not held:
             self._ledger.failed[self._started] = 1  # so nobody acks it: its handler does not run
         self._started += 1
-        self._times[BEGAN] = now
+        self._times[BEGAN] = now if held else math.inf
         self._words[STARTED] = self._started
         return held
 
@@ -175,6 +201,14 @@ class ToldHand(Hand):
         if len(dropped) == 1 and dropped[0] is self._begun:  # as the consumer does before it settles a failure
             self._ledger.failed[self._started - 1] = 1
         return super().drop(dropped)
+
+    def release(self, unstarted: Sequence[Entry]) -> None:
+        given_back = {entry.id for entry in unstarted}
+        with self._writing:
+            for number, entry in enumerate(self._written):
+                if entry.id in given_back:
+                    self._ledger.failed[number] = 1  # before it is sent: from then on the next child may have it
+        super().release(unstarted)
 
 
 def _bytes(size: int) -> int:

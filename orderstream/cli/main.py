@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 
 import click
 import redis
 
 import orderstream
+from orderstream.cli import child
 from orderstream.cli.consume import consume
 from orderstream.cli.dlq import dlq
 from orderstream.cli.doctor import doctor
@@ -54,12 +56,26 @@ def main() -> None:
     for ending in ENDINGS:
         signal.signal(ending, signal.default_int_handler)  # raises KeyboardInterrupt; click turns it into an Abort
     try:
-        sys.exit(cli.main(prog_name="orderstream", standalone_mode=False))
+        code = _run()
+    except BaseException:
+        if not child.this:
+            raise
+        traceback.print_exc()
+        code = 1
+    if child.this:
+        child.this.end(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command, say in one line why it failed, and return its exit code."""
+    try:
+        return cli.main(prog_name="orderstream", standalone_mode=False) or 0
     except click.Abort:
-        sys.exit(0)
+        return 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(2)
+        return 2
     except click.ClickException as error:
         see = f" See: {error.ctx.command_path} --help" if isinstance(error, click.UsageError) and error.ctx else ""
         line, code = error.format_message() + see, error.exit_code
@@ -72,4 +88,4 @@ def main() -> None:
             raise
         line, code = f"the output cannot be written: {error.strerror or error}", 1
     click.echo(coloured("Error: ", "red") + printable(" ".join(line.split())), err=True)
-    sys.exit(code)
+    return code

@@ -1,8 +1,8 @@
 """
 Keep child processes running: replace one that ends, stop them all together. It knows no Redis and no orders.
 
-A child says by one of two exit codes that its end is final. Whatever else ends it, a handler may have done: so any
-other end is replaced, 0 and 1 included.
+A child writes down that its end is final, where its watcher reads it. Whatever else ends it, a handler may have done,
+and a handler can end it with any exit code: so any other end is replaced.
 
 Each child is in a session of its own. So a terminal's Ctrl-C reaches only this process, which then sends each child
 one SIGTERM. If this process is killed, it can send nothing. So each child watches the lifeline, a pipe whose other
@@ -20,17 +20,31 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 log = logging.getLogger("orderstream")
 
-# The exit codes that are final: the work is done; or a person has to act, and the child has said why. They are no errno
-# and no code of sysexits.h, and a shell would report them only for signals that nobody sends.
-DONE, FAILED = 170, 171
+# The codes that a child writes down, and then exits with. The work is done; or a person has to act, and the child has
+# said why; or the child had to leave an order in hand, which is final only for a supervisor that is stopping. They are
+# no errno and no code of sysexits.h, and a shell would report them only for signals that nobody sends.
+DONE, FAILED, LEFT = 170, 171, 172
 WRONG_COMMAND = 2  # what a wrong command line ends with; final as long as no child was ready
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0  # before a child is replaced; each time twice as long as before
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0  # before a child is replaced; twice as long after each that did no work
 STEADY_S = 30.0  # after a child has run so long, the next pause is a short one again
 READY_EVERY_S = 0.01  # between two looks whether the first child is ready
+
+
+class Last(NamedTuple):
+    """
+    What a child has written down before it ended.
+
+    Attributes:
+        worked: A handler has begun in it.
+        code: DONE, FAILED or LEFT; 0 if it did not come to its end by itself.
+    """
+
+    worked: bool = False
+    code: int = 0
 
 
 class Watcher(Protocol):
@@ -43,10 +57,10 @@ class Watcher(Protocol):
         """The child runs."""
 
     def ready(self, name: str) -> bool:
-        """Return whether the child has begun to work."""
+        """Return whether the child has begun to work, or one before it."""
 
-    def ended(self, name: str, how: str) -> None:
-        """The child is dead."""
+    def ended(self, name: str, how: str) -> Last:
+        """The child is dead. Return what it has written down."""
 
 
 class Supervisor:
@@ -65,12 +79,11 @@ class Supervisor:
         self._commands = commands
         self._environ = environ
         self._watcher = watcher
-        self._proven = False  # one child was ready: so the command is right
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # held while a child is started, and while all are told to stop
 
-    def run(self) -> list[int | None]:
+    def run(self) -> list[int]:
         """
         Run all children until each has come to a final end, or ``stop()`` was called and they have ended.
 
@@ -78,15 +91,14 @@ class Supervisor:
         once.
 
         Returns:
-            The exit code of each child that was started; None for one that could not be.
+            The code that each child has written down; 0 for one that wrote none. Or WRONG_COMMAND.
         """
         lifeline, held = os.pipe()  # the children inherit the first end only; the second keeps the pipe open
         first, *others = self._commands
         try:
             with ThreadPoolExecutor(len(self._commands)) as threads:
                 ends = [threads.submit(self._keep, first, lifeline)]
-                self._proven = self._wait_until_ready(first, ends[0])
-                if self._proven:
+                if self._wait_until_ready(first, ends[0]):
                     ends += [threads.submit(self._keep, name, lifeline) for name in others]
             return [end.result() for end in ends]
         finally:
@@ -108,7 +120,7 @@ class Supervisor:
             for process in self._running.values():
                 kill(process)
 
-    def _wait_until_ready(self, name: str, end: Future[int | None]) -> bool:
+    def _wait_until_ready(self, name: str, end: Future[int]) -> bool:
         """Return whether the child has begun to work before it came to its final end."""
         while not self._watcher.ready(name):
             if end.done():
@@ -116,34 +128,38 @@ class Supervisor:
             time.sleep(READY_EVERY_S)
         return True
 
-    def _keep(self, name: str, lifeline: int) -> int | None:
+    def _keep(self, name: str, lifeline: int) -> int:
         """
-        Run a child, and start another one in its place, until an exit code is final or ``stop()`` was called.
+        Run a child, and start another one in its place, until an end is final or ``stop()`` was called.
 
         Returns:
-            The exit code of the last child. None if that one could not be started.
+            The code that the last child has written down, or WRONG_COMMAND.
         """
         pause_s = FIRST_PAUSE_S
         while True:
             began = time.monotonic()
             try:
-                code = self._run_once(name, lifeline)
+                code, last = self._run_once(name, lifeline)
                 how = _how(code)
-            except OSError as error:  # such as too many processes or too little memory: that may pass
-                code, how = None, f"could not be started ({error.strerror})"
-            if code in (DONE, FAILED) or self._stopping.is_set() or (code == WRONG_COMMAND and not self._proven):
+            except Exception as error:  # noqa: BLE001 - such as too many processes or too little memory: that may pass
+                code, last = 0, Last()
+                how = f"could not be started ({getattr(error, 'strerror', None) or type(error).__name__})"
+            if code == WRONG_COMMAND and not self._watcher.ready(name):
                 return code
-            if time.monotonic() - began >= STEADY_S:
+            if last.code in (DONE, FAILED) or self._stopping.is_set():
+                return last.code
+            if last.worked or time.monotonic() - began >= STEADY_S:
                 pause_s = FIRST_PAUSE_S
             log.warning("%s %s; it is started again in %g s", name, how, pause_s)
             if self._stopping.wait(pause_s):
-                return code
+                return last.code
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _run_once(self, name: str, lifeline: int) -> int:
+    def _run_once(self, name: str, lifeline: int) -> tuple[int, Last]:
+        """Return the exit code of a child, and what it has written down."""
         with self._lock:
             if self._stopping.is_set():
-                return DONE
+                return DONE, Last(code=DONE)
             ledger = self._watcher.opens(name)
             self._running[name] = process = subprocess.Popen(
                 [*self._commands[name], f"--lifeline={lifeline}", f"--ledger={ledger}"],
@@ -154,14 +170,17 @@ class Supervisor:
             )
             self._watcher.started(name, process)
         code = process.wait()
-        self._watcher.ended(name, _how(code))
-        return code
+        return code, self._watcher.ended(name, _how(code))
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a child, and with it what it has started, except for what is in a session of its own."""
+    """
+    Kill a child, and with it what it has started, except for what is in a session of its own.
+
+    The system may refuse that, if a handler changed the user of its process. So it can be called again.
+    """
     if process.poll() is None:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -47,6 +47,9 @@ class Output(io.FileIO):
 
     trouble: OSError | None = None
 
+    def close(self) -> None:
+        """Stay open, and so does the text file above: it is this process's, not that of whoever closes sys.stdout."""
+
     def write(self, data: Any) -> int:
         if self.trouble or not data:  # Python writes out what it still holds when it ends, and must not fail at that
             return len(data)
@@ -69,6 +72,7 @@ class Messages(Output):
 
 
 _output: Output | None = None  # what stdout writes to
+_raw: dict[str, Output] = {}  # what sys.stdout and sys.stderr write to
 
 
 def output_trouble() -> OSError | None:
@@ -76,12 +80,29 @@ def output_trouble() -> OSError | None:
     return _output.trouble if _output else None
 
 
+def write_out() -> None:
+    """
+    Write out what was printed. It raises nothing: ``output_trouble()`` says what went wrong.
+
+    A handler may have put anything in the place of sys.stdout and sys.stderr. One that cannot be written any more, such
+    as a file that it has closed, is replaced by one like that at the start.
+    """
+    for name, raw in _raw.items():
+        try:
+            getattr(sys, name).flush()
+        except OSError:
+            pass
+        except Exception:  # noqa: BLE001 - it may be any object
+            setattr(sys, name, _text(raw, getattr(sys, f"__{name}__")))
+
+
 def open_console() -> None:
     """
     Make stdin, stdout and stderr safe to use.
 
-    One that is closed becomes /dev/null: otherwise a connection to Redis gets its number, and the messages. What the
-    encoding has no letter for is escaped.
+    One that is closed becomes /dev/null: otherwise a connection to Redis gets its number, and the messages. For the
+    same reason this process writes to numbers of its own: a handler may close 1 and 2. What the encoding has no letter
+    for is escaped.
     """
     for number in range(3):
         try:
@@ -90,18 +111,18 @@ def open_console() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
     global _output
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - as long as this process
-    _output = Output(1, "w", closefd=False)
-    sys.stdout = _text(_output, sys.stdout, line_buffering=_output.isatty())
-    sys.stderr = _text(Messages(2, "w", closefd=False), sys.stderr, line_buffering=True)
+    _output = Output(os.dup(1), "w", closefd=False)
+    _raw.update(stdout=_output, stderr=Messages(os.dup(2), "w", closefd=False))
+    sys.stdout, sys.stderr = _text(_output, sys.stdout), _text(_raw["stderr"], sys.stderr)
 
 
-def _text(raw: Output, before: Any, *, line_buffering: bool) -> io.TextIOWrapper:
+def _text(raw: Output, before: Any) -> io.TextIOWrapper:
     at_once = bool(before and before.write_through)  # PYTHONUNBUFFERED
     return io.TextIOWrapper(
         raw if at_once else io.BufferedWriter(raw),
         encoding=before.encoding if before else "utf-8",
         errors="backslashreplace",
-        line_buffering=line_buffering,
+        line_buffering=isinstance(raw, Messages) or raw.isatty(),
         write_through=at_once,
     )
 
@@ -248,9 +269,9 @@ def leave_when_told(
                 _say("The supervisor is gone. Finishing what is in hand.")
             deadline = time.monotonic() + min(grace_s, LONGEST_S)
             stop()
-        last()
         if not at_work():
             os._exit(0)
+        last()
         cursor = SHOW_CURSOR if os.isatty(2) else ""  # a bar has hidden it
         _say(f"{cursor}Left at once. What was in hand stays pending; other consumers claim it.")
         os._exit(code)

@@ -110,6 +110,48 @@ def test_a_command_whose_output_is_full_says_so_in_one_line(start, full, command
     assert "Exception ignored" not in err
 
 
+# A handler that does something to it ----------------------------------------------------------------------
+
+
+@pytest.mark.row(69)
+@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "os.close(1)",
+        "os.close(2)",
+        "sys.stdout.close()",
+        "sys.stderr.close()",
+        "sys.stdout = None",
+        "sys.stdout = sys.stderr = object()",
+        "sys.stdout = open(os.devnull, 'w'); sys.stdout.close()",
+        "sys.stdout.detach()",
+    ],
+)
+def test_what_one_order_does_to_the_console_harms_no_other(run, stream, tmp_path, harm, processes):
+    (tmp_path / "shop.py").write_text(
+        f"import os, sys\ndef handle(order):\n    if order.id == 'o-1':\n        {harm}\n        return\n"
+        "    print(order.id)\n"
+    )
+    Producer(stream).send_many(Order(f"o-{n}", "figs", 3) for n in range(1, 4))
+    code, out, err = run("consume", "--handler", "shop:handle", "--until-idle", 0, "--processes", processes)
+    assert (code, out) == (0, "o-2\no-3\n"), err
+    assert stream.backlog().dead_lettered == 0
+    assert "started again" not in err
+
+
+@pytest.mark.row(69)
+def test_a_handler_that_closes_every_file_and_prints_fails_alone_and_the_service_goes_on(run, stream, tmp_path):
+    (tmp_path / "shop.py").write_text(
+        "import os\ndef handle(order):\n    if order.id == 'o-1':\n        os.closerange(3, 256)\n"
+        "    print(order.id, flush=True)\n"
+    )
+    Producer(stream).send_many(Order(f"o-{n}", "figs", 3) for n in range(1, 4))
+    code, out, err = run("consume", "--handler", "shop:handle", "--until-idle", 0)
+    assert (code, sorted(out.split())) == (0, ["o-2", "o-3"]), err
+    assert stream.backlog().dead_lettered == 1
+
+
 # An encoding without the letter ---------------------------------------------------------------------------
 
 

@@ -130,3 +130,43 @@ def test_the_longest_ids_fit(supervisor):
     longest = Entry("18446744073709551615-18446744073709551615", (), 2**31)
     supervisor.write([longest] * 4)
     assert supervisor.read().unbegun == [longest] * 4
+
+
+def test_one_that_was_given_back_is_left_alone(hand, entries, page):
+    """By then the next child of that name may have it, at the same attempt."""
+    hand.take(entries)
+    handle(hand, entries[0])
+    hand.drop(entries[2:3])
+    hand.release(entries[2:3])
+    assert page() == ("", "1", "24")
+
+
+def test_one_that_may_not_begin_never_runs(hand, entries, page):
+    hand.take(entries)
+    handle(hand, entries[0])
+    hand.drop(entries[1:2])
+    assert not hand.begin(entries[1], time.monotonic())
+    assert page() == ("1", "", "34")
+
+
+def test_it_is_told_that_a_handler_has_begun_also_in_a_batch_before(hand, entries, supervisor):
+    hand.take([])
+    hand.take(entries)
+    assert not supervisor.worked
+    handle(hand, entries[0])
+    assert supervisor.worked
+    hand.rest()
+    hand.take([])
+    assert supervisor.worked
+
+
+def test_what_a_handler_has_written_over_is_not_read(hand, entries, supervisor):
+    hand.take(entries)
+    os.pwrite(supervisor.file, b"\xff" * 200, 128 + 4)
+    assert supervisor.read() is None
+
+
+def test_nobody_can_make_the_file_shorter(supervisor):
+    """Whoever reads memory that is gone is ended by SIGBUS."""
+    with pytest.raises(PermissionError):
+        os.ftruncate(supervisor.file, 0)

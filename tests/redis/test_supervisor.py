@@ -20,7 +20,7 @@ import pytest
 
 from orderstream import DeadLetterQueue, Order, Producer, random_orders
 from orderstream.cli import supervisor
-from orderstream.cli.supervisor import DONE, Supervisor
+from orderstream.cli.supervisor import DONE, Last, Supervisor
 from tests.redis.conftest import end_all
 
 pytestmark = pytest.mark.any_server("processes and signals; their consumers are tested on each server")
@@ -390,6 +390,20 @@ def handle(order):
 """
 
 
+POISONED_SHOP = """
+import atexit, os, sys, threading, time
+
+class Hangs:
+    def __del__(self):
+        time.sleep(600)
+
+def handle(order):
+    if order.id.startswith("poison"):
+        {poison}
+    print(order.id, flush=True)
+"""
+
+
 @pytest.mark.row(63)
 @pytest.mark.parametrize("leave", LEAVE)
 def test_an_order_that_ends_its_process_is_dead_lettered_and_the_service_goes_on(
@@ -422,6 +436,80 @@ def test_a_child_that_was_told_to_stop_alone_is_replaced(at_work, stream, slow_s
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
     assert stream.backlog().done
+
+
+@pytest.mark.row(63)
+def test_an_order_that_ends_its_process_does_not_make_the_next_pause_longer(start, stream, tmp_path, eventually):
+    """Three such orders, nine ends: the others would wait for half a minute."""
+    (tmp_path / "shop.py").write_text(POISONED_SHOP.format(poison="os._exit(1)"))
+    process = start("--handler", "shop:handle", "--name", "till")
+    Producer(stream).send_many([Order(f"poison-{n}", "figs", 1) for n in range(3)])
+    eventually(lambda: stream.backlog().dead_lettered == 3, 30)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=20)[1]
+    assert re.findall(r"again in ([\d.]+) s$", err, re.M) == ["0.1"] * 9
+
+
+@pytest.mark.row(63)
+@pytest.mark.parametrize("code", [2, 170, 171, 172])
+def test_the_service_believes_no_exit_code_of_a_handler(start, stream, tmp_path, eventually, code):
+    (tmp_path / "shop.py").write_text(POISONED_SHOP.format(poison=f"os._exit({code})"))
+    Producer(stream).send_many([Order("poison", "figs", 1), FIGS])
+    process = start("--handler", "shop:handle", "--name", "till")
+    assert process.stdout.readline() == "o-1\n"
+    eventually(lambda: stream.backlog().dead_lettered, 20)
+    (letter,) = DeadLetterQueue(stream).list()
+    assert letter.reason == f"ProcessDied: its process exited with {code}"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        "threading.Thread(target=time.sleep, args=(600,)).start()",
+        "atexit.register(time.sleep, 600)",
+        "threading.hangs = Hangs()",
+    ],
+    ids=["thread", "atexit", "object"],
+)
+@pytest.mark.parametrize("idle", [True, False])
+def test_what_a_handler_leaves_behind_keeps_no_child_alive(start, stream, tmp_path, eventually, poison, idle):
+    (tmp_path / "shop.py").write_text(POISONED_SHOP.format(poison=poison))
+    Producer(stream).send(Order("poison", "figs", 1))
+    process = start("--handler", "shop:handle", *(["--until-idle", 0] if idle else []))
+    assert process.stdout.readline() == "poison\n"
+    eventually(lambda: stream.backlog().done, 20)
+    if not idle:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_a_child_that_fails_unexpectedly_says_so_and_is_replaced(start, stream, tmp_path):
+    """And what the handler left behind does not keep it alive."""
+    broken = "orderstream.cli.consume.pace = None"
+    (tmp_path / "shop.py").write_text(
+        POISONED_SHOP.format(poison=f"import orderstream.cli.consume; {broken}; atexit.register(time.sleep, 600)")
+    )
+    Producer(stream).send(Order("poison", "figs", 1))
+    process = start("--handler", "shop:handle", "--name", "till", "--until-idle", 0)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" in err
+    assert "till exited with 1; it is started again in 0.1 s" in err
+
+
+@pytest.mark.row(63)
+def test_a_child_that_is_told_alone_with_a_long_order_is_replaced(start, environ, stream, tmp_path, eventually):
+    environ["ORDERSTREAM_GRACE_S"] = "0.2"
+    (tmp_path / "shop.py").write_text(POISONED_SHOP.format(poison="os.killpg(0, 15); time.sleep(600)"))
+    Producer(stream).send_many([Order("poison", "figs", 1), FIGS])
+    process = start("--handler", "shop:handle", "--name", "till")
+    assert process.stdout.readline() == "o-1\n"
+    assert wait_for_line(process, "^till exited with 172; it is started again in 0.1 s$")
+    eventually(lambda: stream.backlog().dead_lettered, 20)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
 
 
 def test_the_others_start_when_the_first_one_is_ready(run, stream, tmp_path):
@@ -545,7 +633,7 @@ class Unwatched:
         return True
 
     def ended(self, name, how):
-        pass
+        return Last()
 
 
 @pytest.fixture
@@ -582,6 +670,30 @@ def test_a_child_that_could_not_be_started_is_tried_again(pauses, caplog):
     """There may be too many processes at the moment."""
     assert pauses(2, ("/no/such/program",)) == [0.1, 0.2]
     assert "till-1 could not be started (No such file or directory)" in caplog.text
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("no ledger")])
+def test_a_child_goes_on_being_kept_whatever_its_watcher_raises(pauses, monkeypatch, error):
+    def fail(self, name, how):
+        raise error
+
+    monkeypatch.setattr(Unwatched, "ended", fail)
+    assert pauses(2) == [0.1, 0.2]
+
+
+def test_a_child_that_may_not_be_killed_is_no_error(monkeypatch):
+    """Until the system allows it. The caller tries again."""
+
+    def refuse(group, signum):
+        raise PermissionError
+
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "killpg", refuse)
+            supervisor.kill(process)
+        assert process.poll() is None
+        supervisor.kill(process)
+        assert process.wait(10) == -signal.SIGKILL
 
 
 def test_a_child_that_dies_of_being_told_is_not_said_to_be_replaced(caplog, eventually, tmp_path):
