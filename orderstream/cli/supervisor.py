@@ -152,7 +152,7 @@ class Supervisor:
                 pause_s = FIRST_PAUSE_S
             log.warning("%s %s; it is started again in %g s", name, how, pause_s)
             if self._stopping.wait(pause_s):
-                return last.code
+                return 0  # what the last child had in hand is settled, and there is no other
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _run_once(self, name: str, lifeline: int) -> tuple[int, Last]:
