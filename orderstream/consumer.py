@@ -128,7 +128,8 @@ class Consumer:
     def step(self) -> int:
         """
         Take one turn: one suspect at most, and one batch of new entries, for which it waits up to ``block_ms``. After a
-        suspect it reads new entries on every 16th turn only. During an outage of Redis it only pauses.
+        suspect it reads new entries on every 16th turn only. If there are new entries on the first turn, it takes no
+        suspect. During an outage of Redis it only pauses.
 
         Returns:
             Deliveries settled: acked, retried, deferred or dead-lettered.
@@ -184,9 +185,9 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
-        if not self._turns:  # a suspect may be what has just ended the process before this one: so others come first
-            self._read_batch(wait=False)
         self._turns += 1
+        if self._turns == 1 and self._read_batch(wait=False):
+            return  # a suspect may be what has just ended the process before this one: so others come first
         if time.monotonic() > self._next_reap:
             self._next_reap = time.monotonic() + REAP_EVERY_S
             if gone := self.stream.reap(REAP_IDLE_MS):
@@ -232,9 +233,10 @@ class Consumer:
         self._next_due = min(self._next_due, due)
         self._next_walk = min(self._next_walk, due)
 
-    def _read_batch(self, *, wait: bool) -> None:
+    def _read_batch(self, *, wait: bool) -> int:
+        """Read one batch and handle it. Return how many entries it had."""
         if self._stopping:
-            return
+            return 0
         rest_ms = max(1, math.ceil((self._next_walk - time.monotonic()) * 1000))
         block_ms = min(self.stream.settings.block_ms, rest_ms) if wait else None
         with self._acking() as done:
@@ -245,6 +247,7 @@ class Consumer:
             pace = begun / max(time.monotonic() - began, 1e-6)
             size = sum(map(len, batch[-1].fields)) + 1  # the next entries are probably about as large
             self._wanted = max(1, min(int(pace * BATCH_S), BATCH_BYTES // size, self.stream.settings.batch))
+        return len(batch)
 
     def _work(self, entries: Sequence[Entry]) -> int:
         """

@@ -474,7 +474,8 @@ def test_a_new_consumer_handles_others_before_an_order_that_was_left_behind(pati
     make_due(left)
     send(ORDERS[1])
     handler = Record()
-    Consumer(patient, handler).step()
+    consumer = Consumer(patient, handler)
+    assert [consumer.step() for _ in range(2)] == [1, 1]
     assert handler.runs == [ORDERS[1].id, ORDERS[0].id]
 
 
