@@ -35,6 +35,14 @@ WARM = list(islice(random_orders(1), 20))
 REST = list(islice(random_orders(2), 5))
 
 
+@pytest.fixture(autouse=True)
+def a_hangup_is_heard():
+    """Whoever runs these tests under nohup ignores SIGHUP, and a child inherits that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def environ(environ):
     return {**environ, "ORDERSTREAM_CLAIM_IDLE_MS": "30000", "ORDERSTREAM_GRACE_S": "30"}
