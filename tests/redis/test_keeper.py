@@ -12,6 +12,8 @@ import redis
 
 from orderstream import DeadLetterQueue, Order, Producer, random_orders
 
+pytestmark = pytest.mark.any_server("processes, signals and memory; the scripts that settle are tested on each server")
+
 SLOW = Order("slow", "slow", 1)
 SHOP = """
 import ctypes, multiprocessing, os, signal, subprocess, threading, time
