@@ -122,6 +122,7 @@ class Consumer:
         finally:
             with suppress(redis.RedisError):  # if Redis is away, the entries stay pending and others claim them
                 self._flush_acks()
+                self._hand.take([])
                 self.stream.leave(self.name)
             self._hand.drop(self._hand.done)
 
