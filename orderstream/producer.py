@@ -93,7 +93,7 @@ class Producer:
         while True:
             taken, entries, ended = self._take(remaining)
             replies, problem = self._send(taken[: len(entries)], entries) if entries else ([], None)
-            if stopped_by := problem or ended:
+            if (stopped_by := ended if problem is None else problem) is not None:
                 replies += [ended] * (len(taken) - len(replies))  # the last order may not exist
                 outcome = _outcome(sent, taken, replies, ended)
                 if outcome.sent or outcome.unknown:
@@ -174,5 +174,5 @@ def _outcome(sent: list[str], taken: list[Order], replies: list[Any], ended: Exc
     unknown = [order for order, reply in zip(taken, replies, strict=True) if reply is None]
     refused = [order for order, reply in zip(taken, replies, strict=True) if isinstance(reply, Exception)]
     first_refusal = next((reply for reply in replies if isinstance(reply, Exception)), None)
-    errors = dict.fromkeys(error for error in (first_refusal, ended) if error)
-    return SendUnknown(sent + added, unknown, refused, "; ".join(map(describe, errors)))
+    errors = [describe(error) for error in (first_refusal, ended) if error is not None]
+    return SendUnknown(sent + added, unknown, refused, "; ".join(dict.fromkeys(errors)))

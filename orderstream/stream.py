@@ -498,7 +498,7 @@ class OrderStream:
         replies = self._exchange([("XACK", s.stream, s.group, *ids), *commands])
         if isinstance(replies[0], int) and replies[0] < len(ids):
             with suppress(redis.RedisError):  # the ack is done; the note is for the person who looks at the letter
-                self._run(LATE, [s.dlq], s.stream, s.group, LATE_LETTERS, *ids)
+                self._run(LATE, [s.dlq, s.stream], s.group, LATE_LETTERS, *ids)
         return replies
 
     def _lease(

@@ -1,18 +1,19 @@
 -- Note in dead letters that their orders were handled after all: the ack came when the entry had been dead-lettered.
 -- An entry of a stream cannot be changed. So the letter is added again with another reason, and the old one deleted.
 --
--- KEYS  dead-letter stream
--- ARGV  stream group newest  id [id ...]      look at so many of the newest letters; the ids that were acked too late
+-- KEYS  dead-letter stream, stream
+-- ARGV  group newest  id [id ...]      look at so many of the newest letters; the ids that were acked too late
 -- Returns how many letters were found
-local dlq = KEYS[1]
-local stream, group, newest = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local first_id = 4
+local dlq, stream = KEYS[1], KEYS[2]
+local group, newest = ARGV[1], tonumber(ARGV[2])
+local first_id = 3
 local note = 'handled after all; before that: '
 
 local late = {}
 for i = first_id, #ARGV do
   late[ARGV[i]] = true
 end
+redis.call('XACK', stream, group, '0-0')                        -- changes nothing, and lets a full Redis take the rest
 local found = 0
 for _, letter in ipairs(redis.call('XREVRANGE', dlq, '+', '-', 'COUNT', newest)) do
   local id, fields = letter[1], letter[2]

@@ -162,6 +162,28 @@ def test_a_memory_that_fills_up_in_the_middle_of_a_batch_refuses_the_rest_and_no
     assert own_stream.backlog().length == 40
 
 
+class Unhashable(Exception):
+    __hash__ = None
+
+
+class Empty(Exception):
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.row(81)
+@pytest.mark.parametrize("kind", [Unhashable, Empty])
+def test_an_iterable_may_raise_an_odd_error(stream, kind):
+    def orders():
+        yield ORDERS[0]
+        raise kind
+
+    with pytest.raises(SendUnknown) as caught:
+        Producer(stream).send_many(orders())
+    assert len(caught.value.sent) == 1
+    assert isinstance(caught.value.__cause__, kind)
+
+
 @pytest.mark.row(81)
 @pytest.mark.parametrize("count", [1, 3, 4, 6, 8])
 def test_an_iterable_that_raises_hides_nothing_it_gave(stream, client, settings, in_stream, count):

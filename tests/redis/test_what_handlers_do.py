@@ -368,6 +368,18 @@ def replace_reason(letter, other):
     )
 
 
+def test_a_full_redis_takes_the_note_in_a_dead_letter(own_stream):
+    own_stream.create_group()
+    Producer(own_stream).send(ORDERS[0])
+    (entry,) = own_stream.read_new("a", 1, None)
+    own_stream.dead_letter("a", entry, "too slow")
+    own_stream.client.config_set("maxmemory", 1)
+    own_stream.ack([entry.id])
+    assert [letter.reason for letter in DeadLetterQueue(own_stream).list()] == [
+        "handled after all; before that: too slow"
+    ]
+
+
 def test_an_ack_of_what_was_acked_before_touches_no_dead_letter(stream, send, taken):
     first, second = taken(2)
     stream.dead_letter("a", first, "no")
