@@ -156,7 +156,10 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
     """
     packed = memoryview(b"".join([command if isinstance(command, bytes) else _pack(command) for command in commands]))
     pieces = [packed[start : start + PIECE] for start in range(0, len(packed), PIECE)]
-    connection: Any = pool.get_connection()
+    try:
+        connection: Any = pool.get_connection()
+    except OSError as error:  # such as no file left: redis-py reads one for each new connection
+        raise redis.ConnectionError(str(error)) from error
     replies: list[Any] = []
     refusals: list[Exception] = []
     try:

@@ -1,6 +1,9 @@
 """What a consumer waits out: Redis restarts, loads, has no memory left, loses a reply or the whole group."""
 
+import contextlib
 import logging
+import os
+import resource
 from hashlib import sha1
 from itertools import product
 from pathlib import Path
@@ -110,3 +113,27 @@ def test_a_lost_reply_loses_no_order_and_makes_no_second_dead_letter(linked_stre
     assert stream.backlog().dead_lettered == 2
     assert {order.id for order in ORDERS[:6]} == set(handler.runs) | dead
     assert stream.backlog().done
+
+
+def test_a_process_without_a_file_left_waits_as_in_an_outage(stream, send):
+    """redis-py reads a file of its own for each new connection."""
+    limit, leaked = resource.getrlimit(resource.RLIMIT_NOFILE), []
+    send(*ORDERS[:1])
+    handled = []
+    consumer = Consumer(stream, lambda order: handled.append(order))
+    stream.client.connection_pool.disconnect()
+    stream.client.connection_pool.reset()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 10, limit[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                leaked.append(os.open(os.devnull, os.O_RDONLY))
+        consumer.step()
+        waited = consumer.in_outage
+    finally:
+        for file in leaked:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert waited
+    consumer.drain()
+    assert len(handled) == 1
