@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 import psutil
@@ -106,3 +107,11 @@ def guest(guest_on, monkeypatch):
     monkeypatch.setenv("REDIS_ADDR", url.removeprefix("redis://"))
     with redis.Redis.from_url(url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def no_thread_outlives_a_test(eventually):
+    """The next test may count them. Those of a link end when it is closed, those of a sampler when it is stopped."""
+    before = set(threading.enumerate())
+    yield
+    eventually(lambda: {"lossy link", "sampler"}.isdisjoint(t.name for t in threading.enumerate() if t not in before))

@@ -112,8 +112,8 @@ def test_an_error_is_shown_and_still_raised(lesson, said):
 
 def test_a_command_that_is_sent_again_is_shown_again(lesson, said):
     """One call, two commands: the hidden retry of redis.Redis()."""
-    link = LossyLink()
-    with redis.Redis(port=link.port, db=lesson.connection_pool.connection_kwargs["db"]) as shop:
+    db = lesson.connection_pool.connection_kwargs["db"]
+    with LossyLink() as link, redis.Redis(port=link.port, db=db) as shop:
         link.lose_reply("XADD")
         with lab.wire(shop) as line:
             shop.xadd("orders", {"item": "tea"})
