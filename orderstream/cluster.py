@@ -107,7 +107,7 @@ def exchange_in_cluster(client: RedisCluster, key: str, commands: Sequence[Comma
                 replies[n] = reply
             lost.replies = replies[: moved[len(lost.replies)]]
             raise
-        except (redis.ConnectionError, redis.TimeoutError):
+        except (redis.ConnectionError, redis.TimeoutError, exceptions.ClusterDownError):
             break  # nothing was sent; these commands keep their reply MOVED
         for n, reply in zip(moved, again, strict=True):
             replies[n] = reply
@@ -120,10 +120,10 @@ def _exchange_with_owner(client: RedisCluster, key: str, commands: Sequence[Comm
     """Exchange with the known owner of the slot of *key*. If it seems to own it no more, ask who owns which slot."""
     try:
         node = client.nodes_manager.get_node_from_slot(key_slot(key.encode()))
-    except exceptions.SlotNotCoveredError:
+        pool = client.get_redis_connection(node).connection_pool
+    except exceptions.RedisClusterException:  # most often: no node has the slot
         _find_owners(client)
         raise _down(f"no node has the slot of {key!r}") from None
-    pool = client.get_redis_connection(node).connection_pool
     try:
         replies = exchange(pool, commands)
     except (redis.ConnectionError, redis.TimeoutError):

@@ -45,6 +45,9 @@ _pack: Callable[[Words], bytes] = hiredis.pack_command  # type: ignore[assignmen
 # What redis-py raises for an error reply. The last two are kinds of ConnectionError, although the connection is fine.
 _REFUSED = (redis.ResponseError, redis.AuthenticationError, exceptions.BusyLoadingError)
 
+# InvalidResponse: what came back is no reply of Redis. A proxy may say so that it has just lost the Redis behind it.
+_LINK_BROKE = (redis.ConnectionError, redis.TimeoutError, exceptions.InvalidResponse)
+
 
 class ReplyLost(redis.ConnectionError):
     """
@@ -158,7 +161,7 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
     pieces = [packed[start : start + PIECE] for start in range(0, len(packed), PIECE)]
     try:
         connection: Any = pool.get_connection()
-    except OSError as error:  # such as no file left: redis-py reads one for each new connection
+    except (exceptions.InvalidResponse, OSError) as error:  # such as no file left: redis-py reads one each time
         raise redis.ConnectionError(str(error)) from error
     replies: list[Any] = []
     refusals: list[Exception] = []
@@ -171,7 +174,7 @@ def exchange(pool: ConnectionPool, commands: Sequence[Command]) -> list[Any]:
                 except _REFUSED as refused:
                     replies.append(refused)
                     refusals.append(refused)
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        except (*_LINK_BROKE, OSError) as error:
             raise ReplyLost(error, replies) from error
         finally:
             if len(replies) < len(commands) or any(_code(refused) in _LOST_ITS_PLACE for refused in refusals):
@@ -224,7 +227,7 @@ def server_of(reply: Any) -> Server:
 def link_problem(error: redis.RedisError, url: str) -> str | None:
     """Say in a line what is wrong with the scheme or the TLS options of *url*. None: *error* has another cause."""
     reason = error.__context__
-    if isinstance(error, exceptions.InvalidResponse):
+    if exceptions.InvalidResponse in (type(error), type(reason)):
         return "what answers there is no Redis, or it speaks TLS: then write rediss:// in the Redis URL"
     if getattr(reason, "reason", None) == "WRONG_VERSION_NUMBER":
         return "what answers there speaks no TLS: write redis:// in the Redis URL"
@@ -257,7 +260,7 @@ _LOST_ITS_PLACE = ("READONLY", "UNBLOCKED", "NOREPLICAS", "MASTERDOWN", "LOADING
 
 # To redis-py a wrong password is a kind of ConnectionError. So look for these first, or it would be retried for ever.
 _FATAL = (redis.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
-_OUTAGE = (redis.ConnectionError, redis.TimeoutError, exceptions.OutOfMemoryError, redis.ReadOnlyError, OSError)
+_OUTAGE = (*_LINK_BROKE, exceptions.OutOfMemoryError, redis.ReadOnlyError, OSError)
 
 
 def trouble(error: Exception) -> Trouble:

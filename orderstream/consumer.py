@@ -29,7 +29,7 @@ from orderstream.errors import ConfigError, HandlerTimeout, from_a_signal
 from orderstream.hand import ACK_FLUSH_S, HOARD_S, Hand
 from orderstream.observer import UNOBSERVED_DELIVERIES
 from orderstream.order import Order
-from orderstream.policy import Decision, Outcome, RetryPolicy
+from orderstream.policy import Decision, Outcome, RetryPolicy, describe, kind
 from orderstream.stream import OrderStream
 
 log = logging.getLogger("orderstream")
@@ -94,6 +94,7 @@ class Consumer:
         self._flushed_at = 0.0
         self._settled = 0
         self._settling = threading.Lock()  # the heartbeat's thread settles entries, too
+        self._unsettled: list[tuple[Entry, Decision]] = []  # an outage came in between
         self._turns = 0
         self._wanted = 1  # entries to ask for: about BATCH_S of work
         self._group_exists = False
@@ -186,6 +187,8 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
+        if self._unsettled:
+            self._settle_again()
         self._turns += 1
         if self._turns == 1 and self._read_batch(wait=False):
             return  # a suspect may be what has just ended the process before this one: so others come first
@@ -196,7 +199,8 @@ class Consumer:
         suspect = self._next_suspect()
         if suspect:
             if self.policy.exhausted(suspect.attempt):
-                self._dead_letter(suspect, _exhaustion(suspect, self._left_by))
+                reason = _exhaustion(suspect, self._left_by)
+                self._settle(suspect, Decision(Outcome.DEAD_LETTER, reason=reason))
             else:
                 self._work([suspect])
             if self._turns % READ_EVERY:
@@ -327,22 +331,35 @@ class Consumer:
         except BaseException as problem:  # a kind of Defer or Reject of the handler's own may be anything
             if from_a_signal(problem):
                 raise
-            wrong = TypeError(f"{type(error).__name__} cannot be used ({type(problem).__name__})")
+            wrong = TypeError(f"{kind(error)} cannot be used ({kind(problem)})")
             return self.policy.decide(wrong, entry.attempt, key=entry.id)
 
     def _failure(self, entry: Entry, error: BaseException) -> Decision:
         decision = self._decide(entry, error)
         log.debug("entry %s failed", entry.id, exc_info=error)
         if decision.outcome is Outcome.RETRY:
-            kind, delay_ms = type(error).__name__, decision.delay_ms
-            log.info("entry %s failed at attempt %d (%s), again in %d ms", entry.id, entry.attempt, kind, delay_ms)
+            why, delay_ms = kind(error), decision.delay_ms
+            log.info("entry %s failed at attempt %d (%s), again in %d ms", entry.id, entry.attempt, why, delay_ms)
         return decision
 
     def _settle(self, entry: Entry, decision: Decision) -> None:
         self._hand.drop([entry])
-        if decision.outcome is Outcome.DEAD_LETTER:
-            self._dead_letter(entry, decision.reason)
-            return
+        try:
+            if decision.outcome is Outcome.DEAD_LETTER:
+                self._dead_letter(entry, decision.reason)
+            else:
+                self._delay(entry, decision)
+        except redis.RedisError:
+            self._unsettled.append((entry, decision))
+            raise
+
+    def _settle_again(self) -> None:
+        """Settle what an outage left unsettled. If another consumer has claimed an entry meanwhile, nothing changes."""
+        self._flush_acks()  # first: a handler that ran too long may have come to its end after all
+        while self._unsettled:
+            self._settle(*self._unsettled.pop())
+
+    def _delay(self, entry: Entry, decision: Decision) -> None:
         settle = self.stream.retry if decision.outcome is Outcome.RETRY else self.stream.defer
         with self._observed.settling(decision.outcome.value, [entry]) as step:
             step.result = held = settle(self.name, entry, decision.delay_ms)
@@ -411,14 +428,14 @@ class Consumer:
                     self._group_exists = False
                 case Trouble.OUTAGE:
                     if not self._pause_s:
-                        log.warning("Redis does not answer (%s); waiting for it", type(error).__name__)
+                        log.warning("waiting for Redis (%s)", describe(error))
                     self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
                     until = time.monotonic() + self._pause_s * _random.uniform(0.5, 1)
                     while not self._stopping and time.monotonic() < until:
                         time.sleep(FIRST_PAUSE_S / 2)
         else:
             if self._pause_s:
-                log.warning("Redis answers again")
+                log.warning("Redis works again")
             self._pause_s = 0.0
 
 
@@ -432,8 +449,12 @@ def _hand_for(settings: Settings) -> Callable[..., Hand]:
 
 def _exhaustion(suspect: Entry, left_by: str | None) -> str:
     """Say why *suspect* is dead-lettered without another run."""
-    reason = f"max-attempts: {suspect.attempt - 1} deliveries, none settled"
-    return f"{reason}; in the last one its consumer died: {left_by}" if left_by else reason
+    reason = f"max-attempts: {_counted(suspect.attempt - 1)}, none settled"
+    return f"{reason}; in the last one its consumer died or could not reach Redis: {left_by}" if left_by else reason
+
+
+def _counted(deliveries: int) -> str:
+    return "1 delivery" if deliveries == 1 else f"{deliveries} deliveries"
 
 
 def _refuse_what_did_not_run(result: object) -> None:

@@ -59,7 +59,7 @@ class SendUnknown(OrderStreamError):
         self.unknown = list(unknown)
         self.refused = list(refused)
         self.reason = reason
-        told = f"{len(self.sent)} orders are in the stream"
+        told = "1 order is in the stream" if len(self.sent) == 1 else f"{len(self.sent)} orders are in the stream"
         if self.unknown:
             told += f", {len(self.unknown)} may be (first: {self.unknown[0].id!r}; their replies were lost)"
         if self.refused:
@@ -135,7 +135,7 @@ def from_a_signal(error: BaseException) -> bool:
     Python's own handler of Ctrl-C leaves no trace: so each KeyboardInterrupt is taken for one as long as it is
     installed. A function that the application installed for a signal is in the traceback of what it raised.
     """
-    if isinstance(error, Exception) or threading.current_thread() is not threading.main_thread():
+    if issubclass(type(error), Exception) or threading.current_thread() is not threading.main_thread():
         return False
     actions = [signal.getsignal(number) for number in signal.valid_signals()]
     if isinstance(error, KeyboardInterrupt) and signal.default_int_handler in actions:

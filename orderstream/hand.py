@@ -68,6 +68,7 @@ class Hand:
         self._thread: threading.Thread | None = None
         self._begun: Entry | None = None
         self._began = math.inf  # when its handler began, by the monotonic clock; infinite while no handler runs
+        self._told: Entry | None = None  # the last one that overran
 
     # The consumer's thread ----------------------------------------------------------------------------
 
@@ -125,36 +126,50 @@ class Hand:
     # The second thread --------------------------------------------------------------------------------
 
     def _look_after(self) -> None:
-        settings = self._stream.settings
-        beat_s, timeout_s = settings.claim_idle_ms / 4000, settings.handler_timeout_ms / 1000
-        told: Entry | None = None
-        next_beat = time.monotonic()
+        beat_s = self._stream.settings.claim_idle_ms / 4000
+        next_beat, in_trouble = time.monotonic(), False
         while True:
             time.sleep(min(beat_s, ACK_FLUSH_S))
-            now, begun, began = time.monotonic(), self._begun, self._began
-            ran_s = now - began
-            if self.done and ran_s > ACK_FLUSH_S:
-                with suppress(redis.RedisError):  # they stay in hand, and the consumer acks them later
-                    self._flush()
-            if self.stopping or ran_s > HOARD_S:
-                self._give_back()
-            if ran_s > timeout_s and begun and begun is not told and self._began == began:
-                told = begun
-                self._overrun(begun)
-            if now < next_beat:
-                continue
-            next_beat = now + beat_s
-            with self._lock:
-                entries = list(self._entries.values())
-                if not entries:
-                    self._thread = None
-                    return
             try:
-                held = self._stream.heartbeat(self._consumer, entries)
-            except redis.RedisError as error:  # the next one may succeed; if not, others claim the entries
-                log.debug("no heartbeat: %s", describe(error))
-                continue
-            self.drop(entry for entry in entries if entry.id not in held)
+                self._look()
+                if time.monotonic() >= next_beat:
+                    next_beat = time.monotonic() + beat_s
+                    if not self._beat():
+                        return
+                in_trouble = False
+            except Exception:  # without this thread, others would claim what is in hand
+                if not in_trouble:
+                    log.exception("the heartbeat of %s goes on after this", self._consumer)
+                in_trouble = True
+
+    def _look(self) -> None:
+        """Do what cannot wait for the next beat."""
+        begun, began = self._begun, self._began
+        ran_s = time.monotonic() - began
+        if self.done and ran_s > ACK_FLUSH_S:
+            with suppress(redis.RedisError):  # they stay in hand, and the consumer acks them later
+                self._flush()
+        if self.stopping or ran_s > HOARD_S:
+            self._give_back()
+        late = ran_s > self._stream.settings.handler_timeout_ms / 1000
+        if late and begun and begun is not self._told and self._began == began:
+            self._told = begun
+            self._overrun(begun)
+
+    def _beat(self) -> bool:
+        """Send one heartbeat for all entries in hand. False: there are none, and the thread ends."""
+        with self._lock:
+            entries = list(self._entries.values())
+            if not entries:
+                self._thread = None
+                return False
+        try:
+            held = self._stream.heartbeat(self._consumer, entries)
+        except redis.RedisError as error:  # the next one may succeed; if not, others claim the entries
+            log.debug("no heartbeat: %s", describe(error))
+            return True
+        self.drop(entry for entry in entries if entry.id not in held)
+        return True
 
     def _give_back(self) -> None:
         """Release every entry that no handler has begun. ``begin`` explains why none of them can begin meanwhile."""

@@ -101,9 +101,14 @@ class RetryPolicy:
 def describe(error: BaseException) -> str:
     """Say in one line what went wrong: type and message, control characters escaped, at most 200 characters."""
     try:
-        text = str(error.reason) if isinstance(error, Reject) else f"{type(error).__name__}: {error}"
+        text = str(error.reason) if isinstance(error, Reject) else f"{kind(error)}: {error}"
     except BaseException:  # noqa: BLE001 - an error that cannot print itself must not stop the consumer
-        text = type(error).__name__
+        text = kind(error)
     text = text[:REASON_LENGTH]
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
     return printable.encode("utf-8", "backslashreplace").decode()[:REASON_LENGTH]
+
+
+def kind(error: BaseException) -> str:
+    """Return the name of the class of *error*. It is the class's own: its metaclass may have any ``__name__``."""
+    return str(type.__dict__["__name__"].__get__(type(error)))

@@ -527,7 +527,7 @@ def connect(settings: Settings | None = None) -> OrderStream:
     client = open_client(settings)
     try:
         replies = exchange(client.connection_pool, [("PING",), ("HELLO",)])
-    except (redis.ConnectionError, redis.exceptions.InvalidResponse) as error:
+    except redis.ConnectionError as error:
         if problem := link_problem(error, settings.redis_url):
             raise ConfigError(problem) from error
         raise

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import select
 import threading
 import traceback
 from typing import NoReturn
 
 import msgspec
 
-from orderstream.cli.ledger import FINAL, Ledger
+from orderstream.cli.ledger import FINAL, READY, Ledger
 from orderstream.cli.supervisor import DONE, FAILED, LEFT
 from orderstream.cli.terminal import write_out
 
@@ -27,7 +28,7 @@ class Child(msgspec.Struct, frozen=True):
     What a child knows of its supervisor.
 
     Attributes:
-        lifeline: A file that ends when the supervisor is gone.
+        lifeline: A file. A byte there means stop, and its end means that the supervisor is gone.
         ledger: What it tells its supervisor.
         processes: How many children there are.
     """
@@ -35,6 +36,16 @@ class Child(msgspec.Struct, frozen=True):
     lifeline: int
     ledger: Ledger
     processes: int
+
+    def leave_unless_ready(self) -> None:
+        """While it is not ready, leave at once when the supervisor says so or is gone. A thread waits for that."""
+
+        def wait() -> None:
+            select.select([self.lifeline], [], [])  # it reads nothing: whoever waits after this must see it, too
+            if not self.ledger.words[READY]:
+                os._exit(0)
+
+        threading.Thread(target=wait, name="leave unless ready", daemon=True).start()
 
     def had_to_leave(self) -> None:
         """Write down that it leaves an order in hand."""

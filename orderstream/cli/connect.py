@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import select
+import time
 from urllib.parse import urlsplit
 
 import click
@@ -33,23 +33,20 @@ def connect_or_explain() -> OrderStream:
     raise click.ClickException(problem)
 
 
-def connect_as_child(lifeline: int) -> OrderStream:
+def connect_as_child() -> OrderStream:
     """
     Connect in a supervisor's child: if Redis is away, wait for it.
 
     The supervisor has connected before it started the child. So a Redis that does not answer now is an outage, and
     no mistake in an option.
-
-    Raises:
-        click.Abort: The supervisor ended while the child waited.
     """
     settings, pause_s = Settings.from_env(environ()), 0.0
-    while not _has_ended(lifeline, pause_s):
+    while True:
         try:
             return connect(settings)
         except redis.RedisError as error:
             pause_s = wait_out(error, pause_s)
-    raise click.Abort
+        time.sleep(pause_s)
 
 
 def wait_out(error: redis.RedisError, pause_s: float) -> float:
@@ -59,7 +56,7 @@ def wait_out(error: redis.RedisError, pause_s: float) -> float:
     Args:
         error: What the last try raised.
         pause_s: Seconds that the caller waited before the last try. 0: it was the first try, so this function says
-            on stderr that Redis does not answer.
+            on stderr what it waits for.
 
     Raises:
         redis.RedisError: *error* itself, if it is no outage, because then waiting does not help.
@@ -67,7 +64,7 @@ def wait_out(error: redis.RedisError, pause_s: float) -> float:
     if trouble(error) is not Trouble.OUTAGE:
         raise error
     if pause_s == 0:
-        click.echo(f"Redis does not answer ({describe(error)}); waiting for it.", err=True)
+        click.echo(f"Waiting for Redis ({describe(error)}).", err=True)
     return min(max(FIRST_PAUSE_S, 2 * pause_s), LONGEST_PAUSE_S)
 
 
@@ -84,12 +81,6 @@ def _why_no_answer(error: Exception, where: str) -> str:
         f"no Redis answers at {where} ({getattr(reason, 'strerror', None) or error}). "
         "Start one with `docker compose up -d` or `redis-server`; or type `make lab`, the lab brings its own"
     )
-
-
-def _has_ended(lifeline: int, within_s: float) -> bool:
-    """Return whether the supervisor ends within *within_s* seconds. Its end of the pipe closes then."""
-    ready, _, _ = select.select([lifeline], [], [], within_s)
-    return bool(ready)
 
 
 def _where(settings: Settings) -> str:

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,13 @@ from orderstream.cli.child import LAST_S, Child
 from orderstream.cli.connect import connect_as_child, connect_or_explain
 from orderstream.cli.export import LAST_WORDS_S
 from orderstream.cli.keeper import Keeper
-from orderstream.cli.ledger import FIRST, READY, Ledger, ToldHand
+from orderstream.cli.ledger import FIRST, READY, Ledger, ToldConsumer
 from orderstream.cli.options import AT_LEAST_0, MILLISECONDS, SECONDS, Name, environ, export, otlp, which_stream
 from orderstream.cli.supervisor import DONE, FAILED, LEFT, WRONG_COMMAND, Supervisor
-from orderstream.cli.terminal import leave_when_told, line, output_trouble, pace, write_out
+from orderstream.cli.terminal import leave_when_told, line, listen, output_trouble, pace, write_out
 from orderstream.connection import Trouble, trouble
 from orderstream.consumer import Handler
 from orderstream.errors import OrderStreamError
-from orderstream.hand import Hand
 from orderstream.policy import Decision, Outcome, describe
 
 KILL_MARGIN_S = 1.0 + LAST_WORDS_S + LAST_S  # beyond its grace time, a child needs the last two; then it is killed
@@ -118,7 +116,7 @@ def consume(
         return
     handler = _handler(place)
     with _final_failures() if child else nullcontext():
-        stream = connect_as_child(child.lifeline) if child else connect_or_explain()
+        stream = connect_as_child() if child else connect_or_explain()
         export(stream.settings)
         finished = _work(stream, handler, name, work_ms, until_idle, child)
     if child and finished:
@@ -130,6 +128,7 @@ def _become_child(lifeline: int, file: int, processes: int) -> Child:
     ledger = Ledger(file, Settings.from_env(environ()).batch)
     ledger.close()
     process.this = Child(lifeline, ledger, processes)
+    process.this.leave_unless_ready()
     return process.this
 
 
@@ -187,6 +186,7 @@ def _work(
                 result = call(order)
             finally:
                 write_out()  # what it printed, before its order is acked
+                listen()
         finally:
             at_work = False
             if problem := output_trouble():
@@ -196,7 +196,10 @@ def _work(
         return result
 
     policy = Forgiving(settings.max_attempts, settings.backoff_ms, settings.defer_max_age_ms)
-    consumer = Consumer(stream, handler, name, policy, hand=partial(ToldHand, ledger) if ledger else Hand)
+    if ledger:
+        consumer: Consumer = ToldConsumer(ledger, stream, handler, name, policy)
+    else:
+        consumer = Consumer(stream, handler, name, policy)
     consumer.handler = work  # not before: the consumer looks whether the handler is one that it can call
     done = leave_when_told(
         stop,

@@ -11,6 +11,7 @@ Whatever comes too late changes nothing, because lua/lease.lua and lua/dead.lua 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import subprocess
 import threading
@@ -21,9 +22,10 @@ from contextlib import suppress
 import msgspec
 import redis
 
-from orderstream.cli.ledger import BEGAN, FINAL, FIRST, READY, Ledger, Page
+from orderstream.cli.ledger import BEGAN, FINAL, FIRST, READY, WAITS, Ledger, Page
 from orderstream.cli.supervisor import Last, kill
 from orderstream.connection import Trouble, trouble
+from orderstream.consumer import LONGEST_PAUSE_S
 from orderstream.entries import Entry
 from orderstream.errors import HandlerTimeout, OrderStreamError
 from orderstream.policy import Outcome, RetryPolicy, describe
@@ -32,6 +34,7 @@ from orderstream.stream import OrderStream
 log = logging.getLogger("orderstream")
 
 LOOK_S = 0.1  # between two looks at the children
+TRY_EVERY_S = 1.0  # between two tries to reach Redis, while a child does not
 LAST_S = 2.0  # how long the end waits for what is still to be settled
 
 
@@ -49,6 +52,7 @@ class _Kept(msgspec.Struct):
         batch: The one that was in hand at the last beat.
         finished: How many of its entries were finished then.
         overdue: Id of the entry whose handler ran too long, and for which the child is killed.
+        cut_off: True: the child cannot reach Redis, and is killed for that.
     """
 
     ledger: Ledger
@@ -56,6 +60,7 @@ class _Kept(msgspec.Struct):
     batch: int = 0
     finished: int = 0
     overdue: str = ""
+    cut_off: bool = False
 
 
 class _Left(msgspec.Struct):
@@ -63,11 +68,14 @@ class _Left(msgspec.Struct):
     What a child left behind when it ended, and why it ended.
 
     Attributes:
+        finished: What is to be acked.
+        running: What has failed of *error*; None if no handler ran, or if the child was stopped.
         unbegun: What is still to be given back.
     """
 
     name: str
-    page: Page
+    finished: Sequence[Entry]
+    running: Entry | None
     unbegun: Sequence[Entry]
     error: OrderStreamError
     at: float
@@ -88,6 +96,9 @@ class Keeper:
         self._timeout_s = settings.handler_timeout_ms / 1000
         self._kept: dict[str, _Kept] = {}
         self._was_ready = False
+        self._patience_s = settings.claim_idle_ms / 1000 + LONGEST_PAUSE_S
+        self._reached = math.inf  # since when this process reaches Redis, while a child does not
+        self._next_try = 0.0
         self._left: queue.SimpleQueue[_Left] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="keeper", daemon=True)
@@ -113,21 +124,25 @@ class Keeper:
         self._was_ready = self._was_ready or bool(kept and kept.ledger.words[READY])
         return self._was_ready
 
-    def ended(self, name: str, how: str) -> Last:
-        """Settle what the child had in hand. It must be dead."""
+    def ended(self, name: str, how: str, *, stopped: bool) -> Last:
+        """Settle what the child had in hand. It must be dead. A stop is no order's failure."""
         self.ready(name)  # later it cannot be asked
         kept = self._kept.pop(name)
         page = kept.ledger.read()
         kept.ledger.close()
         if page:
-            self._left.put(self._what_is_left(name, kept, page, how))
+            self._left.put(self._what_is_left(name, kept, page, how, stopped))
         return Last(kept.ledger.worked, kept.ledger.words[FINAL])
 
-    def _what_is_left(self, name: str, kept: _Kept, page: Page, how: str) -> _Left:
+    def _what_is_left(self, name: str, kept: _Kept, page: Page, how: str, stopped: bool) -> _Left:
+        running, unbegun = page.running, list(page.unbegun)
         error: OrderStreamError = ProcessDied(f"its process {how}")
-        if page.running and page.running.id == kept.overdue:
+        if running and running.id == kept.overdue:
             error = HandlerTimeout(f"handler ran longer than {self._timeout_s:g} s")
-        return _Left(name, page, page.unbegun, error, time.monotonic())
+        elif running and stopped:
+            unbegun.insert(0, running)
+            running = None
+        return _Left(name, page.finished, running, unbegun, error, time.monotonic())
 
     def close(self) -> None:
         """Settle what is left, if Redis answers soon."""
@@ -147,6 +162,7 @@ class Keeper:
             try:
                 for name, kept in list(self._kept.items()):
                     self._kill_if_overdue(name, kept)
+                self._kill_who_is_cut_off()
                 self._settle_the_left()
                 for name, kept in list(self._kept.items()) if beats else ():
                     self._beat(name, kept)
@@ -164,6 +180,34 @@ class Keeper:
                 kept.overdue = id
                 log.warning("%s: the handler of entry %s runs for longer than %g s", name, id, self._timeout_s)
             kill(kept.process)  # at each look, until it is dead
+
+    def _kill_who_is_cut_off(self) -> None:
+        """
+        Kill each child that has not reached Redis for long, although this process could. A handler may have taken what
+        a connection needs, such as the last file.
+        """
+        waiting = {name: kept for name, kept in list(self._kept.items()) if math.isfinite(kept.ledger.times[WAITS])}
+        now = time.monotonic()
+        if not waiting:
+            self._reached = math.inf
+        elif now >= self._next_try:
+            self._next_try = now + TRY_EVERY_S
+            self._reached = min(self._reached, now) if self._reaches_redis() else math.inf
+        for name, kept in waiting.items():
+            since = max(kept.ledger.times[WAITS], self._reached)
+            if kept.process and now - since > self._patience_s:
+                if not kept.cut_off:
+                    log.warning("%s cannot reach Redis, although its supervisor can", name)
+                kept.cut_off = True
+                kill(kept.process)
+
+    def _reaches_redis(self) -> bool:
+        """Return whether Redis takes writes from this process: a Redis that refuses them refuses the child's, too."""
+        try:
+            self._stream.create_group()
+        except redis.RedisError:
+            return False
+        return True
 
     def _beat(self, name: str, kept: _Kept) -> None:
         """
@@ -187,28 +231,25 @@ class Keeper:
 
     def _settle_the_left(self) -> None:
         """If Redis is away, try again at the next look. Once others may claim the entries there is no need."""
-        again = []
         with suppress(queue.Empty):
             while True:
                 left = self._left.get_nowait()
                 try:
                     self._settle(left)
-                except redis.RedisError as error:
+                except Exception as error:  # noqa: BLE001 - whatever it is, say whose orders it concerns
                     late = time.monotonic() - left.at > self._stream.settings.claim_idle_ms / 1000
                     if late or trouble(error) is Trouble.FATAL:
                         log.warning("what %s had in hand stays pending (%s)", left.name, describe(error))
                     else:
-                        again.append(left)
+                        self._left.put(left)
                         break
-        for left in again:
-            self._left.put(left)
 
     def _settle(self, left: _Left) -> None:
-        stream, name, page = self._stream, left.name, left.page
-        if page.finished:
-            stream.ack(entry.id for entry in page.finished)
-        if page.running:
-            self._fail(name, page.running, left.error)
+        stream, name = self._stream, left.name
+        if left.finished:
+            stream.ack(entry.id for entry in left.finished)
+        if left.running:
+            self._fail(name, left.running, left.error)
         if unbegun := left.unbegun:
             left.unbegun = ()  # once only: if just the reply is lost, the next child has them at the same attempt
             stream.release(name, unbegun)

@@ -14,6 +14,7 @@ the child's interpreter, hangs, or ends the process. It is a file without a name
                first     1 if no child was there before
                worked    how many entries of the batches before this one have begun
                final     the code that the child ends with, once it has come to its end by itself; else 0
+               waits     since when the child waits for Redis, by the monotonic clock; infinite while it does not
     failed     one byte for each entry of the batch: 1 if its handler raised, or may not run: it was given back, say
     batch      pairs of id and attempt, in the order in which they are handled
 """
@@ -26,19 +27,23 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
+from orderstream.consumer import Consumer, Handler
 from orderstream.entries import Entry
 from orderstream.hand import Hand
+from orderstream.policy import RetryPolicy
 from orderstream.stream import OrderStream
 
 if sys.platform == "linux":
     import fcntl
 
-BATCH, LENGTH, STARTED, RETURNED, BEGAN, READY, FIRST, WORKED, FINAL = range(9)
+BATCH, LENGTH, STARTED, RETURNED, BEGAN, READY, FIRST, WORKED, FINAL, WAITS = range(10)
 WORDS_SIZE = 128
 ENTRY_SIZE = 64  # an id has up to 41 characters; the attempt and the packing need the rest
 
@@ -96,7 +101,7 @@ class Ledger:
                 file = os.dup(made.fileno())
             os.ftruncate(file, _bytes(size))
         ledger = cls(file, size)
-        ledger.times[BEGAN] = math.inf
+        ledger.times[BEGAN] = ledger.times[WAITS] = math.inf
         return ledger
 
     def write(self, entries: Sequence[Entry]) -> None:
@@ -209,6 +214,29 @@ class ToldHand(Hand):
                 if entry.id in given_back:
                     self._ledger.failed[number] = 1  # before it is sent: from then on the next child may have it
         super().release(unstarted)
+
+
+class ToldConsumer(Consumer):
+    """
+    A consumer whose supervisor is told what it has in hand, and since when it waits for Redis.
+
+    Args:
+        ledger: Where to write it down.
+        stream, handler, name, policy: See ``Consumer``.
+    """
+
+    def __init__(
+        self, ledger: Ledger, stream: OrderStream, handler: Handler, name: str | None, policy: RetryPolicy | None
+    ) -> None:
+        super().__init__(stream, handler, name, policy, hand=partial(ToldHand, ledger))
+        self._times = ledger.times
+
+    def _turn_or_pause(self, *, flush: bool = False) -> None:
+        super()._turn_or_pause(flush=flush)
+        if not self.in_outage:
+            self._times[WAITS] = math.inf
+        elif math.isinf(self._times[WAITS]):
+            self._times[WAITS] = time.monotonic()
 
 
 def _bytes(size: int) -> int:

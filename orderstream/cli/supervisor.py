@@ -4,9 +4,10 @@ Keep child processes running: replace one that ends, stop them all together. It 
 A child writes down that its end is final, where its watcher reads it. Whatever else ends it, a handler may have done,
 and a handler can end it with any exit code: so any other end is replaced.
 
-Each child is in a session of its own. So a terminal's Ctrl-C reaches only this process, which then sends each child
-one SIGTERM. If this process is killed, it can send nothing. So each child watches the lifeline, a pipe whose other
-end is open in this process alone: when this process is gone the pipe ends, and the child stops.
+Each child is in a session of its own. So a terminal's Ctrl-C reaches only this process, which then tells each child.
+It tells by the child's lifeline, a pipe: one byte means stop. If this process is killed it can write nothing, but then
+the pipe ends, and the child stops, too. A signal would be less safe: a handler may change what its process does at
+signals, and every ``asyncio.run()`` does.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
+from orderstream.cli.terminal import ENDINGS
+
 log = logging.getLogger("orderstream")
 
 # The codes that a child writes down, and then exits with. The work is done; or a person has to act, and the child has
@@ -32,6 +35,8 @@ WRONG_COMMAND = 2  # what a wrong command line ends with; final as long as no ch
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0  # before a child is replaced; twice as long after each that did no work
 STEADY_S = 30.0  # after a child has run so long, the next pause is a short one again
 READY_EVERY_S = 0.01  # between two looks whether the first child is ready
+STOP = b"."  # any byte
+SAME_STOP_S = 0.5  # a service manager signals this process and its children: one may hear it so much later
 
 
 class Last(NamedTuple):
@@ -59,8 +64,19 @@ class Watcher(Protocol):
     def ready(self, name: str) -> bool:
         """Return whether the child has begun to work, or one before it."""
 
-    def ended(self, name: str, how: str) -> Last:
-        """The child is dead. Return what it has written down."""
+    def ended(self, name: str, how: str, *, stopped: bool) -> Last:
+        """
+        The child is dead. Return what it has written down.
+
+        Args:
+            how: How it ended, in words.
+            stopped: Somebody who stops the whole service has ended it by a signal.
+        """
+
+
+class _Running(NamedTuple):
+    process: subprocess.Popen[bytes]
+    lifeline: int  # our end of it
 
 
 class Supervisor:
@@ -68,9 +84,9 @@ class Supervisor:
     Some child processes that are to be kept running.
 
     Args:
-        commands: What to run, by the child's name. Each child is given two options more. ``--lifeline=FD``: that file
-            ends when this process is gone. ``--ledger=FD``: from *watcher*. Everybody on this machine can read a
-            command, so it must hold no password.
+        commands: What to run, by the child's name. Each child is given two options more. ``--lifeline=FD``: a byte
+            there means stop, and its end means that this process is gone. ``--ledger=FD``: from *watcher*. Everybody on
+            this machine can read a command, so it must hold no password.
         environ: The children's environment.
         watcher: Is told of each child.
     """
@@ -79,7 +95,7 @@ class Supervisor:
         self._commands = commands
         self._environ = environ
         self._watcher = watcher
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # held while a child is started, and while all are told to stop
 
@@ -93,31 +109,29 @@ class Supervisor:
         Returns:
             The code that each child has written down; 0 for one that wrote none. Or WRONG_COMMAND.
         """
-        lifeline, held = os.pipe()  # the children inherit the first end only; the second keeps the pipe open
         first, *others = self._commands
-        try:
-            with ThreadPoolExecutor(len(self._commands)) as threads:
-                ends = [threads.submit(self._keep, first, lifeline)]
-                if self._wait_until_ready(first, ends[0]):
-                    ends += [threads.submit(self._keep, name, lifeline) for name in others]
-            return [end.result() for end in ends]
-        finally:
-            os.close(lifeline)
-            os.close(held)
+        with ThreadPoolExecutor(len(self._commands)) as threads:
+            ends = [threads.submit(self._keep, first)]
+            if self._wait_until_ready(first, ends[0]):
+                ends += [threads.submit(self._keep, name) for name in others]
+        return [end.result() for end in ends]
 
     def stop(self) -> None:
-        """Send each child one SIGTERM, and start no other. Safe to call from any thread."""
+        """Tell each child to stop, and start no other. Safe to call from any thread."""
         with self._lock:
             if not self._stopping.is_set():
                 self._stopping.set()
-                for process in self._running.values():
-                    process.terminate()
+                for process, lifeline in self._running.values():
+                    try:
+                        os.write(lifeline, STOP)
+                    except BrokenPipeError:  # a handler has closed the other end
+                        process.terminate()
 
     def kill(self) -> None:
         """Kill each child with SIGKILL, and start no other. Safe to call from any thread."""
         with self._lock:
             self._stopping.set()
-            for process in self._running.values():
+            for process, _ in self._running.values():
                 kill(process)
 
     def _wait_until_ready(self, name: str, end: Future[int]) -> bool:
@@ -128,7 +142,7 @@ class Supervisor:
             time.sleep(READY_EVERY_S)
         return True
 
-    def _keep(self, name: str, lifeline: int) -> int:
+    def _keep(self, name: str) -> int:
         """
         Run a child, and start another one in its place, until an end is final or ``stop()`` was called.
 
@@ -139,7 +153,7 @@ class Supervisor:
         while True:
             began = time.monotonic()
             try:
-                code, last = self._run_once(name, lifeline)
+                code, last = self._run_once(name)
                 how = _how(code)
             except Exception as error:  # noqa: BLE001 - such as too many processes or too little memory: that may pass
                 code, last = 0, Last()
@@ -155,22 +169,37 @@ class Supervisor:
                 return 0  # what the last child had in hand is settled, and there is no other
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def _run_once(self, name: str, lifeline: int) -> tuple[int, Last]:
+    def _run_once(self, name: str) -> tuple[int, Last]:
         """Return the exit code of a child, and what it has written down."""
         with self._lock:
             if self._stopping.is_set():
                 return DONE, Last(code=DONE)
-            ledger = self._watcher.opens(name)
-            self._running[name] = process = subprocess.Popen(
-                [*self._commands[name], f"--lifeline={lifeline}", f"--ledger={ledger}"],
+            process, lifeline = self._running[name] = self._start(name)
+        code = process.wait()
+        with self._lock:
+            del self._running[name]
+            os.close(lifeline)
+        stopped = -code in ENDINGS and self._stopping.wait(SAME_STOP_S)
+        return code, self._watcher.ended(name, _how(code), stopped=stopped)
+
+    def _start(self, name: str) -> _Running:
+        ledger = self._watcher.opens(name)
+        theirs, ours = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [*self._commands[name], f"--lifeline={theirs}", f"--ledger={ledger}"],
                 env=self._environ,
                 stdin=subprocess.DEVNULL,  # they cannot all read one terminal
-                pass_fds=[lifeline, ledger],
+                pass_fds=[theirs, ledger],
                 start_new_session=True,
             )
-            self._watcher.started(name, process)
-        code = process.wait()
-        return code, self._watcher.ended(name, _how(code))
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self._watcher.started(name, process)
+        return _Running(process, ours)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

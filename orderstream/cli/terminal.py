@@ -224,9 +224,9 @@ def leave_when_told(
     Args:
         stop: Called once. It must return quickly.
         grace_s: Seconds from the first signal to the end.
-        lifeline: The file that a supervisor gave this process. Its end means that the supervisor is gone, and *stop*
-            is called as at a signal. Such a process counts all signals as one: a service manager may send them to the
-            supervisor and to its children. Only the supervisor decides to kill it.
+        lifeline: The file that a supervisor gave this process. A byte there means stop, and its end means that the
+            supervisor is gone: *stop* is called as at a signal. Such a process counts all signals as one: a service
+            manager may send them to the supervisor and to its children. Only the supervisor decides to kill it.
         last: Called before leaving at once.
         at_work: Returns whether something in hand is lost by leaving at once. If not, this process ends with 0.
         code: The exit code after leaving at once.
@@ -235,12 +235,11 @@ def leave_when_told(
         A function to call when the work is done. From then on the end of the grace time is ignored, because what a
         command does after its work may take longer. A second signal still means: leave at once.
     """
+    global _tell
     done = threading.Event()
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell)
-    for ending in ENDINGS:
-        signal.signal(ending, lambda *_: None)
+    told, _tell = os.pipe()
+    os.set_blocking(_tell, False)
+    listen()
     if hasattr(os, "register_at_fork"):  # not on Windows
         os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals_come, after_in_child=_forget_signals)
 
@@ -254,10 +253,11 @@ def leave_when_told(
                 return
             if not ready:
                 break
-            ending = None if lifeline in ready else os.read(told, 1)[0]
-            if ending is None:
-                watched = [told]  # a file that has ended is ready for ever
-            elif ending not in ENDINGS:
+            ending, orphaned = None, False
+            if lifeline in ready:
+                orphaned = not os.read(lifeline, 1)
+                watched = [told]  # nothing else comes there, and a file that has ended is ready for ever
+            elif (ending := os.read(told, 1)[0]) not in ENDINGS:
                 continue
             if deadline is not None:
                 if lifeline is None and ending in (signal.SIGINT, signal.SIGTERM):
@@ -265,7 +265,7 @@ def leave_when_told(
                 continue
             if lifeline is None:
                 _say("Finishing what is in hand; Ctrl-C again leaves at once.")
-            elif ending is None:  # a signal came from the supervisor, which has said so for all its children
+            elif orphaned:  # else the supervisor has said so for all its children
                 _say("The supervisor is gone. Finishing what is in hand.")
             deadline = time.monotonic() + min(grace_s, LONGEST_S)
             stop()
@@ -273,11 +273,39 @@ def leave_when_told(
             os._exit(0)
         last()
         cursor = SHOW_CURSOR if os.isatty(2) else ""  # a bar has hidden it
-        _say(f"{cursor}Left at once. What was in hand stays pending; other consumers claim it.")
+        _say(f"{cursor}Left at once. If an order is in hand it stays pending, and another consumer claims it.")
         os._exit(code)
 
     threading.Thread(target=leave, name="leave when told", daemon=True).start()
     return done.set
+
+
+_tell: int | None = None  # where the signals of this process are told
+
+
+def listen() -> None:
+    """
+    Hear the signals that mean stop, after ``leave_when_told()``. The main thread calls this.
+
+    Call it again after code that is not ours: it may have changed what this process does at a signal. When
+    ``asyncio.run()`` ends, for one, it takes away the file that signals are told to.
+    """
+    if _tell is None:
+        return
+    for ending in ENDINGS:
+        if signal.getsignal(ending) is not _hear:
+            signal.signal(ending, _hear)
+    signal.set_wakeup_fd(_tell)
+
+
+def _hear(number: int, _: Any) -> None:
+    """Tell of a signal, unless C code has told of it already: if the file that signals are told to is ours."""
+    if _tell is None:
+        return
+    with suppress(OSError, ValueError):  # the file of whoever took our place may be closed
+        if (theirs := signal.set_wakeup_fd(_tell)) != _tell:
+            os.write(_tell, bytes([number]))
+            signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
 
 
 _mask = threading.local()
@@ -294,6 +322,8 @@ def _let_signals_come() -> None:
 
 def _forget_signals() -> None:
     """Let signals do in a process that a handler forked what they do in every process, such as end it."""
+    global _tell
+    _tell = None
     signal.set_wakeup_fd(-1)
     for ending in ENDINGS:
         signal.signal(ending, signal.default_int_handler if ending == signal.SIGINT else signal.SIG_DFL)

@@ -120,7 +120,7 @@ def test_a_demotion_is_waited_out(own_stream, running, eventually, caplog, nobod
             eventually(lambda: own_stream.backlog().done)
             eventually(lambda: is_blocked(client))
             demote()
-        eventually(lambda: "Redis does not answer" in caplog.text)
+        eventually(lambda: "waiting for Redis" in caplog.text)
         client.replicaof("NO", "ONE")
         Producer(own_stream).send(ORDERS[1])
         eventually(lambda: own_stream.backlog().done, 15)
@@ -169,7 +169,7 @@ def test_a_server_in_trouble_is_waited_for(own_stream, running, eventually, capl
     with caplog.at_level(logging.WARNING), running(Consumer(own_stream, handler)):
         eventually(lambda: handler.runs and own_stream.backlog().done)
         begin()
-        eventually(lambda: "Redis does not answer" in caplog.text)
+        eventually(lambda: "waiting for Redis" in caplog.text)
         with pytest.raises(says, match=r"(?i)master|misconf"):
             Producer(own_stream).send(ORDERS[1])
         end()

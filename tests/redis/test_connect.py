@@ -176,7 +176,7 @@ def test_a_consumer_that_starts_at_a_full_disk_waits_as_a_running_one_does(
     time.sleep(1)  # longer than --until-idle: during an outage nobody is idle
     assert process.poll() is None
     full_disk()
-    eventually(lambda: "Redis answers again" in (tmp_path / "err").read_text(), timeout_s=10)
+    eventually(lambda: "Redis works again" in (tmp_path / "err").read_text(), timeout_s=10)
     if more:
         assert process.wait(10) == 0
         assert "Handled 3 orders" in (tmp_path / "err").read_text()

@@ -199,7 +199,7 @@ def test_what_a_process_left_behind_is_settled_when_redis_is_back(
     eventually(lambda: notes() == ["began slow"], 20)
     own_server.kill()
     child_of(process).kill()
-    eventually(lambda: process.stderr.readline().startswith("Redis does not answer"))
+    eventually(lambda: process.stderr.readline().startswith("Waiting for Redis"))
     own_server.start()
     eventually(lambda: notes() == ["began slow"] * 2, 20)
     ((_, _, attempt),) = [tuple(row.values())[1:] for row in _rows(own_stream)]

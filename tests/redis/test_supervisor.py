@@ -154,13 +154,13 @@ def test_children_have_numbered_names_and_sessions_of_their_own(at_work, stream,
     assert sorted(ours) == [consumer.name for consumer in stream.backlog().consumers] == ["till-1", "till-2", "till-3"]
     assert all(os.getsid(child.pid) == child.pid for child in ours.values())
     process.send_signal(signal.SIGTERM)
-    read(process, "told", 3)
+    first, second = process.stderr.readline(), process.stderr.readline()
     slow_shop()
     _, err = process.communicate()
     assert process.returncode == 0
-    first, second, *own, last = err.splitlines()
-    assert first == f"till-1 to till-3 handle {settings.stream} for {settings.group}."
-    assert second == "Finishing what is in hand; Ctrl-C again leaves at once."
+    *own, last = err.splitlines()
+    assert first == f"till-1 to till-3 handle {settings.stream} for {settings.group}.\n"
+    assert second == "Finishing what is in hand; Ctrl-C again leaves at once.\n"
     assert [re.sub(r" in .*", "", line) for line in sorted(own)] == [f"till-{n}: Handled 1 order" for n in (1, 2, 3)]
     assert last == "All 3 processes have ended."
     assert stream.backlog().consumers == ()
@@ -262,7 +262,7 @@ def test_a_password_reaches_the_children_and_is_on_no_command_line(at_work, clie
     commands = [" ".join(child.cmdline()) for child in children(process).values()]
     assert len(commands) == 2
     process.send_signal(signal.SIGTERM)
-    read(process, "told", 2)
+    assert wait_for_line(process, "^Finishing what is in hand")
     process.send_signal(signal.SIGTERM)
     assert "S3cret" not in "".join([*commands, *process.communicate()])
     client.acl_deluser(name)
@@ -283,26 +283,29 @@ def test_a_file_beside_the_handler_is_not_taken_for_a_library(start, tmp_path, s
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C in the terminal", "SIGTERM"])
-def test_each_child_receives_one_sigterm_and_finishes_its_order(at_work, stream, slow_shop, how):
-    """Given three children with an order in hand, nothing but one SIGTERM reaches each."""
+def test_each_child_is_told_by_its_lifeline_and_finishes_its_order(at_work, stream, slow_shop, how):
+    """Given three children with an order in hand, no signal reaches any of them."""
     more = {}
     if how != "SIGTERM":
         ours, theirs = pty.openpty()
         more = {"through": ("-c", ON_A_TERMINAL), "stdin": theirs, "stderr": theirs, "start_new_session": True}
     process = at_work(3, **more)
+    said = b""
     if how == "SIGTERM":
         process.send_signal(signal.SIGTERM)
+        assert wait_for_line(process, "^Finishing what is in hand")
     else:
         os.write(ours, b"\x03")
-    lines = read(process, "told", 3)
+        while b"Finishing what is in hand" not in said:
+            said += os.read(ours, 65536)
     slow_shop()
-    said = b""
+    lines = []
     while how != "SIGTERM" and process.poll() is None:  # whoever ends waits until the terminal has taken it all
         if select.select([ours], [], [], 0.05)[0]:
             said += os.read(ours, 65536)
     lines += process.communicate()[0].splitlines(keepends=True)
     assert process.returncode == 0
-    assert [line for line in lines if line.startswith("told")] == ["told SIGTERM\n"] * 3
+    assert not any(line.startswith("told") for line in lines)
     assert sum(line.startswith("end") for line in lines) == 3
     assert stream.backlog().done
     if how != "SIGTERM":
@@ -315,13 +318,13 @@ def test_a_second_signal_leaves_at_once_and_no_child_behind(at_work, pending):
     process = at_work()
     ours = list(children(process).values())
     process.send_signal(signal.SIGINT)
-    read(process, "told", 2)
+    assert wait_for_line(process, "^Finishing what is in hand")
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 1
     assert psutil.wait_procs(ours, 10)[1] == []
     out, err = process.communicate()
-    assert "told" not in out  # killed, not told a second time
-    assert err.endswith("Left at once. What was in hand stays pending; other consumers claim it.\n")
+    assert "told" not in out
+    assert err.endswith("Left at once. If an order is in hand it stays pending, and another consumer claims it.\n")
     assert len(pending()) == 2
 
 
@@ -546,7 +549,7 @@ def test_a_replaced_child_waits_out_an_outage(at_work, own_server, own_stream, s
     for child in children(process).values():
         child.kill()
     for _ in range(2):
-        assert wait_for_line(process, "^Redis does not answer .*; waiting for it")
+        assert wait_for_line(process, "^Waiting for Redis .*")
     slow_shop()
     own_server.start()
     assert len(read(process, "end", 2)) == 4  # begun again
@@ -595,7 +598,7 @@ def test_the_end_of_the_supervisor_is_no_second_signal(at_work, stream, slow_sho
     process = at_work()
     ours = list(children(process).values())
     process.send_signal(signal.SIGTERM)
-    read(process, "told", 2)
+    assert wait_for_line(process, "^Finishing what is in hand")
     process.kill()
     process.wait()
     time.sleep(0.2)  # for what must not happen
@@ -611,7 +614,7 @@ def test_a_child_that_waits_for_redis_leaves_with_its_supervisor(at_work, own_se
     for child in children(process).values():
         child.kill()
     for _ in range(2):
-        assert wait_for_line(process, "^Redis does not answer .*; waiting for it")
+        assert wait_for_line(process, "^Waiting for Redis .*")
     replaced = list(children(process).values())
     assert len(replaced) == 2
     process.kill()
@@ -621,6 +624,17 @@ def test_a_child_that_waits_for_redis_leaves_with_its_supervisor(at_work, own_se
 # The supervisor alone ------------------------------------------------------------------------------------
 
 
+WAITS_TO_BE_TOLD = """
+import os, sys, time
+started, lifeline, _ = sys.argv[1:]
+open(started, "w").close()
+try:
+    os.read(int(lifeline.partition("=")[2]), 1)
+except OSError:
+    time.sleep(60)
+"""
+
+
 class Unwatched:
     """A watcher that does not care."""
 
@@ -628,12 +642,12 @@ class Unwatched:
         return os.open(os.devnull, os.O_RDONLY)
 
     def started(self, name, process):
-        pass
+        self.process = process
 
     def ready(self, name):
         return True
 
-    def ended(self, name, how):
+    def ended(self, name, how, *, stopped):
         return Last()
 
 
@@ -675,7 +689,7 @@ def test_a_child_that_could_not_be_started_is_tried_again(pauses, caplog):
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("no ledger")])
 def test_a_child_goes_on_being_kept_whatever_its_watcher_raises(pauses, monkeypatch, error):
-    def fail(self, name, how):
+    def fail(self, name, how, *, stopped):
         raise error
 
     monkeypatch.setattr(Unwatched, "ended", fail)
@@ -697,10 +711,9 @@ def test_a_child_that_may_not_be_killed_is_no_error(monkeypatch):
         assert process.wait(10) == -signal.SIGKILL
 
 
-def test_a_child_that_dies_of_being_told_is_not_said_to_be_replaced(caplog, eventually, tmp_path):
-    """As one does that is told while Python starts."""
+def test_a_child_that_ends_when_it_is_told_is_not_said_to_be_replaced(caplog, eventually, tmp_path):
     started = tmp_path / "started"
-    ours = Supervisor({"till-1": ["sh", "-c", f"touch {started}; exec sleep 60"]}, os.environ, Unwatched())
+    ours = Supervisor({"till-1": [sys.executable, "-c", WAITS_TO_BE_TOLD, started]}, os.environ, Unwatched())
     thread = threading.Thread(target=ours.run)
     thread.start()
     eventually(started.exists)
@@ -708,6 +721,27 @@ def test_a_child_that_dies_of_being_told_is_not_said_to_be_replaced(caplog, even
     thread.join(10)
     assert not thread.is_alive()
     assert caplog.text == ""
+
+
+def test_a_child_whose_handler_has_closed_its_lifeline_is_told_by_a_signal(eventually, tmp_path):
+    started = tmp_path / "started"
+    command = [sys.executable, "-c", f"import os\nos.closerange(3, 64)\n{WAITS_TO_BE_TOLD}", started]
+    watcher = Unwatched()
+    ours = Supervisor({"till-1": command}, os.environ, watcher)
+    thread = threading.Thread(target=ours.run)
+    thread.start()
+    eventually(started.exists)
+    ours.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert watcher.process.returncode == -signal.SIGTERM
+
+
+def test_a_child_leaves_no_file_open(pauses):
+    """Each has a lifeline of its own."""
+    before = psutil.Process().num_fds()
+    pauses(3)
+    assert psutil.Process().num_fds() <= before + 3, "its watcher opens one for each"
 
 
 def test_stop_before_run_starts_nothing(tmp_path):
