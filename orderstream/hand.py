@@ -131,12 +131,12 @@ class Hand:
         while True:
             time.sleep(min(beat_s, ACK_FLUSH_S))
             try:
-                self._look()
                 if time.monotonic() >= next_beat:
                     next_beat = time.monotonic() + beat_s
                     if not self._beat():
                         return
-                in_trouble = False
+                    in_trouble = False
+                self._look()
             except Exception:  # without this thread, others would claim what is in hand
                 if not in_trouble:
                     log.exception("the heartbeat of %s goes on after this", self._consumer)

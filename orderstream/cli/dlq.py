@@ -21,7 +21,7 @@ from orderstream.errors import DecodeError, NotRedriven
 
 def entry_id(text: str) -> str:
     """Check the id of a dead letter: the type of an argument or option."""
-    if not re.fullmatch(r"\d+-\d+", text):
+    if not re.fullmatch("[0-9]{1,20}-[0-9]{1,20}", text):
         raise click.BadParameter(f"{text!r} is not like 1718000000000-0; `orderstream dlq list` shows the ids.")
     return text
 

@@ -34,7 +34,7 @@ _LOOKS: tuple[tuple[str, Callable[[Any, Settings], Iterator[Finding]], str], ...
     ("eviction", server.eviction, "+info +pttl"),
     ("stream", streams.keys, "+type +pttl +xlen"),
     ("last id", streams.last_id, "+xinfo|stream"),
-    ("groups", streams.groups, "+xinfo|groups +xpending +xrange +xlen"),
+    ("groups", streams.groups, "+xinfo|groups +xinfo|consumers +xpending +xrange +xlen"),
     ("dead letters", streams.dead_letters, "+xlen"),
     ("writes", user.writes, "+xadd"),
     ("permissions", user.permissions, "the commands of a role"),
@@ -56,8 +56,8 @@ def examine(stream: OrderStream) -> list[Finding]:
     Raises:
         redis.ConnectionError: Redis went away.
 
-    Redis: HELLO, INFO, CONFIG GET, TYPE, PTTL, XLEN, XINFO STREAM; XPENDING and XRANGE COUNT 1 for each group; XPENDING
-    … IDLE, O(number of pending entries).
+    Redis: HELLO, INFO, CONFIG GET, TYPE, PTTL, XLEN, XINFO STREAM and CONSUMERS; XPENDING and XRANGE COUNT 1 for each
+    group; XPENDING … IDLE, O(number of pending entries).
     Source: https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/
     """
     client, settings = _node(stream), stream.settings

@@ -11,6 +11,7 @@ import redis
 
 from orderstream.config import Settings
 from orderstream.doctor.finding import Finding, Level
+from orderstream.entries import UNOWNED
 
 DAY_S = 86_400
 LAST = 2**64 - 1  # the greatest value of each half of an id
@@ -49,9 +50,10 @@ def stuck(client: Any, settings: Settings) -> list[Stuck]:
         settings: Which stream and group, and how long a handler may run.
 
     Returns:
-        One value for each consumer. Only the oldest 1,000 entries are counted.
+        One value for each consumer. Only the oldest 1,000 entries are counted. Entries that nobody owns are overdue,
+        and not stuck, while a consumer of the group is at work: it comes to them.
 
-    Redis: XPENDING … IDLE, O(number of pending entries).
+    Redis: XPENDING … IDLE, O(number of pending entries); XINFO CONSUMERS, O(number of consumers).
     Source: https://redis.io/docs/latest/commands/xpending/
     """
     s = settings
@@ -64,6 +66,10 @@ def stuck(client: Any, settings: Settings) -> list[Stuck]:
     ids: dict[bytes, list[bytes]] = {}
     for row in rows:
         ids.setdefault(row["consumer"], []).append(row["message_id"])
+    if UNOWNED.encode() in ids:
+        consumers = client.xinfo_consumers(s.stream, s.group)
+        if any(row["idle"] < s.handler_timeout_ms for row in consumers if row["name"] != UNOWNED.encode()):
+            del ids[UNOWNED.encode()]
     return [Stuck(name.decode(errors="replace"), len(held), held[0].decode()) for name, held in ids.items()]
 
 
@@ -85,21 +91,22 @@ def keys(client: Any, settings: Settings) -> Iterator[Finding]:
 
 
 def last_id(client: Any, settings: Settings) -> Iterator[Finding]:
-    info = _of_stream(client.xinfo_stream, settings.stream)
-    if not info:
-        return
-    last = info["last-generated-id"].decode()
-    key, ahead_s = settings.stream, -_age_s(last)
-    fix = f"find who adds ids of its own; when all is handled, begin a new stream: `RENAME {key} {key}-old`"
-    ms, seq = map(int, last.split("-"))
-    if ms == LAST and LAST - seq < FEW:
-        found = f"{last}: {_entries(LAST - seq)} fit behind it, then Redis refuses every order"
-        yield Finding("last id", Level.LOSS if seq < LAST else Level.BLOCKED, found, fix)
-    elif ahead_s > DAY_S:
-        found = f"{last} is {_days(ahead_s)} ahead of the clock: no age of an entry can be trusted"
-        yield Finding("last id", Level.ADVICE, found, fix)
-    else:
-        yield Finding("last id", Level.OK, last)
+    for key, refused in ((settings.stream, "every order"), (settings.dlq, "every dead letter")):
+        info = _of_stream(client.xinfo_stream, key)
+        if not info:
+            continue
+        last = info["last-generated-id"].decode()
+        ahead_s = -_age_s(last)
+        fix = f"find who adds ids of its own; when all is handled, begin a new stream: `RENAME {key} {key}-old`"
+        ms, seq = map(int, last.split("-"))
+        if ms == LAST and LAST - seq < FEW:
+            found = f"{last}: {_entries(LAST - seq)} fit behind it, then Redis refuses {refused}"
+            yield Finding("last id", Level.LOSS if seq < LAST else Level.BLOCKED, found, fix)
+        elif ahead_s > DAY_S:
+            found = f"{last} is {_days(ahead_s)} ahead of the clock: no age of an entry can be trusted"
+            yield Finding("last id", Level.ADVICE, found, fix)
+        elif key == settings.stream:
+            yield Finding("last id", Level.OK, last)
 
 
 def groups(client: Any, settings: Settings) -> Iterator[Finding]:
@@ -126,8 +133,9 @@ def groups(client: Any, settings: Settings) -> Iterator[Finding]:
 
 
 def _about(held: Stuck) -> Finding:
+    who = "nobody owns" if held.consumer == UNOWNED else f"{held.consumer} holds"
     found = (
-        f"{held.consumer} holds {_entries(held.count)} that nobody has touched for longer than a handler may run, "
+        f"{who} {_entries(held.count)} that nobody has touched for longer than a handler may run, "
         f"the oldest {held.oldest}: nobody works on that, and nobody claims it"
     )
     fix = "if their handler hangs, end its process; and see that a consumer runs, for it claims them"

@@ -105,4 +105,11 @@ ROWS = {
     # Telemetry
     88: ("telemetry raises, or is half installed", "logged once; each order sent, handled once and settled"),
     89: ("a second stream of the same group ends in its process", "the gauges stay"),
+    # And once more
+    90: ("a handler changes what its process does at signals", "it stops all the same; no order's failure"),
+    91: ("one process cannot reach Redis any more, its supervisor can", "the process is replaced"),
+    92: ("what comes back is no reply of Redis", "an outage; orders that may be in the stream are told as such"),
+    93: ("an outage comes before a failure is settled", "it is settled after it, with the handler's reason"),
+    94: ("the heartbeat's thread meets what nobody expects", "logged once; the heartbeats go on"),
+    95: ("a consumer works through more retries than a handler may take", "neither doctor nor status calls that stuck"),
 }

@@ -32,6 +32,7 @@ from orderstream import (
     connect,
     random_orders,
 )
+from orderstream import cluster as module
 from orderstream.cluster import exchange_in_cluster
 from orderstream.connection import Trouble, trouble
 from orderstream.errors import ConfigError
@@ -336,6 +337,36 @@ def test_only_the_commands_that_did_not_run_are_sent_to_the_new_owner(cluster, s
     entries = target.client.xrange(key)
     assert [id for id, _ in entries][1:] == replies[:10] + replies[12:]
     assert [fields[b"data"] for _, fields in entries] == [order.to_fields()[1] for order in ORDERS]
+
+
+def test_what_was_added_is_known_although_the_new_owner_cannot_be_found(
+    cluster, stream, settings, masters, eventually, monkeypatch
+):
+    """The slot moves between two commands of one write, and then no node has it for a moment."""
+    source, target = masters
+    key, slot = settings.stream, key_slot(settings.stream.encode())
+    Producer(stream).send(ORDERS[0])
+    cluster.start_moving(key, source, target)
+    move = ("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+    add = [("XADD", key, "*", *order.to_fields()) for order in ORDERS[1:3]]
+    exchange, replies = module._exchange_with_owner, []
+
+    def lose_the_owner_after_the_first_round(*args):
+        monkeypatch.setattr(module, "_exchange_with_owner", no_owner)
+        return exchange(*args)
+
+    def no_owner(*args):
+        raise module._down("no node has the slot")
+
+    monkeypatch.setattr(module, "_exchange_with_owner", lose_the_owner_after_the_first_round)
+    commands = [add[0], move, ("WAIT", 1, 1500), add[1]]
+    pipeline = threading.Thread(target=lambda: replies.extend(exchange_in_cluster(stream.client, key, commands)))
+    pipeline.start()
+    eventually(lambda: cluster.tell(target, "COUNTKEYSINSLOT", slot) == 1)
+    cluster.finish_moving(key, source, target)
+    pipeline.join()
+    assert replies[0] == target.client.xrange(key)[-1][0]
+    assert trouble(replies[3]) is Trouble.OUTAGE
 
 
 def test_between_two_masters_an_order_is_refused_for_certain(cluster, stream, settings, masters):

@@ -436,6 +436,18 @@ def test_a_last_id_in_the_far_future_is_found(own_stream, id, level, says):
     assert Consumer(own_stream, lambda order: None).drain() == 1
 
 
+@pytest.mark.row(51)
+def test_a_last_id_of_the_dead_letter_stream_in_the_far_future_is_found(own_stream):
+    own_stream.create_group()
+    own_stream.client.xadd(own_stream.settings.dlq, {"n": 1}, id=f"{LAST}-{LAST}")
+    findings = look_all(own_stream, "last id")
+    bad = findings[-1]
+    assert (len(findings), bad.level) == (2, Level.BLOCKED)
+    assert "then Redis refuses every dead letter" in bad.found
+    mend(bad, own_stream.client)
+    assert look(own_stream, "last id").level is Level.OK
+
+
 def test_a_stream_that_nobody_reads_is_found(own_stream):
     own_stream.client.xadd(own_stream.settings.stream, {"n": 1})
     finding = look(own_stream, "groups")
@@ -530,6 +542,31 @@ def test_an_order_that_was_taken_from_a_hanging_handler_and_that_nobody_tries_ag
         eventually(lambda: [held.consumer for held in stuck(hasty.client, hasty.settings)] == [UNOWNED])
         let_go.set()
         eventually(lambda: stuck(hasty.client, hasty.settings) == [])
+    hasty.close()
+
+
+@pytest.mark.row(95)
+def test_retries_that_wait_for_a_consumer_at_work_are_not_stuck(settings, running, eventually):
+    """Their turn comes later than a handler may run."""
+    hasty = connect(replace(settings, handler_timeout_ms=settings.claim_idle_ms, backoff_ms=1))
+    seen = set()
+
+    def fail_at_first(order):
+        if order.id not in seen:
+            seen.add(order.id)
+            raise LookupError
+        time.sleep(0.1)
+
+    def overdue():
+        idle = settings.claim_idle_ms + hasty.settings.handler_timeout_ms
+        return hasty.client.xpending_range(settings.stream, settings.group, "-", "+", 1, UNOWNED, idle=idle)
+
+    Producer(hasty).send_many(Order(f"o-{n}", "figs", 1) for n in range(40))
+    with running(Consumer(hasty, fail_at_first)):
+        eventually(overdue)
+        assert stuck(hasty.client, hasty.settings) == []
+    eventually(lambda: [held.consumer for held in stuck(hasty.client, hasty.settings)] == [UNOWNED])
+    assert any("nobody owns " in finding.found for finding in look_all(hasty, "groups"))
     hasty.close()
 
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import redis
 
 from orderstream import Consumer, Producer, Reject, connect
 from tests.redis.handlers import ORDERS, Record, warm
@@ -101,6 +102,30 @@ def test_an_order_that_somebody_else_took_while_it_waited_is_not_handled(
     consumer.step()
     assert handler.runs == [ORDERS[0].id, ORDERS[2].id]
     assert {id: row[::2] for id, row in pending().items()} == {ids[1]: ("other", 2)}
+
+
+@pytest.mark.row(94)
+def test_the_heartbeat_goes_on_after_what_nobody_expected(stream, send, settings, monkeypatch, caplog):
+    """Redis-py, for one, raises errors that are none of Redis, and a thread has no caller."""
+
+    def slow(order):
+        time.sleep(settings.claim_idle_ms / 1000 * 3)
+
+    def fail_twice(*args):
+        if len(beats) < 2:
+            beats.append(args)
+            raise redis.exceptions.RedisClusterException("no node")
+        return heartbeat(*args)
+
+    beats, heartbeat = [], stream.heartbeat
+    monkeypatch.setattr(stream, "heartbeat", fail_twice)
+    handler = Record(slow)
+    send(ORDERS[0])
+    consumer = Consumer(stream, handler, name="me")
+    assert consumer.step() == 1
+    assert len(beats) == 2
+    assert caplog.text.count("the heartbeat of me goes on after this") == 1
+    assert caplog.text.count("RedisClusterException: no node") == 1
 
 
 def test_the_heartbeat_ends_with_the_work(stream, send, eventually):

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from orderstream import DeadLetterQueue, Order, Producer, random_orders
+from orderstream.entries import UNOWNED
 
 pytestmark = pytest.mark.any_server("processes, signals and memory; the scripts that settle are tested on each server")
 
@@ -32,6 +33,39 @@ NOHUP = """
 import os, signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 os.execv(sys.executable, [sys.executable, "-m", "orderstream", *sys.argv[1:]])
+"""
+EVENT_LOOP = """
+import asyncio, signal, time
+
+async def main():
+    asyncio.get_running_loop().add_signal_handler(signal.{number}, print)
+    await asyncio.sleep(0.01)
+
+def handle(order):
+    asyncio.run(main())
+    time.sleep(0.05)
+    print(order.id)
+"""
+FEW_FILES = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 4096))
+os.execv(sys.executable, [sys.executable, "-m", "orderstream", *sys.argv[1:]])
+"""
+LEAKS = """
+import os, threading, time
+
+def leak(files=[]):
+    while True:
+        try:
+            files.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            time.sleep(0.001)
+
+def handle(order):
+    if order.item == "slow":
+        threading.Thread(target=leak, daemon=True).start()
+        time.sleep(0.5)
+    print(order.id)
 """
 WARM = list(islice(random_orders(1), 20))
 REST = list(islice(random_orders(2), 5))
@@ -277,6 +311,66 @@ def test_a_signal_to_all_processes_at_once_and_again_to_the_child_cuts_nothing(
     assert "Left at once" not in err
     assert notes().count("done slow") == 1
     assert pending() == {}
+
+
+@pytest.mark.row(90)
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("number", "processes"), [("SIGUSR1", 0), ("SIGUSR1", 1), ("SIGTERM", 1)])
+def test_a_handler_that_runs_an_event_loop_with_a_signal_of_its_own_does_not_make_the_service_deaf(
+    start, stream, client, settings, tmp_path, number, end, processes
+):
+    """When the loop ends, asyncio takes the file away that signals are told to, and sets the signal's own action."""
+    (tmp_path / "shop.py").write_text(EVENT_LOOP.format(number=number))
+    Producer(stream).send_many(islice(random_orders(1), 300))
+    process = start("consume", "--processes", processes, "--handler", "shop:handle")
+    for _ in range(3):
+        assert process.stdout.readline()
+    process.send_signal(end)
+    done = 3 + len(process.communicate(timeout=20)[0].splitlines())
+    assert process.returncode == 0
+    assert 3 <= done < 20
+    assert client.xpending(settings.stream, settings.group)["pending"] == stream.backlog().waiting
+    assert stream.backlog().lag + stream.backlog().waiting == 300 - done
+
+
+@pytest.mark.row(90)
+@pytest.mark.parametrize("first", ["supervisor", "child"])
+def test_a_signal_to_all_processes_that_ends_one_of_them_is_no_order_s_failure(
+    service, environ, stream, pending, notes, eventually, first
+):
+    """The handler has set what SIGTERM does in its process: it ends it."""
+    environ["ORDERSTREAM_MAX_ATTEMPTS"] = "1"
+    process = service("signal.signal(signal.SIGTERM, signal.SIG_DFL); note('deaf', order); time.sleep(600)")
+    Producer(stream).send_many([SLOW])
+    eventually(lambda: "deaf slow" in notes())
+    child = child_of(process)
+    both = [process, child] if first == "supervisor" else [child, process]
+    for each in both:
+        each.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert stream.backlog().dead_lettered == 0
+    assert [row[::2] for row in pending().values()] == [(UNOWNED, 0)]
+
+
+@pytest.mark.row(91)
+def test_a_process_that_cannot_reach_redis_any_more_although_its_supervisor_can_is_replaced(
+    start, environ, stream, client, tmp_path, eventually
+):
+    """Its handler has opened every file that it may. Then the link breaks once."""
+    environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "1000", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "5000"}
+    (tmp_path / "shop.py").write_text(LEAKS)
+    process = start("consume", "--name", "till", "--handler", "shop:handle", through=("-c", FEW_FILES))
+    Producer(stream).send(SLOW)
+    assert process.stdout.readline() == "slow\n"
+    eventually(lambda: stream.backlog().done)
+    before = child_of(process).pid
+    client.client_kill_filter(_type="normal", skipme=True)
+    Producer(stream).send_many(REST)
+    eventually(lambda: stream.backlog().done, 30)
+    assert child_of(process).pid != before
+    err = stop(process)
+    assert err.count("till cannot reach Redis, although its supervisor can\n") == 1
+    assert err.count("waiting for Redis (") == 1
 
 
 @pytest.mark.row(67)

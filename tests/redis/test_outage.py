@@ -4,6 +4,10 @@ import contextlib
 import logging
 import os
 import resource
+import socket
+import socketserver
+import threading
+from dataclasses import replace
 from hashlib import sha1
 from itertools import product
 from pathlib import Path
@@ -12,7 +16,17 @@ import pytest
 import redis
 
 import orderstream
-from orderstream import Consumer, DeadLetterQueue, Order, Producer, Reject
+from orderstream import (
+    Consumer,
+    DeadLetterQueue,
+    Order,
+    Producer,
+    Reject,
+    RetryPolicy,
+    SendUnknown,
+    connect,
+)
+from orderstream.errors import ConfigError
 from tests.redis.handlers import ORDERS, Record
 
 LUA = Path(orderstream.__file__).with_name("lua")
@@ -137,3 +151,122 @@ def test_a_process_without_a_file_left_waits_as_in_an_outage(stream, send):
     assert waited
     consumer.drain()
     assert len(handled) == 1
+
+
+@pytest.mark.row(93)
+@pytest.mark.parametrize(("max_attempts", "left"), [(1, "dead-lettered"), (3, "retried")])
+def test_a_failure_that_an_outage_hides_is_settled_after_it(
+    own_stream, own_server, settings, running, eventually, max_attempts, left
+):
+    """Long before others may claim the order. Its handler's reason is kept."""
+    stream = connect(replace(own_stream.settings, claim_idle_ms=60_000))
+
+    def fail(order):
+        if len(handler.runs) == 1:
+            own_server.kill()
+        raise LookupError("not on the shelf")
+
+    handler = Record(fail)
+    Producer(stream).send(ORDERS[0])
+    with running(Consumer(stream, handler, policy=RetryPolicy(max_attempts, backoff_ms=20))):
+        eventually(lambda: handler.runs)
+        own_server.start()
+        eventually(lambda: stream.backlog().dead_lettered == 1, 15)
+    assert len(handler.runs) == max_attempts, left
+    (letter,) = DeadLetterQueue(stream).list()
+    assert (letter.reason, letter.deliveries) == ("LookupError: not on the shelf", max_attempts)
+    stream.close()
+
+
+@pytest.mark.row(93)
+def test_a_failure_is_not_settled_after_another_consumer_has_claimed_the_order(
+    patient, send, make_due, pending, monkeypatch
+):
+    def fail(order):
+        raise LookupError("not on the shelf")
+
+    def away(*args):
+        raise redis.ConnectionError
+
+    (id,) = send(ORDERS[0])
+    consumer = Consumer(patient, fail, name="me")
+    monkeypatch.setattr(patient, "retry", away)
+    consumer.step()
+    assert consumer.in_outage
+    monkeypatch.undo()
+    make_due(id)
+    assert patient.claim("other", "-", 16).entry.id == id
+    consumer.step()
+    assert not consumer.in_outage
+    assert pending()[id][::2] == ("other", 2)
+
+
+def _no_redis(port):
+    """Carry commands to the Redis on *port*, and answer each with what a proxy says that has lost its server."""
+
+    class Answers(socketserver.BaseRequestHandler):
+        def handle(self):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as behind:
+                while data := self.request.recv(65536):
+                    behind.sendall(data)
+                    answer = behind.recv(65536)
+                    self.request.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n" if self.server.lost.is_set() else answer)
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answers)
+    server.daemon_threads = True
+    server.lost = threading.Event()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def proxy(settings):
+    """A proxy before Redis. While ``proxy.lost`` is set, it answers in words that are no reply of Redis."""
+    server = _no_redis(int(settings.redis_url.rpartition(":")[2]))
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def proxied(proxy, settings):
+    stream = connect(replace(settings, redis_url=f"redis://127.0.0.1:{proxy.server_address[1]}"))
+    yield stream
+    stream.close()
+
+
+@pytest.mark.row(92)
+def test_an_answer_that_is_no_reply_is_a_lost_reply(proxied, proxy, stream):
+    proxy.lost.set()
+    with pytest.raises(SendUnknown) as caught:
+        Producer(proxied).send_many(ORDERS[:2])
+    assert (caught.value.sent, caught.value.unknown, caught.value.refused) == ([], ORDERS[:2], [])
+    assert stream.backlog().length == 2
+
+
+@pytest.mark.row(92)
+def test_orders_are_sent_again_after_an_answer_that_is_no_reply_and_are_there_once(proxied, proxy, stream, client):
+    proxy.lost.set()
+    threading.Timer(0.3, proxy.lost.clear).start()
+    assert len(set(Producer(proxied, dedupe="till-1").send_many(ORDERS[:2]))) == 2
+    assert stream.backlog().length == 2
+
+
+@pytest.mark.row(92)
+def test_an_answer_that_is_no_reply_does_not_end_the_consumer(proxied, proxy, stream, running, eventually, caplog):
+    handler = Record()
+    Producer(stream).send(ORDERS[0])
+    with running(Consumer(proxied, handler)):
+        eventually(lambda: handler.runs)
+        proxy.lost.set()
+        eventually(lambda: "waiting for Redis (" in caplog.text)
+        proxy.lost.clear()
+        Producer(stream).send(ORDERS[1])
+        eventually(lambda: stream.backlog().done, 15)
+    assert set(handler.runs) == {ORDERS[0].id, ORDERS[1].id}
+
+
+def test_where_no_redis_answers_connect_says_so(proxy, settings):
+    proxy.lost.set()
+    with pytest.raises(ConfigError, match=r"^what answers there is no Redis"):
+        connect(replace(settings, redis_url=f"redis://127.0.0.1:{proxy.server_address[1]}"))

@@ -194,7 +194,8 @@ def test_an_iterable_that_raises_hides_nothing_it_gave(stream, client, settings,
         yield from ORDERS[:count]
         raise mistake
 
-    with pytest.raises(SendUnknown, match=f"^{count} orders are in the stream: LookupError: no more rows$") as caught:
+    told = "1 order is" if count == 1 else f"{count} orders are"
+    with pytest.raises(SendUnknown, match=f"^{told} in the stream: LookupError: no more rows$") as caught:
         Producer(in_batches_of(4, stream)).send_many(rows())
     assert in_stream() == ORDERS[:count]
     assert caught.value.sent == [id.decode() for id, _ in client.xrange(settings.stream)]
@@ -220,7 +221,7 @@ def test_an_iterable_that_raises_while_a_reply_is_lost_tells_both(linked_stream,
     assert (len(caught.value.sent), caught.value.unknown) == (1, ORDERS[1:3])
     assert isinstance(caught.value.__cause__, ReplyLost)
     assert str(caught.value) == (
-        "1 orders are in the stream, 2 may be (first: 'o-1'; their replies were lost): LookupError: no more rows"
+        "1 order is in the stream, 2 may be (first: 'o-1'; their replies were lost): LookupError: no more rows"
     )
 
 
