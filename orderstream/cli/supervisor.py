@@ -23,8 +23,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
-from orderstream.cli.terminal import ENDINGS
-
 log = logging.getLogger("orderstream")
 
 # The codes that a child writes down, and then exits with. The work is done; or a person has to act, and the child has
@@ -36,6 +34,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0  # before a child is replaced; twice 
 STEADY_S = 30.0  # after a child has run so long, the next pause is a short one again
 READY_EVERY_S = 0.01  # between two looks whether the first child is ready
 STOP = b"."  # any byte
+STOPS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}  # what stops a whole service
 SAME_STOP_S = 0.5  # a service manager signals this process and its children: one may hear it so much later
 
 
@@ -179,7 +178,7 @@ class Supervisor:
         with self._lock:
             del self._running[name]
             os.close(lifeline)
-        stopped = -code in ENDINGS and self._stopping.wait(SAME_STOP_S)
+        stopped = -code in STOPS and self._stopping.wait(SAME_STOP_S)
         return code, self._watcher.ended(name, _how(code), stopped=stopped)
 
     def _start(self, name: str) -> _Running:
