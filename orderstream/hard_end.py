@@ -25,6 +25,7 @@ class EndingHand(Hand):
     See ``Hand``. If a handler holds the interpreter, no thread of Python can end the process: so C code waits for it.
 
     The C code is set up when a handler begins after a rest. That is not for each order: a rest comes every 10 ms.
+    It has one timer for the whole process: so run only one such consumer there.
     """
 
     def __init__(
