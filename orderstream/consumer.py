@@ -23,7 +23,7 @@ from weakref import WeakSet
 import redis
 
 from orderstream.config import Settings
-from orderstream.connection import Trouble, trouble
+from orderstream.connection import ReplyLost, Trouble, trouble
 from orderstream.entries import UNOWNED, Entry
 from orderstream.errors import ConfigError, HandlerTimeout, from_a_signal
 from orderstream.hand import ACK_FLUSH_S, HOARD_S, Hand
@@ -94,7 +94,8 @@ class Consumer:
         self._flushed_at = 0.0
         self._settled = 0
         self._settling = threading.Lock()  # the heartbeat's thread settles entries, too
-        self._unsettled: list[tuple[Entry, Decision]] = []  # an outage came in between
+        self._unsettled: list[tuple[Entry, Decision]] = []  # an outage came in between,
+        self._ungiven: Sequence[Entry] = ()  # and no handler has begun these
         self._turns = 0
         self._wanted = 1  # entries to ask for: about BATCH_S of work
         self._group_exists = False
@@ -122,7 +123,7 @@ class Consumer:
                 self._turn_or_pause()
         finally:
             with suppress(redis.RedisError):  # if Redis is away, the entries stay pending and others claim them
-                self._flush_acks()
+                self._settle_again()
                 self._hand.take([])
                 self.stream.leave(self.name)
             self._hand.drop(self._hand.done)
@@ -187,7 +188,7 @@ class Consumer:
         if not self._group_exists:
             self.stream.create_group()
             self._group_exists = True
-        if self._unsettled:
+        if self._unsettled or self._ungiven:
             self._settle_again()
         self._turns += 1
         if self._turns == 1 and self._read_batch(wait=False):
@@ -319,9 +320,16 @@ class Consumer:
 
     def _give_back(self, unstarted: Sequence[Entry]) -> None:
         if left := self._hand.drop(unstarted):  # the other thread may have given them back before
-            with suppress(redis.RedisError):
-                self._hand.release(left)
-                self._due_in(0)
+            self._release(left)
+
+    def _release(self, unstarted: Sequence[Entry]) -> None:
+        try:
+            self._hand.release(unstarted)
+            self._due_in(0)
+        except ReplyLost:  # they are given back, or stay pending and others claim them
+            pass
+        except redis.RedisError:
+            self._ungiven = unstarted
 
     # One entry ----------------------------------------------------------------------------------------
 
@@ -349,7 +357,10 @@ class Consumer:
                 self._dead_letter(entry, decision.reason)
             else:
                 self._delay(entry, decision)
-        except redis.RedisError:
+        except redis.RedisError as error:
+            if isinstance(error, ReplyLost) and decision.outcome is Outcome.DEFER:
+                # What was sent may arrive late. The attempt counts now: otherwise it would fit the next one, too.
+                decision = Decision(Outcome.RETRY, decision.delay_ms)
             self._unsettled.append((entry, decision))
             raise
 
@@ -358,6 +369,9 @@ class Consumer:
         self._flush_acks()  # first: a handler that ran too long may have come to its end after all
         while self._unsettled:
             self._settle(*self._unsettled.pop())
+        if self._ungiven:
+            ungiven, self._ungiven = self._ungiven, ()
+            self._release(ungiven)
 
     def _delay(self, entry: Entry, decision: Decision) -> None:
         settle = self.stream.retry if decision.outcome is Outcome.RETRY else self.stream.defer

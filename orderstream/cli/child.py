@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import atexit
 import os
-import select
 import threading
+import time
 import traceback
 from typing import NoReturn
 
 import msgspec
 
-from orderstream.cli.ledger import FINAL, READY, Ledger
+from orderstream.cli.ledger import ALIVE, FINAL, READY, Ledger
 from orderstream.cli.supervisor import DONE, FAILED, LEFT
-from orderstream.cli.terminal import write_out
+from orderstream.cli.terminal import wait_for, write_out
 
 LAST_S = 1.0  # how long a child waits for the atexit functions
 
@@ -41,11 +41,15 @@ class Child(msgspec.Struct, frozen=True):
         """While it is not ready, leave at once when the supervisor says so or is gone. A thread waits for that."""
 
         def wait() -> None:
-            select.select([self.lifeline], [], [])  # it reads nothing: whoever waits after this must see it, too
+            wait_for([self.lifeline])  # it reads nothing: whoever waits after this must see it, too
             if not self.ledger.words[READY]:
                 os._exit(0)
 
         threading.Thread(target=wait, name="leave unless ready", daemon=True).start()
+
+    def still_here(self) -> None:
+        """Write down that it goes on."""
+        self.ledger.times[ALIVE] = time.monotonic()
 
     def had_to_leave(self) -> None:
         """Write down that it leaves an order in hand."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import click
@@ -11,6 +12,7 @@ import redis
 from orderstream import OrderStream, Settings, connect
 from orderstream.cli.options import environ
 from orderstream.connection import Trouble, trouble
+from orderstream.errors import ConfigError
 from orderstream.policy import describe
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # between two tries to reach a Redis that went away
@@ -33,19 +35,27 @@ def connect_or_explain() -> OrderStream:
     raise click.ClickException(problem)
 
 
-def connect_as_child() -> OrderStream:
+def connect_as_child(still_here: Callable[[], None]) -> OrderStream:
     """
     Connect in a supervisor's child: if Redis is away, wait for it.
 
-    The supervisor has connected before it started the child. So a Redis that does not answer now is an outage, and
-    no mistake in an option.
+    The supervisor has connected before it started the child. So a Redis that does not answer now, or not as a Redis, is
+    an outage, and no mistake in an option.
+
+    Args:
+        still_here: Called before each try.
     """
     settings, pause_s = Settings.from_env(environ()), 0.0
     while True:
+        still_here()
         try:
             return connect(settings)
         except redis.RedisError as error:
             pause_s = wait_out(error, pause_s)
+        except ConfigError as error:
+            if not isinstance(error.__cause__, redis.RedisError):
+                raise
+            pause_s = wait_out(error.__cause__, pause_s)
         time.sleep(pause_s)
 
 

@@ -34,7 +34,7 @@ from orderstream.cli.keeper import Keeper
 from orderstream.cli.ledger import FIRST, READY, Ledger, ToldConsumer
 from orderstream.cli.options import AT_LEAST_0, MILLISECONDS, SECONDS, Name, environ, export, otlp, which_stream
 from orderstream.cli.supervisor import DONE, FAILED, LEFT, WRONG_COMMAND, Supervisor
-from orderstream.cli.terminal import leave_when_told, line, listen, output_trouble, pace, write_out
+from orderstream.cli.terminal import leave_when_told, line, listen, output_trouble, pace, say, write_out
 from orderstream.connection import Trouble, trouble
 from orderstream.consumer import Handler
 from orderstream.errors import OrderStreamError
@@ -116,7 +116,7 @@ def consume(
         return
     handler = _handler(place)
     with _final_failures() if child else nullcontext():
-        stream = connect_as_child() if child else connect_or_explain()
+        stream = connect_as_child(child.still_here) if child else connect_or_explain()
         export(stream.settings)
         finished = _work(stream, handler, name, work_ms, until_idle, child)
     if child and finished:
@@ -170,7 +170,7 @@ def _work(
     """
     settings = stream.settings
     ledger = child.ledger if child else None
-    told, handled, at_work = threading.Event(), 0, False
+    told, handled, at_work, files_closed = threading.Event(), 0, False, False
     call: Callable[[Order], Any] = handler  # it returns None, or what the consumer must see and refuse
 
     def stop() -> None:
@@ -178,7 +178,7 @@ def _work(
         consumer.stop()
 
     def work(order: Order) -> Any:
-        nonlocal handled, at_work
+        nonlocal handled, at_work, files_closed
         at_work = True
         try:
             time.sleep(work_ms / 1000)
@@ -186,12 +186,15 @@ def _work(
                 result = call(order)
             finally:
                 write_out()  # what it printed, before its order is acked
-                listen()
         finally:
             at_work = False
+            if not listen():
+                files_closed = True
+                consumer.stop()
             if problem := output_trouble():
                 consumer.stop()
-                raise problem if child and _closed(problem) else Unprinted
+                files_closed = bool(child) and problem.errno == errno.EBADF  # in a child nobody else can have done so
+                raise problem if files_closed else Unprinted
         handled += 1
         return result
 
@@ -223,17 +226,14 @@ def _work(
     who = f"{consumer.name}: " if several else ""
     click.echo(f"{who}Handled {pace(handled, began)}.", err=True)
     problem = output_trouble()
-    if problem and child and _closed(problem):
-        click.echo(f"{who}A handler has closed the files of its process.", err=True)
+    if files_closed:
+        say(f"{who}A handler has closed the files of its process.")
+        if not child:
+            click.get_current_context().exit(1)
         return False
     if problem and not isinstance(problem, BrokenPipeError):
         raise click.ClickException(f"the output cannot be written: {problem.strerror}; what was in hand is given back")
     return not told.is_set()
-
-
-def _closed(problem: OSError) -> bool:
-    """Return whether a handler closed what the output is written to: in a child nobody else can have done so."""
-    return problem.errno == errno.EBADF
 
 
 @contextmanager

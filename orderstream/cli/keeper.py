@@ -22,9 +22,9 @@ from contextlib import suppress
 import msgspec
 import redis
 
-from orderstream.cli.ledger import BEGAN, FINAL, FIRST, READY, WAITS, Ledger, Page
-from orderstream.cli.supervisor import Last, kill
-from orderstream.connection import Trouble, trouble
+from orderstream.cli.ledger import ALIVE, BEGAN, FINAL, FIRST, READY, WAITS, Ledger, Page
+from orderstream.cli.supervisor import LEFT, Last, kill
+from orderstream.connection import REPLY_MARGIN_S, Trouble, trouble
 from orderstream.consumer import LONGEST_PAUSE_S
 from orderstream.entries import Entry
 from orderstream.errors import HandlerTimeout, OrderStreamError
@@ -35,6 +35,7 @@ log = logging.getLogger("orderstream")
 
 LOOK_S = 0.1  # between two looks at the children
 TRY_EVERY_S = 1.0  # between two tries to reach Redis, while a child does not
+TURN_S = 4 * REPLY_MARGIN_S  # in a turn, at most two calls fail: each may wait to connect, and for its reply
 LAST_S = 2.0  # how long the end waits for what is still to be settled
 
 
@@ -52,7 +53,7 @@ class _Kept(msgspec.Struct):
         batch: The one that was in hand at the last beat.
         finished: How many of its entries were finished then.
         overdue: Id of the entry whose handler ran too long, and for which the child is killed.
-        cut_off: True: the child cannot reach Redis, and is killed for that.
+        told_of: What was logged of its end.
     """
 
     ledger: Ledger
@@ -60,7 +61,15 @@ class _Kept(msgspec.Struct):
     batch: int = 0
     finished: int = 0
     overdue: str = ""
-    cut_off: bool = False
+    told_of: tuple[object, ...] = ()
+
+    def kill(self, why: str, *of: object) -> None:
+        """Kill the child, and log *why*, once. Called at each look, until it is dead."""
+        if self.process:
+            kill(self.process)  # first: a log may be slow
+        if (why, *of) != self.told_of:
+            self.told_of = (why, *of)
+            log.warning(why, *of)
 
 
 class _Left(msgspec.Struct):
@@ -96,7 +105,7 @@ class Keeper:
         self._timeout_s = settings.handler_timeout_ms / 1000
         self._kept: dict[str, _Kept] = {}
         self._was_ready = False
-        self._patience_s = settings.claim_idle_ms / 1000 + LONGEST_PAUSE_S
+        self._patience_s = (settings.claim_idle_ms + settings.block_ms) / 1000 + LONGEST_PAUSE_S
         self._reached = math.inf  # since when this process reaches Redis, while a child does not
         self._next_try = 0.0
         self._left: queue.SimpleQueue[_Left] = queue.SimpleQueue()
@@ -116,7 +125,9 @@ class Keeper:
 
     def started(self, name: str, process: subprocess.Popen[bytes]) -> None:
         """Note that the child runs."""
-        self._kept[name].process = process
+        kept = self._kept[name]
+        kept.ledger.times[ALIVE] = time.monotonic()
+        kept.process = process
 
     def ready(self, name: str) -> bool:
         """Return whether the child *name*, or one before it, has come so far that it takes entries."""
@@ -139,6 +150,8 @@ class Keeper:
         error: OrderStreamError = ProcessDied(f"its process {how}")
         if running and running.id == kept.overdue:
             error = HandlerTimeout(f"handler ran longer than {self._timeout_s:g} s")
+        elif running and kept.ledger.words[FINAL] == LEFT:
+            error = ProcessDied("it was stopped before its handler ended")
         elif running and stopped:
             unbegun.insert(0, running)
             running = None
@@ -162,6 +175,7 @@ class Keeper:
             try:
                 for name, kept in list(self._kept.items()):
                     self._kill_if_overdue(name, kept)
+                    self._kill_if_it_hangs(name, kept)
                 self._kill_who_is_cut_off()
                 self._settle_the_left()
                 for name, kept in list(self._kept.items()) if beats else ():
@@ -175,11 +189,21 @@ class Keeper:
             return
         page = kept.ledger.read()
         if page and page.running and page.began < latest and kept.process:
-            id = page.running.id
-            if id != kept.overdue:
-                kept.overdue = id
-                log.warning("%s: the handler of entry %s runs for longer than %g s", name, id, self._timeout_s)
-            kill(kept.process)  # at each look, until it is dead
+            kept.overdue = page.running.id
+            why = "%s: the handler of entry %s runs for longer than %g s"
+            kept.kill(why, name, kept.overdue, self._timeout_s)
+
+    def _kill_if_it_hangs(self, name: str, kept: _Kept) -> None:
+        """
+        Kill a child that does not go on although no handler runs: what a handler left behind may hold its interpreter.
+        Before it is ready it imports the handler. It may take as long for that as a handler.
+        """
+        longest_s = self._patience_s + TURN_S
+        if not kept.ledger.words[READY]:
+            longest_s = max(longest_s, self._timeout_s)
+        times = kept.ledger.times
+        if math.isinf(times[BEGAN]) and time.monotonic() - times[ALIVE] > longest_s:
+            kept.kill("%s has not gone on for %g s, and no handler runs there", name, longest_s)
 
     def _kill_who_is_cut_off(self) -> None:
         """
@@ -194,12 +218,8 @@ class Keeper:
             self._next_try = now + TRY_EVERY_S
             self._reached = min(self._reached, now) if self._reaches_redis() else math.inf
         for name, kept in waiting.items():
-            since = max(kept.ledger.times[WAITS], self._reached)
-            if kept.process and now - since > self._patience_s:
-                if not kept.cut_off:
-                    log.warning("%s cannot reach Redis, although its supervisor can", name)
-                kept.cut_off = True
-                kill(kept.process)
+            if now - max(kept.ledger.times[WAITS], self._reached) > self._patience_s:
+                kept.kill("%s cannot reach Redis, although its supervisor can", name)
 
     def _reaches_redis(self) -> bool:
         """Return whether Redis takes writes from this process: a Redis that refuses them refuses the child's, too."""

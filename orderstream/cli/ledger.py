@@ -14,7 +14,8 @@ the child's interpreter, hangs, or ends the process. It is a file without a name
                first     1 if no child was there before
                worked    how many entries of the batches before this one have begun
                final     the code that the child ends with, once it has come to its end by itself; else 0
-               waits     since when the child waits for Redis, by the monotonic clock; infinite while it does not
+               waits     since when Redis has not answered the child, by the monotonic clock; infinite while it does
+               alive     when the child last went on by itself, by the monotonic clock; a handler may run since then
     failed     one byte for each entry of the batch: 1 if its handler raised, or may not run: it was given back, say
     batch      pairs of id and attempt, in the order in which they are handled
 """
@@ -43,7 +44,7 @@ from orderstream.stream import OrderStream
 if sys.platform == "linux":
     import fcntl
 
-BATCH, LENGTH, STARTED, RETURNED, BEGAN, READY, FIRST, WORKED, FINAL, WAITS = range(10)
+BATCH, LENGTH, STARTED, RETURNED, BEGAN, READY, FIRST, WORKED, FINAL, WAITS, ALIVE = range(11)
 WORDS_SIZE = 128
 ENTRY_SIZE = 64  # an id has up to 41 characters; the attempt and the packing need the rest
 
@@ -183,6 +184,7 @@ class ToldHand(Hand):
             self._ledger.write(entries)
             self._written = entries
         self._started = 0
+        self._times[WAITS] = math.inf  # Redis has answered: it gave these
         super().take(entries)
 
     def begin(self, entry: Entry, now: float) -> bool:
@@ -199,6 +201,7 @@ class ToldHand(Hand):
         with suppress(IndexError):  # the other thread has acked it
             if self.done[-1] is self._begun:
                 self._words[RETURNED] = self._started
+        self._times[ALIVE] = time.monotonic()  # before it says that no handler runs
         self._times[BEGAN] = math.inf
 
     def drop(self, entries: Iterable[Entry]) -> list[Entry]:
@@ -218,7 +221,7 @@ class ToldHand(Hand):
 
 class ToldConsumer(Consumer):
     """
-    A consumer whose supervisor is told what it has in hand, and since when it waits for Redis.
+    A consumer whose supervisor is told what it has in hand, that it goes on, and since when it waits for Redis.
 
     Args:
         ledger: Where to write it down.
@@ -232,11 +235,10 @@ class ToldConsumer(Consumer):
         self._times = ledger.times
 
     def _turn_or_pause(self, *, flush: bool = False) -> None:
+        self._times[ALIVE] = time.monotonic()
         super()._turn_or_pause(flush=flush)
-        if not self.in_outage:
-            self._times[WAITS] = math.inf
-        elif math.isinf(self._times[WAITS]):
-            self._times[WAITS] = time.monotonic()
+        if self.in_outage:
+            self._times[WAITS] = min(self._times[WAITS], time.monotonic())
 
 
 def _bytes(size: int) -> int:

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -29,7 +30,10 @@ ENDINGS = [
     if (ending := getattr(signal, name, None))  # Windows has no SIGHUP
     and not (name == "SIGHUP" and signal.getsignal(ending) is signal.SIG_IGN)  # nohup: it stays ignored
 ]
-LONGEST_S = 365 * 86_400.0  # select() takes no infinite time
+PATIENCE_S = 0.1  # so long a message waits for whoever reads them
+LONGEST_S = 20 * 86_400.0  # poll() takes no infinite time
+URGENT = (signal.SIGINT, signal.SIGTERM)  # the second of these means: leave at once
+BY_PYTHON = 0x80  # added to the number of a signal of which Python's handler tells, and not the C code before it
 UNITS = (("days", 86_400_000), ("hours", 3_600_000), ("min", 60_000), ("s", 1_000))
 SHOW_CURSOR = "\x1b[?25h"
 
@@ -55,7 +59,7 @@ class Output(io.FileIO):
             return len(data)
         try:
             while (written := super().write(data)) is None:  # somebody made it non-blocking, and it is full
-                select.select([], [self], [])
+                has_room(self.fileno(), None)
         except OSError as error:
             self.trouble = error
             raise
@@ -63,11 +67,16 @@ class Output(io.FileIO):
 
 
 class Messages(Output):
-    """The console's stderr. What cannot be written there is dropped: no order may fail because of a message."""
+    """
+    The console's stderr. What cannot be written there is dropped: no order may fail, or wait, because of a message.
+    """
 
     def write(self, data: Any) -> int:
         with suppress(OSError):
-            return super().write(data)
+            for start in range(0, len(data), select.PIPE_BUF):
+                if self.trouble or not has_room(self.fileno(), PATIENCE_S):
+                    break
+                super().write(data[start : start + select.PIPE_BUF])
         return len(data)
 
 
@@ -235,9 +244,10 @@ def leave_when_told(
         A function to call when the work is done. From then on the end of the grace time is ignored, because what a
         command does after its work may take longer. A second signal still means: leave at once.
     """
-    global _tell
+    global _tell, _pipe
     done = threading.Event()
     told, _tell = os.pipe()
+    _pipe = os.fstat(_tell)
     os.set_blocking(_tell, False)
     listen()
     if hasattr(os, "register_at_fork"):  # not on Windows
@@ -245,35 +255,44 @@ def leave_when_told(
 
     def leave() -> None:
         watched = [told] if lifeline is None else [told, lifeline]
+        heard, urgent, before = Counter[int](), 0, 0
         deadline: float | None = None
         while True:
             left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready, _, _ = select.select(watched, [], [], left_s)
+            ready = wait_for(watched, left_s)
             if not ready and done.is_set():
                 return
             if not ready:
                 break
-            ending, orphaned = None, False
-            if lifeline in ready:
-                orphaned = not os.read(lifeline, 1)
+            orphaned = False
+            try:
+                word = os.read(ready[0], 1)
+            except OSError:  # somebody has closed our files, and listen() says so
+                watched = []
+                continue
+            if ready[0] == lifeline:
+                orphaned = not word
                 watched = [told]  # nothing else comes there, and a file that has ended is ready for ever
-            elif (ending := os.read(told, 1)[0]) not in ENDINGS:
+            elif (byte := word[0]) & ~BY_PYTHON in ENDINGS:
+                heard[byte] += 1
+                urgent = sum(max(heard[number], heard[number | BY_PYTHON]) for number in URGENT)
+            else:
                 continue
             if deadline is not None:
-                if lifeline is None and ending in (signal.SIGINT, signal.SIGTERM):
+                if lifeline is None and urgent > before:
                     break
                 continue
-            if lifeline is None:
-                _say("Finishing what is in hand; Ctrl-C again leaves at once.")
-            elif orphaned:  # else the supervisor has said so for all its children
-                _say("The supervisor is gone. Finishing what is in hand.")
-            deadline = time.monotonic() + min(grace_s, LONGEST_S)
+            deadline, before = time.monotonic() + min(grace_s, LONGEST_S), urgent
             stop()
+            if lifeline is None:
+                say("Finishing what is in hand; Ctrl-C again leaves at once.")
+            elif orphaned:  # else the supervisor has said so for all its children
+                say("The supervisor is gone. Finishing what is in hand.")
         if not at_work():
             os._exit(0)
         last()
         cursor = SHOW_CURSOR if os.isatty(2) else ""  # a bar has hidden it
-        _say(f"{cursor}Left at once. If an order is in hand it stays pending, and another consumer claims it.")
+        say(f"{cursor}Left at once. If an order was in hand, this attempt counts, and the order is tried again.")
         os._exit(code)
 
     threading.Thread(target=leave, name="leave when told", daemon=True).start()
@@ -281,31 +300,52 @@ def leave_when_told(
 
 
 _tell: int | None = None  # where the signals of this process are told
+_pipe: os.stat_result | None = None  # what that file is
 
 
-def listen() -> None:
+def listen() -> bool:
     """
     Hear the signals that mean stop, after ``leave_when_told()``. The main thread calls this.
 
     Call it again after code that is not ours: it may have changed what this process does at a signal. When
     ``asyncio.run()`` ends, for one, it takes away the file that signals are told to.
+
+    Returns:
+        False if somebody has closed our files: no signal can be heard any more.
     """
-    if _tell is None:
-        return
-    for ending in ENDINGS:
-        if signal.getsignal(ending) is not _hear:
-            signal.signal(ending, _hear)
-    signal.set_wakeup_fd(_tell)
+    if _tell is None or _pipe is None:
+        return True
+    try:
+        if not os.path.samestat(os.fstat(_tell), _pipe):
+            return False
+        for ending in ENDINGS:
+            if signal.getsignal(ending) is not _hear:
+                signal.signal(ending, _hear)
+        signal.set_wakeup_fd(_tell)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _hear(number: int, _: Any) -> None:
-    """Tell of a signal, unless C code has told of it already: if the file that signals are told to is ours."""
-    if _tell is None:
-        return
-    with suppress(OSError, ValueError):  # the file of whoever took our place may be closed
-        if (theirs := signal.set_wakeup_fd(_tell)) != _tell:
-            os.write(_tell, bytes([number]))
-            signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+    """Tell of a signal. C code tells, too, and earlier; but not while somebody else's file is the one it tells to."""
+    with suppress(OSError, TypeError):
+        os.write(_tell, bytes([number | BY_PYTHON]))  # type: ignore[arg-type]  # None in a process that was forked
+
+
+def wait_for(files: Sequence[int], within_s: float | None = None) -> list[int]:
+    """Return those of *files* that can be read, once one can; none after *within_s* seconds. None: wait for ever."""
+    poll = select.poll()  # select() takes no file above number 1023
+    for file in files:
+        poll.register(file, select.POLLIN)
+    return [file for file, _ in poll.poll(None if within_s is None else within_s * 1000)]
+
+
+def has_room(file: int, within_s: float | None) -> bool:
+    """Return whether *file* takes a few bytes at once, or within *within_s* seconds. None: wait for ever."""
+    poll = select.poll()
+    poll.register(file, select.POLLOUT)
+    return bool(poll.poll(None if within_s is None else within_s * 1000))
 
 
 _mask = threading.local()
@@ -330,14 +370,15 @@ def _forget_signals() -> None:
     _let_signals_come()
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """
     Write a line to stderr. If nobody reads it, do nothing.
 
-    It does not use sys.stderr: another thread may hold its lock.
+    It does not use sys.stderr: another thread may hold its lock, or a handler has closed the file behind it.
     """
     with suppress(OSError):
-        os.write(2, f"{line}\n".encode())
+        if has_room(2, PATIENCE_S):
+            os.write(2, f"{line}\n".encode())
 
 
 def _plain(table: Table) -> str:

@@ -16,7 +16,7 @@ from orderstream.entries import UNOWNED
 DAY_S = 86_400
 LAST = 2**64 - 1  # the greatest value of each half of an id
 FEW = 1_000_000_000
-LOOK_AT = 1_000  # of the pending entries that nobody touches, so many
+PAGE, PAGES = 1_000, 100  # so many of the pending entries that nobody touches are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,27 +50,37 @@ def stuck(client: Any, settings: Settings) -> list[Stuck]:
         settings: Which stream and group, and how long a handler may run.
 
     Returns:
-        One value for each consumer. Only the oldest 1,000 entries are counted. Entries that nobody owns are overdue,
+        One value for each consumer. Only the oldest 100,000 entries are counted. Entries that nobody owns are overdue,
         and not stuck, while a consumer of the group is at work: it comes to them.
 
     Redis: XPENDING … IDLE, O(number of pending entries); XINFO CONSUMERS, O(number of consumers).
     Source: https://redis.io/docs/latest/commands/xpending/
     """
     s = settings
+    ids: dict[bytes, list[bytes]] = {}
     try:
-        rows = client.xpending_range(s.stream, s.group, "-", "+", LOOK_AT, idle=s.handler_timeout_ms)
+        for row in _untouched(client, settings):
+            ids.setdefault(row["consumer"], []).append(row["message_id"])
     except redis.ResponseError as error:
         if "NOGROUP" in str(error):
             return []
         raise
-    ids: dict[bytes, list[bytes]] = {}
-    for row in rows:
-        ids.setdefault(row["consumer"], []).append(row["message_id"])
     if UNOWNED.encode() in ids:
         consumers = client.xinfo_consumers(s.stream, s.group)
         if any(row["idle"] < s.handler_timeout_ms for row in consumers if row["name"] != UNOWNED.encode()):
             del ids[UNOWNED.encode()]
     return [Stuck(name.decode(errors="replace"), len(held), held[0].decode()) for name, held in ids.items()]
+
+
+def _untouched(client: Any, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield the pending entries that nobody has touched for longer than a handler may run, oldest first."""
+    s, start = settings, "-"
+    for _ in range(PAGES):
+        page = client.xpending_range(s.stream, s.group, start, "+", PAGE, idle=s.handler_timeout_ms)
+        yield from page
+        if len(page) < PAGE:
+            return
+        start = f"({page[-1]['message_id'].decode()}"
 
 
 def keys(client: Any, settings: Settings) -> Iterator[Finding]:

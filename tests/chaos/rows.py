@@ -112,4 +112,9 @@ ROWS = {
     93: ("an outage comes before a failure is settled", "it is settled after it, with the handler's reason"),
     94: ("the heartbeat's thread meets what nobody expects", "logged once; the heartbeats go on"),
     95: ("a consumer works through more retries than a handler may take", "neither doctor nor status calls that stuck"),
+    96: ("a handler closes the files of its process", "the process is replaced; no other order pays"),
+    97: ("a process has more than 1,024 files open", "it hears a stop"),
+    98: ("a process hangs although no handler runs", "it is replaced, also while it imports the handler"),
+    99: ("nobody reads the messages, and their pipe is full", "they are dropped; what hangs is ended, a stop is heard"),
+    100: ("the grace time cuts an order", "the attempt counts, and the reason says so"),
 }

@@ -172,7 +172,7 @@ def test_a_consumer_that_starts_at_a_full_disk_waits_as_a_running_one_does(
 ):
     with (tmp_path / "err").open("wb") as err:
         process = start("consume", "--redis", own_server.url, *more, stdout=subprocess.DEVNULL, stderr=err)
-    eventually(lambda: "waiting for it" in (tmp_path / "err").read_text(), timeout_s=10)
+    eventually(lambda: "aiting for Redis" in (tmp_path / "err").read_text(), timeout_s=10)
     time.sleep(1)  # longer than --until-idle: during an outage nobody is idle
     assert process.poll() is None
     full_disk()

@@ -522,6 +522,20 @@ def test_entries_that_nobody_touches_are_named_with_who_holds_them(stream, setti
 
 
 @pytest.mark.row(87)
+def test_a_dead_holder_is_named_although_a_thousand_retries_are_due_before(patient, client, settings):
+    """Its entry is on the second page."""
+    ids = Producer(patient).send_many([FIGS] * 1_100)
+    patient.create_group()
+    entries = [entry for _ in range(3) for entry in patient.read_new("ann", 500, None)]
+    for entry in entries[:-1]:
+        patient.retry("ann", entry, 0)
+    for owner, some in ((UNOWNED, ids[:-1]), ("ann", ids[-1:])):
+        client.xclaim(settings.stream, settings.group, owner, 0, some, idle=3_600_000, justid=True)
+    held = stuck(client, patient.settings)
+    assert Stuck("ann", 1, ids[-1]) in held
+
+
+@pytest.mark.row(87)
 def test_an_old_entry_that_a_handler_works_on_is_not_named(stream, settings, client):
     """It waited for days before it was read; its heartbeat goes on."""
     client.xadd(settings.stream, {"n": 1}, id=days_ago(0.9))

@@ -373,6 +373,120 @@ def test_a_process_that_cannot_reach_redis_any_more_although_its_supervisor_can_
     assert err.count("waiting for Redis (") == 1
 
 
+@pytest.mark.row(91)
+def test_a_process_whose_link_broke_may_then_take_a_long_order(start, environ, stream, client, tmp_path, eventually):
+    """Longer than the supervisor's patience with a process that is cut off."""
+    environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_MAX_ATTEMPTS": "1"}
+    slow = "import time\ndef handle(order):\n    time.sleep(order.amount)\n    print(order.id)\n"
+    (tmp_path / "shop.py").write_text(slow)
+    process = start("consume", "--name", "till", "--handler", "shop:handle")
+    Producer(stream).send(Order("short", "tea", 1))
+    assert process.stdout.readline() == "short\n"
+    eventually(lambda: stream.backlog().done)
+    client.client_kill_filter(_type="normal", skipme=True)
+    Producer(stream).send(Order("long", "tea", 8))
+    assert process.stdout.readline() == "long\n"
+    err = stop(process)
+    assert "waiting for Redis" in err
+    assert "cannot reach" not in err
+    assert (stream.backlog().done, stream.backlog().dead_lettered) == (True, 0)
+
+
+@pytest.mark.row(96)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_order_that_closes_the_files_of_its_process_costs_no_other_order_anything(
+    start, environ, stream, notes, tmp_path, eventually, processes
+):
+    environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_MAX_ATTEMPTS": "1"}
+    (tmp_path / "shop.py").write_text(SHOP.format(slow="os.closerange(3, 256)"))
+    process = start("consume", "--processes", processes, "--name", "till", "--handler", "shop:handle")
+    Producer(stream).send_many([SLOW, *REST])
+    if not processes:  # nobody replaces it
+        assert process.wait(20) == 1
+        assert process.stderr.read().endswith("A handler has closed the files of its process.\n")
+        process = start("consume", "--name", "till", "--handler", "shop:handle")
+    eventually(lambda: {f"done {order.id}" for order in REST} <= set(notes()), 20)
+    eventually(lambda: stream.backlog().done, 20)
+    assert stream.backlog().dead_lettered == 0
+    assert all(notes().count(f"began {order.id}") == 1 for order in REST)
+    assert ("A handler has closed the files of its process.\n" in stop(process)) == bool(processes)
+
+
+@pytest.mark.row(97)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_process_with_more_than_a_thousand_files_hears_a_stop(start, stream, tmp_path, processes):
+    (tmp_path / "shop.py").write_text(
+        "import os\nfiles = [os.open(os.devnull, 0) for _ in range(1_100)]\ndef handle(order):\n    print(order.id)\n"
+    )
+    many = FEW_FILES.replace("(200, 4096)", "(2000, 4096)")
+    process = start("consume", "--processes", processes, "--handler", "shop:handle", through=("-c", many))
+    Producer(stream).send(SLOW)
+    assert process.stdout.readline() == "slow\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert "Left at once" not in err
+
+
+@pytest.mark.row(98)
+def test_a_process_that_hangs_although_no_handler_runs_is_replaced(service, environ, stream, notes, eventually):
+    """The handler has left a thread behind that holds the interpreter."""
+    environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "2000"}
+    process = service("threading.Timer(1, ctypes.PyDLL(None).sleep, [600]).start()")
+    Producer(stream).send(SLOW)
+    eventually(lambda: "done slow" in notes(), 20)
+    time.sleep(1.5)  # by then it hangs
+    Producer(stream).send_many(REST)
+    eventually(lambda: {f"done {order.id}" for order in REST} <= set(notes()), 60)
+    assert "till has not gone on for 25.6 s, and no handler runs there\n" in stop(process)
+    assert stream.backlog().dead_lettered == 0
+
+
+@pytest.mark.row(98)
+def test_a_process_that_hangs_while_it_imports_the_handler_is_replaced(start, environ, stream, tmp_path):
+    environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "2000"}
+    once = "import os, time\nif not os.path.exists('tried'):\n    open('tried', 'w').close()\n    time.sleep(600)\n"
+    (tmp_path / "shop.py").write_text(f"{once}def handle(order):\n    print(order.id)\n")
+    process = start("consume", "--name", "till", "--handler", "shop:handle")
+    Producer(stream).send(SLOW)
+    assert process.stdout.readline() == "slow\n"
+    assert "till has not gone on for " in stop(process)
+
+
+@pytest.mark.row(99)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_pipe_of_messages_that_nobody_reads_keeps_nothing_from_its_end(
+    start, environ, stream, tmp_path, eventually, processes
+):
+    """The handler fills it. What hangs is ended at its timeout, and a stop within the grace time."""
+    environ |= {"ORDERSTREAM_GRACE_S": "2", "ORDERSTREAM_MAX_ATTEMPTS": "1"}
+    environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "1000"} if processes else {}
+    fill = "import os\ndef handle(order):\n    print(order.id, flush=True)\n    os.write(2, bytes(200_000))\n"
+    (tmp_path / "shop.py").write_text(fill)
+    process = start("consume", "--processes", processes, "--name", "till", "--handler", "shop:handle")
+    Producer(stream).send(SLOW)
+    assert process.stdout.readline() == "slow\n"
+    if processes:
+        eventually(lambda: stream.backlog().dead_lettered, 20)
+        assert reasons(stream) == ["HandlerTimeout: handler ran longer than 1 s"]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == (0 if processes else 1)
+
+
+@pytest.mark.row(100)
+def test_an_order_that_the_grace_time_cuts_says_so(service, environ, stream, notes, eventually):
+    environ |= {"ORDERSTREAM_GRACE_S": "0.5", "ORDERSTREAM_MAX_ATTEMPTS": "1"}
+    process = service("time.sleep(600)")
+    Producer(stream).send(SLOW)
+    eventually(lambda: "began slow" in notes())
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=20)[1]
+    assert process.returncode == 1
+    assert "If an order was in hand, this attempt counts, and the order is tried again.\n" in err
+    assert reasons(stream) == ["ProcessDied: it was stopped before its handler ended"]
+
+
 @pytest.mark.row(67)
 def test_a_hangup_after_another_signal_does_not_cut_the_order_in_hand(service, stream, tmp_path, notes, eventually):
     """As when systemd sends both, or a terminal sends two."""

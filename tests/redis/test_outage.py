@@ -12,6 +12,7 @@ from hashlib import sha1
 from itertools import product
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -19,6 +20,7 @@ import orderstream
 from orderstream import (
     Consumer,
     DeadLetterQueue,
+    Defer,
     Order,
     Producer,
     Reject,
@@ -26,6 +28,8 @@ from orderstream import (
     SendUnknown,
     connect,
 )
+from orderstream.connection import ReplyLost
+from orderstream.entries import UNOWNED
 from orderstream.errors import ConfigError
 from tests.redis.handlers import ORDERS, Record
 
@@ -201,6 +205,65 @@ def test_a_failure_is_not_settled_after_another_consumer_has_claimed_the_order(
     assert pending()[id][::2] == ("other", 2)
 
 
+@pytest.mark.row(93)
+def test_a_stop_in_the_pause_after_an_outage_still_settles(patient, send, monkeypatch, pending):
+    def fail(order):
+        raise Defer(50)
+
+    def away(*args):
+        consumer.stop()
+        raise redis.ConnectionError
+
+    (id,) = send(ORDERS[0])
+    consumer = Consumer(patient, fail, name="me")
+    with monkeypatch.context() as patch:
+        patch.setattr(patient, "defer", away)
+        consumer.step()
+    consumer.run()
+    assert pending()[id][::2] == (UNOWNED, 0)
+
+
+@pytest.mark.row(93)
+def test_a_deferral_whose_reply_was_lost_counts_the_attempt(patient, send, monkeypatch, pending):
+    """What was sent may arrive late, and would fit the next delivery: that has the same number."""
+
+    def fail(order):
+        raise Defer(50)
+
+    def lose(*args):
+        raise ReplyLost("no reply", [])
+
+    (id,) = send(ORDERS[0])
+    consumer = Consumer(patient, fail, name="me")
+    with monkeypatch.context() as patch:
+        patch.setattr(patient, "defer", lose)
+        consumer.step()
+    consumer.step()
+    assert pending()[id][::2] == (UNOWNED, 1)
+
+
+@pytest.mark.row(93)
+def test_orders_behind_a_failure_in_an_outage_lose_no_attempt(patient, send, monkeypatch, pending):
+    """No handler has begun them."""
+
+    def fail(order):
+        raise LookupError("not on the shelf")
+
+    def away(*args):
+        raise redis.ConnectionError
+
+    ids = send(*ORDERS[:3])
+    consumer = Consumer(patient, fail, name="me")
+    consumer._wanted = 3
+    with monkeypatch.context() as patch:
+        patch.setattr(patient, "retry", away)
+        patch.setattr(patient, "release", away)
+        consumer.step()
+    consumer.stop()
+    consumer.run()
+    assert [pending()[id][::2] for id in ids] == [(UNOWNED, 1), (UNOWNED, 0), (UNOWNED, 0)]
+
+
 def _no_redis(port):
     """Carry commands to the Redis on *port*, and answer each with what a proxy says that has lost its server."""
 
@@ -270,3 +333,25 @@ def test_where_no_redis_answers_connect_says_so(proxy, settings):
     proxy.lost.set()
     with pytest.raises(ConfigError, match=r"^what answers there is no Redis"):
         connect(replace(settings, redis_url=f"redis://127.0.0.1:{proxy.server_address[1]}"))
+
+
+@pytest.mark.row(92)
+def test_a_process_that_is_replaced_behind_such_a_proxy_waits(proxy, stream, settings, start, tmp_path, eventually):
+    """The supervisor was connected before."""
+    url = f"redis://127.0.0.1:{proxy.server_address[1]}"
+    (tmp_path / "shop.py").write_text(
+        "import os\ndef handle(order):\n    if order.amount == 7:\n        os._exit(3)\n    print(order.id)\n"
+    )
+    process = start("consume", "--redis", url, "--name", "till", "--handler", "shop:handle")
+    Producer(stream).send(Order("o-1", "tea", 1))
+    assert process.stdout.readline() == "o-1\n"
+    proxy.lost.set()
+    (child,) = psutil.Process(process.pid).children()
+    child.kill()
+    while not process.stderr.readline().startswith("Waiting for Redis ("):
+        pass
+    proxy.lost.clear()
+    Producer(stream).send(Order("o-2", "tea", 1))
+    assert process.stdout.readline() == "o-2\n"
+    process.terminate()
+    assert process.wait(20) == 0

@@ -324,7 +324,7 @@ def test_a_second_signal_leaves_at_once_and_no_child_behind(at_work, pending):
     assert psutil.wait_procs(ours, 10)[1] == []
     out, err = process.communicate()
     assert "told" not in out
-    assert err.endswith("Left at once. If an order is in hand it stays pending, and another consumer claims it.\n")
+    assert err.endswith("Left at once. If an order was in hand, this attempt counts, and the order is tried again.\n")
     assert len(pending()) == 2
 
 
