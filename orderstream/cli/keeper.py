@@ -65,8 +65,9 @@ class _Kept(msgspec.Struct):
 
     def kill(self, why: str, *of: object) -> None:
         """Kill the child, and log *why*, once. Called at each look, until it is dead."""
-        if self.process:
-            kill(self.process)  # first: a log may be slow
+        if not self.process:
+            return
+        kill(self.process)  # first: a log may be slow
         if (why, *of) != self.told_of:
             self.told_of = (why, *of)
             log.warning(why, *of)
@@ -117,17 +118,16 @@ class Keeper:
 
     def opens(self, name: str) -> int:
         """Return the file that a new child inherits."""
-        if name not in self._kept:  # else it was opened for one that could not be started
-            self._kept[name] = _Kept(Ledger.new(self._stream.settings.batch))
-        ledger = self._kept[name].ledger
+        kept = self._kept.get(name)  # it was opened for one that could not be started
+        ledger = kept.ledger if kept else Ledger.new(self._stream.settings.batch)
         ledger.words[FIRST] = not self._was_ready
+        ledger.times[ALIVE] = time.monotonic()
+        self._kept[name] = _Kept(ledger)
         return ledger.file
 
     def started(self, name: str, process: subprocess.Popen[bytes]) -> None:
         """Note that the child runs."""
-        kept = self._kept[name]
-        kept.ledger.times[ALIVE] = time.monotonic()
-        kept.process = process
+        self._kept[name].process = process
 
     def ready(self, name: str) -> bool:
         """Return whether the child *name*, or one before it, has come so far that it takes entries."""
