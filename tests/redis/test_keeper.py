@@ -462,8 +462,8 @@ def test_a_pipe_of_messages_that_nobody_reads_keeps_nothing_from_its_end(
     """The handler fills it. What hangs is ended at its timeout, and a stop within the grace time."""
     environ |= {"ORDERSTREAM_GRACE_S": "2", "ORDERSTREAM_MAX_ATTEMPTS": "1"}
     environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "1000"} if processes else {}
-    fill = "import os\ndef handle(order):\n    print(order.id, flush=True)\n    os.write(2, bytes(200_000))\n"
-    (tmp_path / "shop.py").write_text(fill)
+    fill = "while True:\n        os.write(2, bytes(200_000))\n"
+    (tmp_path / "shop.py").write_text(f"import os\ndef handle(order):\n    print(order.id, flush=True)\n    {fill}")
     process = start("consume", "--processes", processes, "--name", "till", "--handler", "shop:handle")
     Producer(stream).send(SLOW)
     assert process.stdout.readline() == "slow\n"
