@@ -63,7 +63,8 @@ class SendUnknown(OrderStreamError):
         if self.unknown:
             told += f", {len(self.unknown)} may be (first: {self.unknown[0].id!r}; their replies were lost)"
         if self.refused:
-            told += f", {len(self.refused)} are not (first: {getattr(self.refused[0], 'id', None)!r})"
+            are = "is" if len(self.refused) == 1 else "are"
+            told += f", {len(self.refused)} {are} not (first: {getattr(self.refused[0], 'id', None)!r})"
         super().__init__(f"{told}: {reason}" if reason else told)
 
     def __reduce__(self) -> tuple[Any, ...]:  # else pickle makes the copy from the message alone

@@ -34,10 +34,10 @@ COFFEE = Order("o-2", "coffee", 1)
 @pytest.mark.parametrize(
     ("unknown", "refused", "reason", "said"),
     [
-        ([], [TEA], "OOM", "1 orders are in the stream, 1 are not (first: 'o-1'): OOM"),
-        ([TEA], [COFFEE], "OOM", "1 orders are in the stream, 1 may be (first: 'o-1'; their replies were lost), "
-                                 "1 are not (first: 'o-2'): OOM"),
-        ([], [], "LookupError: no row", "1 orders are in the stream: LookupError: no row"),
+        ([], [TEA], "OOM", "1 order is in the stream, 1 is not (first: 'o-1'): OOM"),
+        ([TEA], [COFFEE], "OOM", "1 order is in the stream, 1 may be (first: 'o-1'; their replies were lost), "
+                                 "1 is not (first: 'o-2'): OOM"),
+        ([], [], "LookupError: no row", "1 order is in the stream: LookupError: no row"),
     ],
 )  # fmt: skip
 @pytest.mark.row(78)
