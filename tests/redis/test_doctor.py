@@ -562,7 +562,7 @@ def test_an_order_that_was_taken_from_a_hanging_handler_and_that_nobody_tries_ag
 @pytest.mark.row(95)
 def test_retries_that_wait_for_a_consumer_at_work_are_not_stuck(settings, running, eventually):
     """Their turn comes later than a handler may run."""
-    hasty = connect(replace(settings, handler_timeout_ms=settings.claim_idle_ms, backoff_ms=1))
+    hasty = connect(replace(settings, claim_idle_ms=1_000, handler_timeout_ms=1_000, backoff_ms=1))
     seen = set()
 
     def fail_at_first(order):
@@ -572,8 +572,7 @@ def test_retries_that_wait_for_a_consumer_at_work_are_not_stuck(settings, runnin
         time.sleep(0.1)
 
     def overdue():
-        idle = settings.claim_idle_ms + hasty.settings.handler_timeout_ms
-        return hasty.client.xpending_range(settings.stream, settings.group, "-", "+", 1, UNOWNED, idle=idle)
+        return hasty.client.xpending_range(settings.stream, settings.group, "-", "+", 1, UNOWNED, idle=1_500)
 
     Producer(hasty).send_many(Order(f"o-{n}", "figs", 1) for n in range(40))
     with running(Consumer(hasty, fail_at_first)):

@@ -264,28 +264,29 @@ def test_orders_behind_a_failure_in_an_outage_lose_no_attempt(patient, send, mon
     assert [pending()[id][::2] for id in ids] == [(UNOWNED, 1), (UNOWNED, 0), (UNOWNED, 0)]
 
 
-def _no_redis(port):
-    """Carry commands to the Redis on *port*, and answer each with what a proxy says that has lost its server."""
+class _Answers(socketserver.BaseRequestHandler):
+    """Carries bytes in both directions; while the server behind it is lost, it answers what a proxy says then."""
 
-    class Answers(socketserver.BaseRequestHandler):
-        def handle(self):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as behind:
-                while data := self.request.recv(65536):
-                    behind.sendall(data)
-                    answer = behind.recv(65536)
-                    self.request.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n" if self.server.lost.is_set() else answer)
+    def handle(self):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.server.port)) as behind:
+            threading.Thread(target=self.carry_back, args=(behind,), daemon=True).start()
+            while data := self.request.recv(65536):
+                behind.sendall(data)
 
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answers)
-    server.daemon_threads = True
-    server.lost = threading.Event()
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    return server
+    def carry_back(self, behind):
+        with contextlib.suppress(OSError):
+            while data := behind.recv(65536):
+                self.request.sendall(b"HTTP/1.1 502 Bad Gateway\r\n\r\n" if self.server.lost.is_set() else data)
 
 
 @pytest.fixture
 def proxy(settings):
     """A proxy before Redis. While ``proxy.lost`` is set, it answers in words that are no reply of Redis."""
-    server = _no_redis(int(settings.redis_url.rpartition(":")[2]))
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Answers)
+    server.daemon_threads = True
+    server.port = int(settings.redis_url.rpartition(":")[2])
+    server.lost = threading.Event()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
