@@ -433,10 +433,10 @@ def test_a_process_with_more_than_a_thousand_files_hears_a_stop(start, stream, t
 def test_a_process_that_hangs_although_no_handler_runs_is_replaced(service, environ, stream, notes, eventually):
     """The handler has left a thread behind that holds the interpreter."""
     environ |= {"ORDERSTREAM_CLAIM_IDLE_MS": "500", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "2000"}
-    process = service("threading.Timer(1, ctypes.PyDLL(None).sleep, [600]).start()")
+    holding = "lambda: (note('holds', order), ctypes.PyDLL(None).sleep(600))"
+    process = service(f"threading.Timer(1, {holding}).start()")
     Producer(stream).send(SLOW)
-    eventually(lambda: "done slow" in notes(), 20)
-    time.sleep(1.5)  # by then it hangs
+    eventually(lambda: {"done slow", "holds slow"} <= set(notes()), 20)
     Producer(stream).send_many(REST)
     eventually(lambda: {f"done {order.id}" for order in REST} <= set(notes()), 60)
     assert "till has not gone on for 25.6 s, and no handler runs there\n" in stop(process)
