@@ -94,8 +94,8 @@ class Consumer:
         self._flushed_at = 0.0
         self._settled = 0
         self._settling = threading.Lock()  # the heartbeat's thread settles entries, too
-        self._unsettled: list[tuple[Entry, Decision]] = []  # an outage came in between,
-        self._ungiven: Sequence[Entry] = ()  # and no handler has begun these
+        self._unsettled: list[tuple[Entry, Decision]] = []  # what could not be settled in an outage
+        self._ungiven: Sequence[Entry] = ()  # what could not be given back in one
         self._turns = 0
         self._wanted = 1  # entries to ask for: about BATCH_S of work
         self._group_exists = False

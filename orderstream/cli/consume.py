@@ -193,8 +193,10 @@ def _work(
                 consumer.stop()
             if problem := output_trouble():
                 consumer.stop()
-                files_closed = bool(child) and problem.errno == errno.EBADF  # in a child nobody else can have done so
-                raise problem if files_closed else Unprinted
+                # A child's files were good when it began: so only a handler can have closed them.
+                closed = problem.errno == errno.EBADF and (files_closed or bool(child))
+                files_closed = files_closed or closed
+                raise problem if closed else Unprinted
         handled += 1
         return result
 
