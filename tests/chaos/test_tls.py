@@ -1,14 +1,16 @@
 """Behind TLS. Row 50 of the fault list."""
 
-import asyncio
 import contextlib
 import re
 import ssl
-import threading
 
 import pytest
 import redis
 import trustme
+from anyio import BrokenResourceError, connect_tcp, create_task_group, create_tcp_listener
+from anyio.abc import SocketAttribute
+from anyio.from_thread import start_blocking_portal
+from anyio.streams.tls import TLSListener
 
 from orderstream import Consumer, OrderStream, connect
 from orderstream.connection import Trouble, open_client, trouble
@@ -25,46 +27,32 @@ class TlsFront:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self._context)
         self._behind = host, port
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
-        self._thread.start()
-        assert ready.wait(5)
+        self._portal = start_blocking_portal()
+        portal = self._portal.__enter__()
+        self._serving, self.port = portal.start_task(self._serve)
 
-    def _run(self, ready):
-        async def main():
-            self._loop, self._over, self._ends = asyncio.get_running_loop(), asyncio.Event(), []
-            server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-            self.port = server.sockets[0].getsockname()[1]
-            ready.set()
-            async with server:
-                await self._over.wait()
-                serving = asyncio.all_tasks() - {asyncio.current_task()}
-                for end in self._ends:
-                    end.transport.abort()
-                await asyncio.gather(*serving, return_exceptions=True)
-                ended = asyncio.ensure_future(server.wait_closed())  # also who has just refused our certificate
-                await asyncio.sleep(0)  # Python 3.11 waits only if it is asked before close()
-                server.close()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ended, 2)
+    async def _serve(self, *, task_status):
+        plain = await create_tcp_listener(local_host="127.0.0.1")
+        task_status.started(plain.extra(SocketAttribute.local_port))
+        # A client may leave without a TLS goodbye.
+        async with TLSListener(plain, self._context, standard_compatible=False) as listener:
+            await listener.serve(self._carry_both_ways)
 
-        asyncio.run(main())
+    async def _carry_both_ways(self, client):
+        async with client, await connect_tcp(*self._behind) as server, create_task_group() as ways:
+            ways.start_soon(self._carry, client, server, ways.cancel_scope)
+            ways.start_soon(self._carry, server, client, ways.cancel_scope)
 
-    async def _serve(self, reader, writer):
-        redis_reader, redis_writer = await asyncio.open_connection(*self._behind)
-        self._ends += [writer, redis_writer]
-        await asyncio.gather(self._carry(reader, redis_writer), self._carry(redis_reader, writer))
-
-    async def _carry(self, reader, writer):
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()  # which ends the other way
+    async def _carry(self, source, goal, both):
+        with contextlib.suppress(BrokenResourceError):
+            async for data in source:
+                await goal.send(data)
+        both.cancel()
 
     def close(self):
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(5)
+        """Ends what is under way, closes every connection, and waits for it."""
+        self._serving.cancel()
+        self._portal.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")
