@@ -1,1 +1,1 @@
-"""Lesson 00, your stream is running: ``judges.py`` holds the judges of its exercises."""
+"""Lesson 00, your stream is running: ``predictions.py`` and ``judges.py``, for its exercises."""

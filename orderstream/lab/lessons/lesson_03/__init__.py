@@ -1,1 +1,1 @@
-"""Lesson 03, acknowledged is not deleted: ``judges.py`` holds the judges of its exercises."""
+"""Lesson 03, acknowledged is not deleted: ``predictions.py`` and ``judges.py``, for its exercises."""

@@ -1,1 +1,1 @@
-"""Lesson 04, nobody comes back for a dead consumer's orders: ``judges.py`` holds the judges of its exercises."""
+"""Lesson 04, nobody comes back for a dead consumer's orders: ``predictions.py`` and ``judges.py``, for its exercises."""

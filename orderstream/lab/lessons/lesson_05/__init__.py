@@ -1,1 +1,1 @@
-"""Lesson 05, three tries, then the dead-letter queue: ``judges.py`` holds the judges of its exercises."""
+"""Lesson 05, three tries, then the dead-letter queue: ``predictions.py`` and ``judges.py``, for its exercises."""

@@ -1,1 +1,1 @@
-"""Lesson 06, exactly once is something you build: ``judges.py`` holds the judges of its exercises."""
+"""Lesson 06, exactly once is something you build: ``predictions.py`` and ``judges.py``, for its exercises."""

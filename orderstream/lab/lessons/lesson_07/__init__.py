@@ -1,1 +1,1 @@
-"""Lesson 07, round trips, not Redis, are the limit: ``judges.py`` holds the judges of its exercises."""
+"""Lesson 07, round trips, not Redis, are the limit: ``predictions.py`` and ``judges.py``, for its exercises."""

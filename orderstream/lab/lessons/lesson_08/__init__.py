@@ -1,1 +1,1 @@
-"""Lesson 08, one order, one trace: ``judges.py`` holds the judges of its exercises."""
+"""Lesson 08, one order, one trace: ``predictions.py`` and ``judges.py``, for its exercises."""
