@@ -159,8 +159,8 @@ class Prediction:
             self._status.value = _line("The result is known. To choose anew, run this cell again.")
 
     def __repr__(self) -> str:
-        asked = textwrap.fill(f"Predict {self.id}: {self.question}", 88)
-        return "\n".join([asked, *(f"  ( ) {o.text}" for o in self.options)])
+        question = textwrap.fill(self.question, 100)  # GitHub does not wrap the text of an output
+        return "\n".join([f"Predict {self.id}", question, *(f"  ( ) {o.text}" for o in self.options)])
 
     def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
         import ipywidgets as widgets

@@ -10,11 +10,11 @@ PREDICTIONS = {
         },
     ),
     "10b": (
-        "1-0 came 7 times before. Which of the three replies holds a number that says so?",
+        "1-0 came 7 times before. Which reply says so: that of XPENDING, XCLAIM or XAUTOCLAIM?",
         {
-            "XPENDING": "XPENDING alone",
-            "XPENDING XCLAIM XAUTOCLAIM": ("all three", "a claim tells how often an order came"),
-            "XCLAIM XAUTOCLAIM": ("the two claims", "only who claims needs to know"),
+            "XPENDING": "that of XPENDING alone",
+            "XPENDING XCLAIM XAUTOCLAIM": ("those of all three", "a claim tells how often an order came"),
+            "XCLAIM XAUTOCLAIM": ("those of the two claims", "only who claims needs to know"),
         },
     ),
     "10c": (
