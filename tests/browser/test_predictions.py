@@ -43,5 +43,6 @@ def test_an_answer_is_visible_after_it_is_given_and_not_before(open_notebook, tm
     notebook.wait_for_text(SCORE, "Lesson 04: you have predicted 1 of its 6 questions, 0 right at first.")
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         notebook.set_theme(theme)
+        page.locator("#jupyterlab-splash").wait_for(state="detached")
         save_screenshot(f"a prediction, answered, {theme}")
     assert not complaints

@@ -1,1 +1,6 @@
-"""Lesson 03, acknowledged is not deleted: ``predictions.py`` and ``judges.py``, for its exercises."""
+"""
+Lesson 03, acknowledged is not deleted. In reading order:
+
+    predictions    what it asks before each experiment
+    judges         the judges of its exercises
+"""

@@ -1,1 +1,6 @@
-"""Lesson 07, round trips, not Redis, are the limit: ``predictions.py`` and ``judges.py``, for its exercises."""
+"""
+Lesson 07, round trips, not Redis, are the limit. In reading order:
+
+    predictions    what it asks before each experiment
+    judges         the judges of its exercises
+"""
