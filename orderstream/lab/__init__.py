@@ -6,10 +6,11 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     r = lab.start("01")                          # the only set-up cell; a raw redis-py client
     lab.environment()                            # will every lesson run here?
     lab.fresh("orders")                          # each experiment begins with it
-    lab.predict("01.1", …), lab.reveal("01.1", …)
+    lab.predict("01a"), lab.reveal("01a", …)
     lab.state("orders")
     with lab.wire(r): …                          # what the cell sends, and what comes back
     lab.check("01.1", …), lab.hint("01.1")
+    lab.score("01")                              # how many predictions of this lesson were right
     lab.scoreboard()                             # what you believed, and what became of it
     lab.processes.consumer("c1")                 # producers and consumers as real processes
 
@@ -20,7 +21,7 @@ Its wings, in reading order. Each knows only those above it:
     workers/       producers and consumers as real processes, and what goes wrong with them on purpose
     pictures/      what is seen of a stream: tables, charts, swim lanes, spans and metrics
     tutor/         predictions, judged answers, and what a learner believed
-    lessons/       what belongs to one lesson: its judges and its moving picture
+    lessons/       what belongs to one lesson: its predictions, its judges and its moving picture
     author/        for authors of lessons: refresh notebooks, gate cells; and the check of a machine before an install
 """
 
@@ -45,12 +46,13 @@ _FOUND_IN = {
     "learner": "lessons.lesson_11.learner",
     "live": "pictures.live",
     "metrics": "pictures.metrics",
-    "predict": "tutor.predict:predict",
+    "predict": "lessons.questions:predict",
     "processes": "workers.process",
     "readers": "lessons.lesson_01.readers",
     "Recorder": "pictures.spans:Recorder",
     "reveal": "tutor.predict:reveal",
     "Sampler": "pictures.sampler:Sampler",
+    "score": "lessons.questions:score",
     "scoreboard": "tutor.scoreboard:scoreboard",
     "sharing": "lessons.lesson_02.sharing",
     "spans": "pictures.spans",

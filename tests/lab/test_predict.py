@@ -1,5 +1,6 @@
 """Predictions are stored, judged, and look the same in a notebook for everybody."""
 
+import html
 import json
 import subprocess
 import sys
@@ -30,6 +31,20 @@ def shown(thing):
     """What nbval compares of a cell's result: everything but the view of a widget."""
     bundle = thing._repr_mimebundle_()
     return {mime: data for mime, data in bundle.items() if not mime.endswith("widget-view+json")}
+
+
+def html_of(thing):
+    """Return what its widget shows, part by part, as HTML."""
+    from ipywidgets import HTML
+    from ipywidgets.widgets.widget import _instances
+
+    view = thing._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
+    return [child.value for child in _instances[view["model_id"]].children if isinstance(child, HTML)]
+
+
+def whole_text(thing):
+    """Return all that a learner sees of a cell's result, in JupyterLab and elsewhere."""
+    return html.unescape("\n".join([*html_of(thing), str(shown(thing))]))
 
 
 def radio(prediction):
@@ -82,18 +97,43 @@ def test_the_text_is_the_same_whatever_the_learner_did():
 
 
 def test_the_text_holds_all_that_matters_where_no_widget_is_shown():
-    """GitHub and nbviewer show text only."""
+    """GitHub and nbviewer show text only. It says what happened, and not which option that makes right."""
     assert repr(predict("01.1", QUESTION, OPTIONS)) == (
-        "Predict 01.1: How many entries are left?\n  ( ) 3: reading leaves them\n  ( ) 0: reading removes them"
+        "Predict 01.1\nHow many entries are left?\n  ( ) 0: reading removes them\n  ( ) 3: reading leaves them"
     )
-    assert repr(reveal("01.1", 3)) == (
-        "01.1 observed: 3\n  ✓ 3: reading leaves them\n  ✗ 0: reading removes them\n      belief: a stream is a queue"
-    )
+    assert repr(reveal("01.1", 3)) == "01.1 observed: 3"
+
+
+def test_a_long_question_is_broken_into_lines():
+    """GitHub shows a scrollbar below longer ones."""
+    lines = repr(predict("01.1", "How many of them are left? " * 5, OPTIONS)).splitlines()
+    assert max(map(len, lines)) <= 100
+
+
+def test_no_option_is_marked_before_one_was_chosen():
+    """Whoever ran all cells may still choose; then the verdict names the belief behind each wrong option."""
+    predict("01.1", QUESTION, OPTIONS)
+    assert "✓" not in whole_text(reveal("01.1", 3))
+    assert "✗" not in whole_text(reveal("01.1", 3))
+    predict("01.1", QUESTION, OPTIONS).choose(3)
+    marks = "✗ 0: reading removes them\n    belief: a stream is a queue\n✓ 3: reading leaves them"
+    assert reveal("01.1", 3).marked == marks
+    assert marks in whole_text(reveal("01.1", 3))
+
+
+def test_options_stand_in_an_order_that_does_not_tell_the_right_one():
+    """Authors write the right one first. Numbers ascend; a right text moves on by one place from number to number."""
+    numbers = predict("01.1", QUESTION, {3: "three", 0: ("none", "so"), 1: ("one", "so")})
+    assert [option.value for option in numbers.options] == [0, 1, 3]
+    texts = {"both": "both of them", "ann": ("Ann alone", "so"), "bob": ("Bob alone", "so")}
+    orders = [[o.value for o in predict(f"01{letter}", QUESTION, texts).options] for letter in "abcd"]
+    assert [order.index("both") for order in orders] == [2, 0, 1, 2]
+    assert [o.value for o in predict("01a", QUESTION, dict(reversed(texts.items()))).options] == orders[0]
 
 
 def test_a_click_is_a_choice(lab_home):
     prediction = predict("01.1", QUESTION, OPTIONS)
-    radio(prediction).value = 1
+    radio(prediction).value = 0
     assert prediction.chosen.value == 0
     assert stored(lab_home)["answer"] == "0: reading removes them"
 
@@ -102,7 +142,7 @@ def test_the_choice_is_settled_once_the_result_is_known(lab_home):
     """Nobody changes a prediction after having seen what happened."""
     prediction = predict("01.1", QUESTION, OPTIONS)
     buttons = radio(prediction)
-    buttons.value = 1
+    buttons.value = 0
     reveal("01.1", 3)
     assert buttons.disabled
     assert "run this cell again" in prediction._status.value
@@ -112,7 +152,7 @@ def test_an_answer_survives_a_new_kernel(lab_home):
     predict("01.1", QUESTION, OPTIONS).choose(0)
     again = Prediction("01.1", QUESTION, OPTIONS)
     assert again.chosen.value == 0
-    assert radio(again).value == 1
+    assert radio(again).value == 0
 
 
 def test_a_better_answer_does_not_hide_the_belief_that_an_earlier_one_showed(lab_home):
@@ -191,21 +231,16 @@ def test_an_author_hears_of_mistakes_at_once():
         predict("../01", QUESTION, OPTIONS)
     with pytest.raises(ValueError, match="two options"):
         predict("01.1", QUESTION, {3: "three"})
-    with pytest.raises(ValueError, match=r"7 is not an option of 01\.1: \[3, 0\]"):
+    with pytest.raises(ValueError, match=r"7 is not an option of 01\.1: \[0, 3\]"):
         predict("01.1", QUESTION, OPTIONS).choose(7)
 
 
 def test_text_is_escaped_in_the_widgets():
     """An option may show a command such as XREADGROUP … >."""
-    from ipywidgets import HTML
-
     predict("01.1", "What does <b> > do?", {1: "1 > 0", 0: "0 < 1"}).choose(1)
-    view = reveal("01.1", 1)._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
-    from ipywidgets.widgets.widget import _instances
-
-    texts = [child.value for child in _instances[view["model_id"]].children if isinstance(child, HTML)]
-    assert "1 &gt; 0" in texts[0]
-    assert "0 &lt; 1" in texts[1]
+    verdict, marked = html_of(reveal("01.1", 1))
+    assert "1 &gt; 0" in verdict
+    assert "0 &lt; 1" in marked
 
 
 def test_the_home_is_a_folder_of_the_user_unless_one_is_named(monkeypatch, tmp_path):

@@ -239,6 +239,8 @@ def every_prediction_is_revealed_once_and_later(book, folder):
 def every_wrong_option_is_a_belief(book, folder):
     for cell, number in calls(book, "predict"):
         call = ast.parse(cell.source).body[-1].value
+        if len(call.args) == 1:  # a question of the lesson; tests/lab/test_questions.py looks at these
+            continue
         texts = call.args[2].values if isinstance(call.args[2], ast.Dict) else []
         right = [text for text in texts if not (isinstance(text, ast.Tuple) and len(text.elts) == 2)]
         if len(right) != 1:

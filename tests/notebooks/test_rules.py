@@ -1,11 +1,14 @@
 """The notebooks keep the rules of their form, and every rule can be broken."""
 
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat import from_dict
 
+from orderstream import lab
+from orderstream.lab.lessons.questions import questions
 from tests.notebooks import rules, sample
 from tests.notebooks.sample import code, markdown, picture, printed
 
@@ -28,6 +31,29 @@ def test_a_lesson_has_all_its_parts(path):
     assert [said for said in map(rules.text_of, outputs) if said.startswith("Live panel: ")]
     assert [output for output in outputs if rules.text_of(output) == "<picture>"]
     assert rules.words(book) <= 1_600
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_lesson_shows_no_answer_before_it_is_given(path):
+    """A cell names its question; what it stores is the question. No option is marked, here or below the experiment."""
+    book = nbformat.read(path, 4)
+    asked = {number: cell for cell, number in rules.calls(book, "predict")}
+    assert list(asked) == list(questions(path.stem[:2]))
+    for number, cell in asked.items():
+        assert cell.source == f'lab.predict("{number}")'
+        assert [rules.text_of(output) for output in cell.outputs] == [repr(lab.predict(number))]
+    for cell, number in rules.calls(book, "reveal"):
+        assert re.fullmatch(rf"{number} observed: .+", rules.text_of(cell.outputs[-1]))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_lesson_ends_with_its_line_of_the_scoreboard(path):
+    """What is stored is that of somebody who has not begun."""
+    last = nbformat.read(path, 4).cells[-1]
+    lesson = path.stem[:2]
+    assert last.source == f'lab.score("{lesson}")'
+    said = f"Lesson {lesson}: you have predicted none of its {len(questions(lesson))} questions yet.\n"
+    assert [rules.text_of(output) for output in last.outputs] == [said]
 
 
 def lesson(**changes):

@@ -1,13 +1,27 @@
 """
-The parts of single lessons: the judges of their exercises, and the moving pictures that only one lesson has.
+The parts of single lessons: their predictions, the judges of their exercises, and the moving pictures that only one
+lesson has.
 
     pace           threads that read a stream, each at its own pace, and their moving picture (01, 02, 10)
     group_panel    the same for the consumers of one group (02, 10)
     overdue        a stream with pending entries of any age, for judges (04, 10)
-    lesson_NN/     the files of lesson NN only: ``judges.py`` holds the judges of ``NN.1``, ``NN.2``, …
+    lesson_NN/     the files of lesson NN only: ``predictions.py`` holds the questions ``NNa``, ``NNb``, …,
+                   and ``judges.py`` the judges of ``NN.1``, ``NN.2``, …
+    questions      finds a question, and counts the answers of a lesson: ``lab.predict`` and ``lab.score``
     exercises      finds the judge of an exercise: ``lab.check`` and ``lab.hint``
 
 No lesson imports another. Files that two lessons share are here, beside them.
+
+How to write a prediction
+-------------------------
+
+The notebook names it, ``lab.predict("04a")``; text, options and beliefs stand in ``predictions.py``, with the right
+option first, the only one without a belief. A prediction that can be answered without thinking of Redis measures
+nothing. So:
+
+- There are three options or more, alike in form: if one gives a reason, all do, and the right one is not the longest.
+- Each wrong option is what somebody expects who believes something that people do believe.
+- Nothing above the question answers it: not the story, not a heading, not a table of the experiment before.
 
 How to write a judge
 --------------------

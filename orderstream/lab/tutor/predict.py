@@ -2,21 +2,27 @@
 Ask for a prediction before an experiment, then compare it with what happened.
 
 In a lesson the two calls have cells of their own, before and after the experiment. `predict` and `reveal`
-are the last expression of their cell, because the learner sees what they return::
+are the last expression of their cell, because the learner sees what they return. A lesson names its question, and
+`orderstream.lab.lessons.questions` finds it; a teacher's own question stands in the cell::
+
+    lab.predict("01a")
 
     lab.predict("01.1", "Three entries, one XREAD reads them all. How many are left?", {
         3: "3: reading leaves them",
         0: ("0: reading removes them", "a stream is a queue"),
+        1: ("1: reading leaves the last one", "a stream keeps its last entry"),
     })
 
     lab.reveal("01.1", r.xlen("orders"))
 
 The keys are the values that the experiment may show; it does show exactly one of them. A wrong option also names the
-belief of a learner who chooses it. The learner reads it after the run.
+belief of a learner who chooses it. The learner reads it after the run. Options do not stand as they are written, with
+the right one first: see `in_order`.
 
-The text that a notebook stores is the same for every learner: the question, the result, the beliefs. The learner's own
-choice is in a widget, which neither GitHub nor nbval looks at, and in one small file for each prediction, below
-``ORDERSTREAM_LAB_HOME`` (default ``~/.orderstream``)::
+The text that a notebook stores is the same for every learner: the question with its options, and what was observed.
+Nothing in it says which option is right. The learner's own choice and the verdict are in a widget, which neither
+GitHub nor nbval looks at, and in one small file for each prediction, below ``ORDERSTREAM_LAB_HOME`` (default
+``~/.orderstream``)::
 
     predictions/01.1.json   {"id": "01.1", "question": …, "beliefs": ["a stream is a queue"], "held": [],
                              "chosen": "0", "answer": "0: reading removes them",
@@ -26,12 +32,14 @@ choice is in a widget, which neither GitHub nor nbval looks at, and in one small
 ``beliefs`` are those that the question may reveal, ``held`` those that earlier answers to it have revealed.
 """
 
+import hashlib
 import html
 import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +58,8 @@ def predict(number: str, question: str, options: Mapping[Any, str | tuple[str, s
     Args:
         number: Lesson and number, such as ``"01.1"``. `reveal` uses the same.
         question: One sentence that the experiment answers with one value.
-        options: Observed value -> text, or (text, belief) for a wrong one. At least two; no full stops.
+        options: Observed value -> text, or (text, belief) for a wrong one. At least two; three are better, because
+            of two a coin gets half right. No full stops.
 
     Returns:
         The prediction, to be shown as the result of its cell. Without a browser, answer it with
@@ -79,6 +88,25 @@ class Option(NamedTuple):
     belief: str | None
 
 
+def in_order(number: str, options: Sequence[Option]) -> list[Option]:
+    """
+    Return the options of prediction *number* in the order in which a learner sees them.
+
+    An option must not be known by its place. Numbers ascend: any other order would be a hint. Texts stand by a hash of
+    the number and the text. Hashes alone leave the right one where chance puts it, and chance may prefer a place: when
+    it was tried, the middle one was right in 26 of the course's 62 questions with three options. So the right text
+    moves on by one place from each number to the next, 04a, 04b, 04c, and the others stand by their hashes.
+    """
+    if all(isinstance(option.value, int | float) and not isinstance(option.value, bool) for option in options):
+        return sorted(options, key=lambda option: option.value)
+    mixed = sorted(options, key=lambda option: hashlib.sha256(f"{number} {option.text}".encode()).digest())
+    right = [option for option in mixed if option.belief is None]
+    if len(right) == 1:
+        mixed.remove(right[0])
+        mixed.insert(sum(number.encode()) % len(options), right[0])
+    return mixed
+
+
 class Prediction:
     """A question, its options and, once given, the answer."""
 
@@ -88,10 +116,11 @@ class Prediction:
         if len(options) < 2:
             raise ValueError(f"prediction {number} needs two options or more")
         self.id, self.question = number, question
-        self.options = [
+        written = [
             Option(value, text, None) if isinstance(text, str) else Option(value, *text)
             for value, text in options.items()
         ]
+        self.options = in_order(number, written)
         self._radio: Any = None
         self._status: Any = None
         stored = _load(number)
@@ -130,7 +159,8 @@ class Prediction:
             self._status.value = _line("The result is known. To choose anew, run this cell again.")
 
     def __repr__(self) -> str:
-        return "\n".join([f"Predict {self.id}: {self.question}", *(f"  ( ) {o.text}" for o in self.options)])
+        question = textwrap.fill(self.question, 100)  # GitHub does not wrap the text of an output
+        return "\n".join([f"Predict {self.id}", question, *(f"  ( ) {o.text}" for o in self.options)])
 
     def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
         import ipywidgets as widgets
@@ -155,7 +185,12 @@ class Prediction:
 
 
 class Reveal:
-    """What happened, beside what was predicted. Its text is the same for everybody; `verdict` is about one learner."""
+    """
+    What happened, beside what was predicted.
+
+    Its text is the same for everybody, and marks no option: whoever has not chosen yet may still do so. `verdict` and
+    `marked` are about one learner.
+    """
 
     def __init__(self, number: str, prediction: Prediction | None, observed: Any) -> None:
         self.id, self.prediction, self.observed = number, prediction, observed
@@ -178,6 +213,18 @@ class Reveal:
         belief = f" This is what one expects who believes: {chosen.belief}." if chosen.belief else ""
         return f"✗ You predicted: {chosen.text}.{belief}"
 
+    @property
+    def marked(self) -> str:
+        """A line for each option, the right one marked, and the belief behind each wrong one; empty before a choice."""
+        if self.prediction is None or self.option is None or self.prediction.chosen is None:
+            return ""
+        lines = []
+        for option in self.prediction.options:
+            lines.append(f"{'✓' if option is self.option else '✗'} {option.text}")
+            if option.belief and option is not self.option:
+                lines.append(f"    belief: {option.belief}")
+        return "\n".join(lines)
+
     def __repr__(self) -> str:
         if self.prediction is None:
             return f"{self.id}: run the cell that asks this prediction first, then this one again."
@@ -186,20 +233,16 @@ class Reveal:
                 f"{self.id} observed: {self.observed!r}, which is none of the options. "
                 "Run this experiment again from its story."
             )
-        lines = [f"{self.id} observed: {self.observed}"]
-        for option in self.prediction.options:
-            lines.append(f"  {'✓' if option is self.option else '✗'} {option.text}")
-            if option.belief and option is not self.option:
-                lines.append(f"      belief: {option.belief}")
-        return "\n".join(lines)
+        return f"{self.id} observed: {self.observed}"
 
     def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
         import ipywidgets as widgets
 
         # JupyterLab shows the widget instead of the text, so the widget repeats the text.
-        text = f'<pre style="margin: 0; white-space: pre-wrap">{html.escape(repr(self))}</pre>'
+        text = "\n".join(filter(None, [repr(self), self.marked]))
+        shown = f'<pre style="margin: 0; white-space: pre-wrap">{html.escape(text)}</pre>'
         parts = [widgets.HTML(_line(self.verdict, "bold"))] if self.option else []
-        return bundle(widgets.VBox([*parts, widgets.HTML(text)]), repr(self))
+        return bundle(widgets.VBox([*parts, widgets.HTML(shown)]), repr(self))
 
 
 def _line(text: str, weight: str = "normal") -> str:

@@ -48,13 +48,20 @@ def scoreboard(name: str | None = None) -> Scoreboard:
         The scoreboard, to be shown as the result of its cell; ``path`` is its file.
     """
     board = Scoreboard(name)
-    for path in sorted((home() / "predictions").glob("*.json")):
-        try:
-            board.answers.append(msgspec.json.decode(path.read_bytes(), type=Answer))
-        except (OSError, msgspec.DecodeError) as exc:
-            board.left_out.append(f"left out: {path.name}: {exc}")
+    board.answers, board.left_out = stored_answers()
     board.save()
     return board
+
+
+def stored_answers() -> tuple[list[Answer], list[str]]:
+    """Return the stored predictions of this learner, and a line for each file that cannot be read."""
+    answers, left_out = [], []
+    for path in sorted((home() / "predictions").glob("*.json")):
+        try:
+            answers.append(msgspec.json.decode(path.read_bytes(), type=Answer))
+        except (OSError, msgspec.DecodeError) as exc:
+            left_out.append(f"left out: {path.name}: {exc}")
+    return answers, left_out
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -1,1 +1,6 @@
-"""Lesson 03, acknowledged is not deleted: ``judges.py`` holds the judges of its exercises."""
+"""
+Lesson 03, acknowledged is not deleted. In reading order:
+
+    predictions    what it asks before each experiment
+    judges         the judges of its exercises
+"""

@@ -1,1 +1,6 @@
-"""Lesson 04, nobody comes back for a dead consumer's orders: ``judges.py`` holds the judges of its exercises."""
+"""
+Lesson 04, nobody comes back for a dead consumer's orders. In reading order:
+
+    predictions    what it asks before each experiment
+    judges         the judges of its exercises
+"""

@@ -1,1 +1,6 @@
-"""Lesson 05, three tries, then the dead-letter queue: ``judges.py`` holds the judges of its exercises."""
+"""
+Lesson 05, three tries, then the dead-letter queue. In reading order:
+
+    predictions    what it asks before each experiment
+    judges         the judges of its exercises
+"""

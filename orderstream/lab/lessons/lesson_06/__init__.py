@@ -1,1 +1,6 @@
-"""Lesson 06, exactly once is something you build: ``judges.py`` holds the judges of its exercises."""
+"""
+Lesson 06, exactly once is something you build. In reading order:
+
+    predictions    what it asks before each experiment
+    judges         the judges of its exercises
+"""

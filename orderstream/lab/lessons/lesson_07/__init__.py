@@ -1,1 +1,6 @@
-"""Lesson 07, round trips, not Redis, are the limit: ``judges.py`` holds the judges of its exercises."""
+"""
+Lesson 07, round trips, not Redis, are the limit. In reading order:
+
+    predictions    what it asks before each experiment
+    judges         the judges of its exercises
+"""

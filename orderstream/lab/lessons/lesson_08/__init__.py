@@ -1,1 +1,6 @@
-"""Lesson 08, one order, one trace: ``judges.py`` holds the judges of its exercises."""
+"""
+Lesson 08, one order, one trace. In reading order:
+
+    predictions    what it asks before each experiment
+    judges         the judges of its exercises
+"""

@@ -1,0 +1,46 @@
+"""The predictions of lesson 03: question, then observed value -> option. A wrong option names its belief."""
+
+PREDICTIONS = {
+    "03a": (
+        "5 times: add 200 orders, read them, XACK them. How long is the stream?",
+        {
+            1000: "1000: all that ever came",
+            0: ("0: Ann acknowledged every one", "XACK deletes"),
+            200: ("200: those of the last round", "Redis drops acknowledged entries when new ones come"),
+        },
+    ),
+    "03b": (
+        "300 times r.xadd(…, maxlen=10), nothing else said. How long is the stream?",
+        {
+            100: "100: a whole node",
+            10: ("10: the limit", "MAXLEN 10 keeps 10"),
+            300: ("300: Redis trims when memory runs short", "MAXLEN is only a hint"),
+        },
+    ),
+    "03c": (
+        "Ann holds 10 orders, then XTRIM cuts the stream to 3. What does Redis say?",
+        {
+            "length 3, pending 10": "length 3, pending 10",
+            "length 3, pending 3": ("length 3, pending 3", "trimming cancels pending work"),
+            "length 10, pending 10": ("length 10, pending 10", "Redis spares entries that are pending"),
+        },
+    ),
+    "03d": (
+        "Six orders came, none was handled. How many does Emil handle?",
+        {
+            3: "3: o-4, o-5 and o-6",
+            6: ("6: all of them", "a cap takes only what is done"),
+            5: ("5: o-1 died with Dora", "only an order in somebody's hands is in danger"),
+            0: ("0: the group stands at 1-0, and that is gone", "a group's bookmark needs its entry"),
+        },
+    ),
+    "03e": (
+        "Trim from the old end and lose nothing. How many of the six entries must stay?",
+        {
+            4: "4: all from the first that anybody needs",
+            0: ("0: the kitchen has acknowledged all", "one XACK is enough"),
+            2: ("2: those that one group was not given yet", "delivered is done"),
+            3: ("3: those that one group has not acknowledged", "a trim leaves out what is in use"),
+        },
+    ),
+}

@@ -1,0 +1,44 @@
+"""The predictions of lesson 07: question, then observed value -> option. A wrong option names its belief."""
+
+PREDICTIONS = {
+    "07a": (
+        "By the hundred, the same orders reach the same Redis. How much faster is that?",
+        {
+            "more than twice": "more than twice as fast: it waits 20 times",
+            "about the same": ("about the same: Redis has as many XADDs to run", "Redis is the bottleneck"),
+            "slower": ("slower: the last order waits for 99 others", "a batch trades throughput for latency"),
+        },
+    ),
+    "07b": (
+        "Orders go one by one, without a network between. In how much of the time does Redis work?",
+        {
+            "at most a quarter": "a quarter at most: asking takes longer",
+            "about half": ("about half: asking and answering are alike", "a command costs Redis as much as its caller"),
+            "nearly all": ("nearly all: your code only waits for it", "Redis is the bottleneck"),
+        },
+    ),
+    "07c": (
+        "Lag has come down to 0. How many of the six orders are done for sure?",
+        {
+            0: "0: they were only handed out",
+            5: ("5: all but the one in her hands", "a group hands out one order after the other"),
+            6: ("6: lag 0 means that all is done", "lag 0 means done"),
+        },
+    ),
+    "07d": (
+        "Bob got an order 90 s ago, and asked in vain just now. What does XPENDING's idle time tell?",
+        {
+            "the order": "how long the order has waited for its ack",
+            "bob": ("how long Bob has been silent", "the idle time of an entry is its consumer's"),
+            "the entry": ("how long the order has been in the stream", "an entry is idle from its XADD on"),
+        },
+    ),
+    "07e": (
+        "20 orders per second, 120 ms each. With how many consumers does the backlog shrink?",
+        {
+            3: "3: two are not quite enough",
+            2: ("2: that is nearly enough, and batching does the rest", "a batch makes a slow handler faster"),
+            20: ("20: one for each order of a second", "each order needs a consumer of its own"),
+        },
+    ),
+}

@@ -1,0 +1,55 @@
+"""The predictions of lesson 08: question, then observed value -> option. A wrong option names its belief."""
+
+PREDICTIONS = {
+    "08a": (
+        "Sent here, failed twice there, then handled. How many traces and spans?",
+        {
+            "traces 1, spans 7": "1 trace of 7 spans, some for each attempt",
+            "traces 1, spans 1": ("1 trace of 1 span, from XADD to XACK", "a trace is one long span"),
+            "traces 4, spans 4": (
+                "4 traces of 1 span: the send, and each attempt",
+                "each process begins its own trace",
+            ),
+        },
+    ),
+    "08b": (
+        "Ann is killed in her handler. What does a trace viewer show of this run?",
+        {
+            "nothing": "nothing at all",
+            "an error": ("a span with an error", "a crash is recorded like an exception"),
+            "unfinished": ("a span that goes on", "a viewer knows of a span when it begins"),
+        },
+    ),
+    "08c": (
+        "The same with links in place of parents. How many traces?",
+        {
+            7: "7: the batch, and each handler run",
+            1: ("1: they still know each other", "one trace is always parent and child"),
+            3: ("3: one for each order", "a trace belongs to an order"),
+        },
+    ),
+    "08d": (
+        "An order's traceparent is 5,000 characters of rubbish. What becomes of the order?",
+        {
+            "handled, new trace": "it is handled, and begins a trace of its own",
+            "dead letter": ("it is a dead letter", "a bad header is a bad order"),
+            "error": ("its consumer stops with an error", "telemetry can stop the work"),
+        },
+    ),
+    "08e": (
+        "The sender wrote 00. How many spans does the consumer tell of?",
+        {
+            0: "0: the sender has decided",
+            2: ("2: process and ack, as ever", "each process decides for itself"),
+            1: ("1: only its own", "a span without its parent is still worth keeping"),
+        },
+    ),
+    "08f": (
+        "One of three consumers is sixty times slower. Where is the middle of all runs?",
+        {
+            "up to 0.1 s": "with the fast ones: they do most runs",
+            "0.1 to 0.25 s": ("in between: a third of the runs is slow", "slow consumers do as many runs"),
+            "above 0.25 s": ("with the slow one: the others wait for it", "the slowest sets the pace for all"),
+        },
+    ),
+}
