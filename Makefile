@@ -14,9 +14,10 @@ LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 help:      ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-lab: .venv/lab-installed      ## open the course in JupyterLab (the first time, it installs what is needed)
-	@echo "JupyterLab opens in your browser. To stop it, press Ctrl-C here."
-	@$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_start_here.ipynb
+lab: .venv/lab-installed      ## open the course in JupyterLab (FRESH=04: with lesson 04 as it was)
+	@$(BIN)/python -m orderstream.lab.edition.learner $(if $(FRESH),--fresh $(FRESH))
+	@echo "JupyterLab opens in your browser. To stop it, press Ctrl-C here. What you do stays in learn/."
+	@$(BIN)/jupyter lab $(LAB_OPTIONS) learn/$(notdir $(wildcard notebooks/$(or $(FRESH),00)_*.ipynb))
 
 test: lint chromium      ## everything: style, types, tests, every notebook compared with its committed output
 	$(BIN)/pytest --nbval -n 2 --dist loadfile

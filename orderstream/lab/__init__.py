@@ -12,6 +12,7 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.check("01.1", …), lab.hint("01.1")
     lab.scoreboard()                             # what you believed, and what became of it
     lab.processes.consumer("c1")                 # producers and consumers as real processes
+    lab.reset("04")                              # the lesson as it was; yours is kept under another name
 
 Its wings, in reading order. Each knows only those above it:
 
@@ -21,6 +22,7 @@ Its wings, in reading order. Each knows only those above it:
     pictures/      what is seen of a stream: tables, charts, swim lanes, spans and metrics
     tutor/         predictions, judged answers, and what a learner believed
     lessons/       what belongs to one lesson: its judges and its moving picture
+    edition/       the author's lessons with their results, and the learner's copy without them
     author/        for authors of lessons: refresh notebooks, gate cells; and the check of a machine before an install
 """
 
@@ -49,6 +51,7 @@ _FOUND_IN = {
     "processes": "workers.process",
     "readers": "lessons.lesson_01.readers",
     "Recorder": "pictures.spans:Recorder",
+    "reset": "edition.learner:reset",
     "reveal": "tutor.predict:reveal",
     "Sampler": "pictures.sampler:Sampler",
     "scoreboard": "tutor.scoreboard:scoreboard",
@@ -63,6 +66,10 @@ used: worker processes import this package, too, and must start fast.
 """
 
 __all__ = ["fresh", "needs", "start", *_FOUND_IN]
+
+NEWER = "type with Docker: make services, then: REDIS_ADDR=localhost:6379 make lab. Or install a newer redis-server."
+
+_lesson = ""  # the one that was started last
 
 
 def start(lesson: str) -> redis.Redis:
@@ -82,7 +89,9 @@ def start(lesson: str) -> redis.Redis:
     Raises:
         ServerError: There is no Redis to use. The message says what to do.
     """
+    global _lesson
     client: redis.Redis = server.start().client
+    _lesson = lesson
     print(f"Lesson {lesson} is ready. Redis answers.")
     return client
 
@@ -102,7 +111,7 @@ def fresh(*keys: str) -> None:
 
 def needs(version: str) -> bool:
     """
-    Tell whether Redis is new enough; if it is not, print which version this cell needs.
+    Tell whether Redis is new enough. If it is not, print which version this cell needs, and show its stored result.
 
     Args:
         version: Such as ``"8.4"``. The cell carries the tag ``redis>=8.4``.
@@ -113,7 +122,13 @@ def needs(version: str) -> bool:
     found = version_of(server.current().client)
     if found >= parse_version(version):
         return True
+    from orderstream.lab.edition import author
+
     print(f"This cell needs Redis {version}; yours is {found[0]}.{found[1]}.")
+    print(f"To get a newer one, {NEWER}")
+    if stored := author.stored_result(_lesson):
+        print(f"\nRedis {author.REDIS} answers:")
+        author.show(stored)
     return False
 
 
