@@ -133,6 +133,22 @@ def cells_are_short(book, folder):
 
 
 @rule
+def lines_of_code_need_no_scrollbar(book, folder):
+    """Beside the file browser of JupyterLab, a window of 1280 pixels has room for 88 characters and a little more."""
+    texts = [(cell["id"], cell.source) for cell in code(book)]
+    texts += [
+        (cell["id"], block)
+        for cell in book.cells
+        if cell.cell_type == "markdown"
+        for block in re.findall(r"^```\w*\n(.*?)^```", cell.source, re.M | re.S)
+    ]
+    for name, text in texts:
+        for line in text.splitlines():
+            if len(line) > 88:
+                yield f"{name}: {len(line)} characters, at most 88: {line}"
+
+
+@rule
 def nobody_waits_for_a_guess(book, folder):
     for cell in code(book):
         for call in re.findall(r"\bsleep\(([^)]*)\)", cell.source):
