@@ -14,7 +14,7 @@ from orderstream import lab
 from orderstream.lab import server
 from orderstream.lab.edition import author, learner
 from orderstream.lab.edition.learner import LearnersEdition
-from tests.docs.pages import ROOT, tracked
+from tests.docs.pages import ROOT
 from tests.notebooks.sample import code, markdown, notebook, picture, printed
 
 LESSON = "04_a_consumer_dies.ipynb"
@@ -208,19 +208,6 @@ def test_a_lesson_that_there_is_not_is_refused_in_a_line(course, capsys):
 
 
 # git ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def clone(tmp_path):
-    """What is in the repository, in a repository of its own."""
-    folder = tmp_path / "clone"
-    for path in tracked():
-        copy = folder / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    for command in ("init", "add ."):
-        subprocess.run(["git", *command.split()], cwd=folder, capture_output=True, check=True)
-    return folder
 
 
 def test_to_run_solve_and_save_lessons_leaves_git_and_the_checks_as_they_were(clone, tmp_path):

@@ -128,8 +128,8 @@ def cells_are_short(book, folder):
     for name, count in lines.items():
         if count > 20:
             yield f"{name}: {count} lines of code, at most 20"
-    if lines and statistics.median(lines.values()) > 6:
-        yield f"the median code cell has {statistics.median(lines.values())} lines, at most 6"
+    if lines and statistics.median(lines.values()) > 8:
+        yield f"the median code cell has {statistics.median(lines.values())} lines, at most 8"
 
 
 @rule
@@ -140,7 +140,7 @@ def lines_of_code_need_no_scrollbar(book, folder):
         (cell["id"], block)
         for cell in book.cells
         if cell.cell_type == "markdown"
-        for block in re.findall(r"^```\w*\n(.*?)^```", cell.source, re.M | re.S)
+        for block in re.findall(r"^```(?!mermaid)\w*\n(.*?)^```", cell.source, re.M | re.S)  # a diagram is drawn
     ]
     for name, text in texts:
         for line in text.splitlines():
