@@ -173,6 +173,16 @@ class Notebook:
         before = self.picture.get_attribute("src")
         expect(self.picture).not_to_have_attribute("src", before or "")
 
+    def scrollbars(self) -> list[str]:
+        """Return the outputs that cannot be seen as a whole without moving them sideways: the text of each."""
+        seen = """panel => [...panel.querySelectorAll('.jp-OutputArea-output, .jp-OutputArea-output *')]
+            .filter(element => ['auto', 'scroll'].includes(getComputedStyle(element).overflowX))
+            .filter(element => element.tagName != 'SELECT' && element.clientWidth > 0)
+            .filter(element => element.scrollWidth > element.clientWidth + 1)
+            .map(element => element.className + ': ' + element.innerText.slice(0, 80))"""
+        found: list[str] = self.page.locator(".jp-NotebookPanel:visible").evaluate(seen)
+        return found
+
     def set_theme(self, name: str) -> None:
         """``JupyterLab Light`` or ``JupyterLab Dark``."""
         change = "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})"
