@@ -42,7 +42,7 @@ services:      ## a Redis 8 on localhost:6379, in Docker
 	docker compose up -d --wait
 	@echo "Redis answers on localhost:6379. To use it in the lab: REDIS_ADDR=localhost:6379 make lab. To stop it: docker compose down"
 
-clean:      ## remove the environment and everything that was generated
+clean:      ## remove the environment and everything that was generated; learn/ stays
 	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(os.environ.get("ORDERSTREAM_SCREENSHOTS", ROOT / "test-results" / "screenshots"))
 QUIET = "--disable-gpu --disable-background-networking --no-first-run --disable-component-update --disable-sync"
 WAIT_MS = 20_000  # two cores, and others use them too
+expect.set_options(timeout=WAIT_MS)
 
 
 class JupyterLab:

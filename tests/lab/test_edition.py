@@ -210,6 +210,7 @@ def test_a_lesson_that_there_is_not_is_refused_in_a_line(course, capsys):
 # git ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_server("what git, ruff and pytest see of a file does not depend on Redis")
 def test_to_run_solve_and_save_lessons_leaves_git_and_the_checks_as_they_were(clone, tmp_path):
     """Git sees no change, ruff reads nothing of it, and pytest collects nothing of it."""
     environ = {**os.environ, "PYTHONPATH": str(clone), "ORDERSTREAM_LAB_HOME": str(tmp_path / "home")}
