@@ -32,7 +32,7 @@ from typing import Any
 import redis
 
 from orderstream.lab import server
-from orderstream.lab.server.client import parse_version, version_of
+from orderstream.lab.server.client import name_of, parse_version, version_of
 
 _FOUND_IN = {
     "chaos": "lessons.lesson_11.chaos",
@@ -119,12 +119,12 @@ def needs(version: str) -> bool:
     Raises:
         ServerError: The lesson was not started.
     """
-    found = version_of(server.current().client)
-    if found >= parse_version(version):
+    client = server.current().client
+    if version_of(client) >= parse_version(version):
         return True
     from orderstream.lab.edition import author
 
-    print(f"This cell needs Redis {version}; yours is {found[0]}.{found[1]}.")
+    print(f"This cell needs Redis {version}; yours is {name_of(client)}.")
     print(f"To get a newer one, {NEWER}")
     if stored := author.stored_result(_lesson):
         print(f"\nRedis {author.REDIS} answers:")
