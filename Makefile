@@ -17,7 +17,7 @@ help:      ## this list
 lab: .venv/lab-installed      ## open the course in JupyterLab (FRESH=04: with lesson 04 as it was)
 	@$(BIN)/python -m orderstream.lab.edition.learner $(if $(FRESH),--fresh $(FRESH))
 	@echo "JupyterLab opens in your browser. To stop it, press Ctrl-C here. What you do stays in learn/."
-	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab $(LAB_OPTIONS) learn/$(notdir $(wildcard notebooks/$(or $(FRESH),00)_*.ipynb))
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" $(LAB_OPTIONS) learn/$(notdir $(wildcard notebooks/$(or $(FRESH),00)_*.ipynb))
 
 test: lint chromium      ## everything: style, types, tests, every notebook compared with its committed output
 	$(BIN)/pytest --nbval -n 2 --dist loadfile

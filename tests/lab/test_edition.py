@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -78,6 +79,16 @@ def test_it_is_a_copy_without_outputs_beside_what_its_links_need(course):
     before = (course / LESSON).stat().st_mtime_ns
     assert update() == []
     assert (course / LESSON).stat().st_mtime_ns == before
+
+
+def test_every_link_of_the_course_works_from_there(tmp_path):
+    """Between lessons, to the pages and back, and to the code: JupyterLab shows the repository, not only learn/."""
+    LearnersEdition(tmp_path / "learn").update()
+    texts = [path.read_text("utf-8") for path in (tmp_path / "learn").iterdir() if path.suffix in (".ipynb", ".md")]
+    targets = {target for text in texts for target in re.findall(r"\]\(([^)\s#:]+)[^)\s:]*\)", text)}
+    assert {"glossary.md", "cheat_sheet.md", "01_the_log.ipynb"} <= targets
+    (tmp_path / "orderstream").symlink_to(ROOT / "orderstream")
+    assert not [target for target in targets if not (tmp_path / "learn" / target).exists()]
 
 
 def test_a_lesson_that_was_only_run_is_replaced_by_a_newer_edition(course):
