@@ -14,9 +14,10 @@ LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
 help:      ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-lab: .venv/lab-installed      ## open the course in JupyterLab (the first time, it installs what is needed)
-	@echo "JupyterLab opens in your browser. To stop it, press Ctrl-C here."
-	@$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_start_here.ipynb
+lab: .venv/lab-installed      ## open the course in JupyterLab (FRESH=04: with lesson 04 as it was)
+	@$(BIN)/python -m orderstream.lab.edition.learner $(if $(FRESH),--fresh $(FRESH))
+	@echo "JupyterLab opens in your browser. To stop it, press Ctrl-C here. What you do stays in learn/."
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" $(LAB_OPTIONS) learn/$(notdir $(wildcard notebooks/$(or $(FRESH),00)_*.ipynb))
 
 test: lint chromium      ## everything: style, types, tests, every notebook compared with its committed output
 	$(BIN)/pytest --nbval -n 2 --dist loadfile
@@ -41,7 +42,7 @@ services:      ## a Redis 8 on localhost:6379, in Docker
 	docker compose up -d --wait
 	@echo "Redis answers on localhost:6379. To use it in the lab: REDIS_ADDR=localhost:6379 make lab. To stop it: docker compose down"
 
-clean:      ## remove the environment and everything that was generated
+clean:      ## remove the environment and everything that was generated; learn/ stays
 	rm -rf .venv .venv-bench build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +

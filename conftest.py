@@ -35,18 +35,49 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave cells uncompared that need a newer Redis than there is. They still run, and must not fail."""
+    """Give each cell what it is compared with, and leave those uncompared that need a newer Redis than there is."""
     if not config.getoption("nbval", False):
         return
-    import redis
     from nbval.plugin import IPyNbCell
+
+    cells = [item for item in items if isinstance(item, IPyNbCell)]
+    compare_learners_cells_with_the_authors(cells)
+    leave_uncompared_what_needs_a_newer_redis(cells)
+
+
+def compare_learners_cells_with_the_authors(items):
+    """
+    nbval compares no cell that was never run, so a lesson without outputs would pass whatever it does.
+
+    In the learner's edition a cell gets its outputs from the cell of the same id in the author's edition. A cell whose
+    source the learner changed keeps its own. A notebook in which nothing can be compared is refused.
+    """
+    from orderstream.lab.edition import author, learner
+
+    for book in dict.fromkeys(item.parent for item in items):
+        cells = [item.cell for item in items if item.parent is book]
+        original = learner.original(book.path)
+        theirs = author.code_cells(original) if original else {}
+        for cell in cells:
+            same = theirs.get(cell.get("id"))
+            if same and same.source == cell.source:
+                cell.outputs, cell.execution_count = same.outputs, same.execution_count
+        written = [cell for cell in cells if cell.source]
+        if written and all(cell.execution_count is None for cell in written):
+            raise pytest.UsageError(
+                f"no cell of {book.path} was ever run, so there is nothing to compare; run: pytest --nbval notebooks"
+            )
+
+
+def leave_uncompared_what_needs_a_newer_redis(items):
+    """They still run, and must not fail."""
+    import redis
 
     from orderstream.errors import OrderStreamError
     from orderstream.lab import server
     from orderstream.lab.author import gate
 
-    cells = [(item, gate.needed(item.cell)) for item in items if isinstance(item, IPyNbCell)]
-    gated = [(item, version) for item, version in cells if version]
+    gated = [(item, version) for item in items if (version := gate.needed(item.cell))]
     if not gated:
         return
     try:

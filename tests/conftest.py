@@ -112,6 +112,21 @@ def eventually() -> Callable[..., None]:
     return wait
 
 
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What is in the repository, in a repository of its own."""
+    from tests.docs.pages import ROOT, tracked
+
+    folder = tmp_path / "clone"
+    for path in tracked():
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    for command in ("init", "add ."):
+        subprocess.run(["git", *command.split()], cwd=folder, capture_output=True, check=True)
+    return folder
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A skipped test proves nothing: in CI the run fails, locally it is only named."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -13,6 +13,7 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.score("01")                              # how many predictions of this lesson were right
     lab.scoreboard()                             # what you believed, and what became of it
     lab.processes.consumer("c1")                 # producers and consumers as real processes
+    lab.reset("04")                              # the lesson as it was; yours is kept under another name
 
 Its wings, in reading order. Each knows only those above it:
 
@@ -22,6 +23,7 @@ Its wings, in reading order. Each knows only those above it:
     pictures/      what is seen of a stream: tables, charts, swim lanes, spans and metrics
     tutor/         predictions, judged answers, and what a learner believed
     lessons/       what belongs to one lesson: its predictions, its judges and its moving picture
+    edition/       the author's lessons with their results, and the learner's copy without them
     author/        for authors of lessons: refresh notebooks, gate cells; and the check of a machine before an install
 """
 
@@ -31,7 +33,7 @@ from typing import Any
 import redis
 
 from orderstream.lab import server
-from orderstream.lab.server.client import parse_version, version_of
+from orderstream.lab.server.client import name_of, parse_version, version_of
 
 _FOUND_IN = {
     "chaos": "lessons.lesson_11.chaos",
@@ -50,6 +52,7 @@ _FOUND_IN = {
     "processes": "workers.process",
     "readers": "lessons.lesson_01.readers",
     "Recorder": "pictures.spans:Recorder",
+    "reset": "edition.learner:reset",
     "reveal": "tutor.predict:reveal",
     "Sampler": "pictures.sampler:Sampler",
     "score": "lessons.questions:score",
@@ -65,6 +68,10 @@ used: worker processes import this package, too, and must start fast.
 """
 
 __all__ = ["fresh", "needs", "start", *_FOUND_IN]
+
+NEWER = "type with Docker: make services, then: REDIS_ADDR=localhost:6379 make lab. Or install a newer redis-server."
+
+_lesson = ""  # the one that was started last
 
 
 def start(lesson: str) -> redis.Redis:
@@ -84,7 +91,9 @@ def start(lesson: str) -> redis.Redis:
     Raises:
         ServerError: There is no Redis to use. The message says what to do.
     """
+    global _lesson
     client: redis.Redis = server.start().client
+    _lesson = lesson
     print(f"Lesson {lesson} is ready. Redis answers.")
     return client
 
@@ -104,7 +113,7 @@ def fresh(*keys: str) -> None:
 
 def needs(version: str) -> bool:
     """
-    Tell whether Redis is new enough; if it is not, print which version this cell needs.
+    Tell whether Redis is new enough. If it is not, print which version this cell needs, and show its stored result.
 
     Args:
         version: Such as ``"8.4"``. The cell carries the tag ``redis>=8.4``.
@@ -112,10 +121,16 @@ def needs(version: str) -> bool:
     Raises:
         ServerError: The lesson was not started.
     """
-    found = version_of(server.current().client)
-    if found >= parse_version(version):
+    client = server.current().client
+    if version_of(client) >= parse_version(version):
         return True
-    print(f"This cell needs Redis {version}; yours is {found[0]}.{found[1]}.")
+    from orderstream.lab.edition import author
+
+    print(f"This cell needs Redis {version}; yours is {name_of(client)}.")
+    print(f"To get a newer one, {NEWER}")
+    if stored := author.stored_result(_lesson):
+        print(f"\nRedis {author.REDIS} answers:")
+        author.show(stored)
     return False
 
 

@@ -28,14 +28,14 @@ from playwright.sync_api import Error, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(os.environ.get("ORDERSTREAM_SCREENSHOTS", ROOT / "test-results" / "screenshots"))
-NEWS = "@jupyterlab/apputils-extension/notification.jupyterlab-settings"
 QUIET = "--disable-gpu --disable-background-networking --no-first-run --disable-component-update --disable-sync"
 WAIT_MS = 20_000  # two cores, and others use them too
+expect.set_options(timeout=WAIT_MS)
 
 
 class JupyterLab:
     """
-    A JupyterLab of our own, with no settings, workspaces or kernels of anybody else.
+    A JupyterLab of our own with the course's settings, and with no workspaces or kernels of anybody else.
 
     Attributes:
         folder: Where its notebooks are.
@@ -44,10 +44,8 @@ class JupyterLab:
 
     def __init__(self, home: Path) -> None:
         self.folder, self.scratch = home / "notebooks", home / "scratch"
-        settings = home / "settings" / NEWS
-        for folder in (self.folder, self.scratch, settings.parent):
+        for folder in (self.folder, self.scratch):
             folder.mkdir(parents=True)
-        settings.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}))
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         self._url, self._token = f"http://127.0.0.1:{port}", secrets.token_hex(16)
@@ -56,6 +54,7 @@ class JupyterLab:
             "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
+            "JUPYTER_CONFIG_PATH": str(ROOT / ".jupyter"),  # as `make lab` has it
             "JUPYTER_DATA_DIR": str(home / "data"),
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
             "IPYTHONDIR": str(home / "ipython"),
@@ -174,6 +173,16 @@ class Notebook:
     def wait_until_the_picture_moves(self) -> None:
         before = self.picture.get_attribute("src")
         expect(self.picture).not_to_have_attribute("src", before or "")
+
+    def scrollbars(self) -> list[str]:
+        """Return the outputs that cannot be seen as a whole without moving them sideways: the text of each."""
+        seen = """panel => [...panel.querySelectorAll('.jp-OutputArea-output, .jp-OutputArea-output *')]
+            .filter(element => ['auto', 'scroll'].includes(getComputedStyle(element).overflowX))
+            .filter(element => element.tagName != 'SELECT' && element.clientWidth > 0)
+            .filter(element => element.scrollWidth > element.clientWidth + 1)
+            .map(element => element.className + ': ' + element.innerText.slice(0, 80))"""
+        found: list[str] = self.page.locator(".jp-NotebookPanel:visible").evaluate(seen)
+        return found
 
     def set_theme(self, name: str) -> None:
         """``JupyterLab Light`` or ``JupyterLab Dark``."""

@@ -1,6 +1,7 @@
 """The panel in JupyterLab: drawn, moving, driven by keyboard and mouse, in a light and in a dark theme."""
 
 import nbformat
+import numpy
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -69,12 +70,30 @@ def test_stop_all_stops_and_says_so(notebook, complaints):
     assert not complaints
 
 
-def test_it_can_be_read_in_a_dark_theme(notebook, save_screenshot, complaints):
-    """The picture brings its own white; beside it nothing is black on black."""
+def test_it_follows_the_theme(notebook, save_screenshot, complaints):
+    """Dark on dark in a dark theme, white in a light one, and its colours keep their hue."""
     notebook.set_theme("JupyterLab Dark")
     notebook.wait_until_the_picture_moves()
     save_screenshot("panel, dark")
-    corner = notebook.photograph().getpixel((4, 4))
-    assert min(corner) >= 250
+    assert max(notebook.photograph().getpixel((4, 4))) <= 40
+    assert bluish(notebook.photograph()) > 100
+    notebook.set_theme("JupyterLab Light")
+    assert min(notebook.photograph().getpixel((4, 4))) >= 250
+    assert bluish(notebook.photograph()) > 100
     assert notebook.picture.get_attribute("title") == "Throughput, pending and retries of the last 30 seconds"
     assert not complaints
+
+
+def test_it_needs_no_scrollbar(notebook, complaints):
+    """Neither on a small laptop nor on a wider screen."""
+    for width in (1280, 1400):
+        notebook.page.set_viewport_size({"width": width, "height": 900})
+        notebook.wait_until_the_picture_moves()
+        assert notebook.scrollbars() == []
+    assert not complaints
+
+
+def bluish(picture):
+    """Count the pixels in which blue leads clearly: the line of throughput."""
+    red, green, blue = (numpy.asarray(picture)[:, :, channel].astype(int) for channel in range(3))
+    return ((blue > red + 60) & (blue > green + 20)).sum()

@@ -24,6 +24,7 @@ def test_a_picture_of_the_running_stream_moves_within_a_minute(open_notebook, sa
     notebook.wait_until(lambda: drawn(notebook.photograph(), THROUGHPUT), timeout_s=60)
     first = notebook.photograph()
     save_screenshot("lesson 00, first picture")
+    assert notebook.page.locator(".Toastify__toast").count() == 0  # JupyterLab's question about news is one
     notebook.wait_until(lambda: notebook.photograph() != first)
     assert time.monotonic() - began < 60
     assert not complaints

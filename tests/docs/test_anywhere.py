@@ -26,7 +26,7 @@ BINDER = dict(
     for package in yaml.safe_load((ROOT / "binder/environment.yml").read_text())["dependencies"]
 )
 CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
-FIRST_LESSON = "notebooks/00_start_here.ipynb"
+FIRST_LESSON = "learn/00_start_here.ipynb"
 
 
 def test_binder_has_a_python_that_needs_nothing_else():
@@ -64,11 +64,64 @@ def test_the_badges_lead_to_the_first_lesson():
     for address in (
         f"mybinder.org/v2/gh/OWNER/orderstream/main?labpath={FIRST_LESSON}",
         "codespaces.new/OWNER/orderstream",
-        f"colab.research.google.com/github/OWNER/orderstream/blob/main/{FIRST_LESSON}",
+        f"colab.research.google.com/github/OWNER/orderstream/blob/learn/{FIRST_LESSON}",
         "github.com/OWNER/orderstream\n",
     ):
         assert f"https://{address}" in PAGE
-    assert (ROOT / FIRST_LESSON).exists()
+    assert (ROOT / FIRST_LESSON.replace("learn/", "notebooks/")).exists()
+
+
+@pytest.mark.parametrize("path", ["Makefile", "binder/start", ".devcontainer/lab"])
+def test_wherever_it_starts_the_learners_edition_is_made_and_the_courses_settings_hold(path):
+    """binder/start runs what Binder asks for; the other two open the first lesson themselves."""
+    text = (ROOT / path).read_text()
+    assert "python -m orderstream.lab.edition.learner" in text
+    assert re.search(r'JUPYTER_CONFIG_PATH="\$(PWD|\(CURDIR\))/\.jupyter"', text)
+    assert os.access(ROOT / path, os.X_OK) or path == "Makefile"
+
+
+def test_binder_starts_what_it_asks_for_after_the_learners_edition_is_made(clone):
+    """With the course's settings, in the folder of the repository."""
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(clone)}
+    ran = subprocess.run(
+        ["binder/start", "sh", "-c", "echo $JUPYTER_CONFIG_PATH; ls learn"],
+        cwd=clone, env=environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    settings, *lessons = ran.stdout.splitlines()
+    assert settings == str(clone / ".jupyter")
+    assert "00_start_here.ipynb" in lessons
+
+
+def test_the_branch_for_colab_and_nbgitpuller_follows_the_repository(clone, tmp_path):
+    """Each of its commits has the learner's edition, and follows the one before and the one it was made from."""
+    environ = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(clone)}
+
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
+
+    def publish():
+        ran = subprocess.run([".ci/learn-branch"], cwd=clone, env=environ, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        assert git("status", "--porcelain") == ""
+        return ran.stdout
+
+    git("init", "--bare", str(tmp_path / "hub.git"))
+    git("remote", "add", "origin", str(tmp_path / "hub.git"))
+    for name in ("user.name", "user.email"):
+        git("config", name, "test")
+    git("commit", "-m", "first")
+    assert "is the learner's edition of" in publish()
+    git("fetch", "origin", "learn")
+    assert "learn/00_start_here.ipynb" in git("ls-tree", "-r", "--name-only", "FETCH_HEAD").splitlines()
+    first = git("rev-parse", "FETCH_HEAD")
+    assert publish() == "The branch learn is as it should be.\n"
+    git("commit", "--allow-empty", "-m", "the same files")
+    assert publish() == "The branch learn is as it should be.\n"
+    (clone / "README.md").write_text("# new")
+    git("commit", "-am", "second")
+    publish()
+    git("fetch", "origin", "learn")
+    assert git("rev-parse", "FETCH_HEAD^1", "FETCH_HEAD^2").split() == [first, git("rev-parse", "HEAD")]
 
 
 def test_the_cell_for_colab_finds_the_versions_in_requirements():

@@ -42,7 +42,14 @@ def test_make_lab_asks_whether_the_machine_can_run_it_before_it_installs():
     """Given a fresh clone, the first command is the preflight."""
     commands = run("make", "--always-make", "--dry-run", "lab").splitlines()
     assert commands[0].endswith("orderstream/lab/author/preflight.py")
-    assert "notebooks/00_start_here.ipynb" in commands[-1]
+    assert "orderstream.lab.edition.learner" in commands[-3]
+    assert commands[-1].endswith(" learn/00_start_here.ipynb")
+
+
+def test_make_lab_gives_a_lesson_back_and_opens_it():
+    commands = run("make", "--dry-run", "lab", "FRESH=04").splitlines()
+    assert commands[-3].endswith(" --fresh 04")
+    assert commands[-1].endswith(" learn/04_a_consumer_dies.ipynb")
 
 
 @pytest.mark.parametrize("path", [".ci/run", ".github/workflows/ci.yml"])

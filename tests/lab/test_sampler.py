@@ -150,7 +150,7 @@ def test_the_frame_has_a_row_for_every_sample_by_time():
     assert frame.index.is_monotonic_increasing
     assert list(frame.columns) == [
         "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed", "memory", "waiting",
-        "oldest_new_s",
+        "oldest_new_s", "backlog",
     ]  # fmt: skip
     assert len(frame) == len(sampler.samples)
     assert set(frame.dtypes.astype(str)) == {"float64"}

@@ -17,7 +17,7 @@ import redis
 from orderstream import Settings, connect, lab
 from orderstream.lab import server
 from orderstream.lab.server import private, reserved, session
-from orderstream.lab.server.client import ServerError, version_of
+from orderstream.lab.server.client import ServerError, name_of, version_of
 from orderstream.lab.server.private import redis_server
 from orderstream.lab.server.reserved import LEASE, LEASE_MS, RECORD, ReservedDatabase
 
@@ -213,12 +213,22 @@ def test_fresh_deletes_what_it_names_and_nothing_else(lesson):
 
 
 def test_needs_tells_whether_the_server_is_new_enough_and_says_so_only_if_not(lesson, capsys):
-    """A gated cell prints one line on an older server."""
+    """A gated cell says so on an older server."""
     major, minor = server.version()
     assert lab.needs(f"{major}.{minor}")
     assert capsys.readouterr().out == ""
     assert not lab.needs("99.0")
-    assert capsys.readouterr().out == f"This cell needs Redis 99.0; yours is {major}.{minor}.\n"
+    assert capsys.readouterr().out.splitlines() == [
+        f"This cell needs Redis 99.0; yours is {name_of(lesson)}.",
+        f"To get a newer one, {lab.NEWER}",
+    ]
+
+
+def test_the_version_before_a_lesson_is_the_one_in_it(scratch):
+    """So `pytest --nbval` compares the cells that will run. A Valkey goes by the Redis that it says it is."""
+    before = server.version()
+    lab.start("01")
+    assert server.version() == before
 
 
 @pytest.mark.parametrize("call", [lambda: lab.fresh("orders"), lambda: lab.needs("7.0")])

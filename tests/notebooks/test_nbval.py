@@ -120,6 +120,64 @@ def test_the_server_in_force_is_the_one_the_environment_names(project, redis_ser
     assert "ERROR: which Redis would the notebooks use?" in nbval(project / "notebooks", **nowhere)[1]
 
 
+# The learner's edition ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def learner(project):
+    """``learner(*cells)``: write the learner's edition of the sample, whose author's has three cells."""
+    write(
+        project,
+        code("one", "x = 1\nprint(x)", printed("1\n")),
+        code("two", "print(x + 1)", printed("2\n")),
+        code("ex", "print('not attempted yet')", printed("not attempted yet\n")),
+    )
+    (project / "learn").mkdir()
+
+    def write_learners(*cells, name="sample"):
+        nbformat.write(sample.notebook(*cells), project / "learn" / f"{name}.ipynb")
+
+    return write_learners
+
+
+UNRUN = [code("one", "x = 1\nprint(x)"), code("two", "print(x + 1)"), code("ex", "print('not attempted yet')")]
+
+
+def test_a_lesson_without_outputs_is_compared_with_the_authors_cell_by_cell(project, learner):
+    """Not run yet, it passes because it says the same. If what it uses says something else, it fails."""
+    learner(*UNRUN)
+    learner(*UNRUN, name="sample.newer")
+    assert nbval(project / "learn")[0] == "6 passed"
+    learner(code("one", "x = 2"), *UNRUN[1:])
+    verdict, said = nbval(project / "learn", "sample.ipynb")
+    assert verdict == "1 failed, 2 passed", said
+    assert "Cell 1: Cell outputs differ" in said
+
+
+def test_what_the_learner_wrote_is_compared_with_what_it_said_when_it_was_run(project, learner):
+    """An exercise that was solved says something else than the author's stub. So does a cell of the learner's own."""
+    solved = code("ex", "print('correct')", printed("correct\n"), count=3)
+    own = code("own", "print(x)", printed("7\n"), count=4)
+    learner(*UNRUN[:2], solved, own, code("new", "print('never run')"))
+    verdict, said = nbval(project / "learn")
+    assert verdict == "1 failed, 4 passed", said
+    assert "Cell 3: Cell outputs differ" in said
+
+
+def test_a_notebook_with_nothing_to_compare_is_refused_in_a_line(project, learner):
+    """nbval alone would pass it, whatever its cells do."""
+    (project / "elsewhere").mkdir()
+    learner(*UNRUN)
+    (project / "learn" / "sample.ipynb").rename(project / "elsewhere" / "sample.ipynb")
+    learner(code("empty", ""), name="not begun")
+    learner(code("one", "x = 1"), name="my own")
+    for place in ("elsewhere", "learn"):
+        _, said = nbval(project / place)
+        [line] = [line for line in said.splitlines() if line.startswith("ERROR: ")]
+        assert line.startswith(f"ERROR: no cell of {project / place}")
+        assert line.endswith(" was ever run, so there is nothing to compare; run: pytest --nbval notebooks")
+
+
 def test_two_workers_do_not_tear_a_notebook_apart(project):
     """The second cell needs the kernel of the first."""
     write(project, code("first", "x = 1"), code("second", "print(x)", printed("1\n")))

@@ -97,6 +97,7 @@ BROKEN = {
     "images_have_alt_text": lesson(more=markdown("more", '![](#Objectives) <img src="#Objectives">')),
     "pictures_are_followed_by_a_sentence": lesson(more=code("more", "1", picture()), solution=code("end", "2")),
     "cells_are_short": lesson(more=code("more", "x = 1\n" * 21)),
+    "lines_of_code_need_no_scrollbar": lesson(more=code("more", f"x = '{'x' * 88}'")),
     "nobody_waits_for_a_guess": lesson(more=code("more", "time.sleep(0.5)")),
     "ids_are_unique_and_readable": lesson(more=markdown("0badcafe", "Made up by Jupyter.")),
     "outputs_are_canonical": lesson(more=code("more", "1", printed("see /tmp/orderstream-x/log\n"))),
@@ -141,6 +142,7 @@ MORE_BREACHES = [
     ("outputs", lesson(more=code("more", "1", collapsed=True)), "metadata"),
     ("every_prediction", lesson(predict=code("p", sample.REVEAL), reveal=code("q", sample.PREDICT)), "behind"),
     ("nobody", lesson(more=code("more", "sleep(pause)")), "pause"),
+    ("lines", lesson(more=markdown("more", "```text\n" + "─" * 89 + "\n```")), "89 characters"),
 ]  # fmt: skip
 
 

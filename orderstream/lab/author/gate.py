@@ -1,8 +1,8 @@
 """
 Tell which cells of a notebook need a newer Redis.
 
-A cell that begins with ``if lab.needs("8.4"):`` has the tag ``redis>=8.4``. On an older server it prints one line and
-does nothing else. So on such a server its stored output is not compared, and its notebook is not refreshed.
+A cell that begins with ``if lab.needs("8.4"):`` has the tag ``redis>=8.4``. On an older server it says so and
+shows its stored result. So on such a server it is not compared, and its notebook is not refreshed.
 """
 
 import re

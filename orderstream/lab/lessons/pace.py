@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from orderstream.lab.pictures import charts
+from orderstream.lab.pictures.live import WIDE
 from orderstream.lab.server.client import open_client
 from orderstream.lab.workers.process import Process
 
@@ -98,7 +99,7 @@ class Panel(ABC):
         self.producer = producer
         self.readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
         self.moments: deque[Any] = deque(maxlen=4_000)
-        self.chart = widgets.Image(format="png", layout={"width": "100%", "max_width": f"{charts.WIDTH * 100:.0f}px"})
+        self.chart = widgets.Image(format="png", layout={**WIDE, "max_width": f"{charts.WIDTH * 100:.0f}px"})
         self.rate = slider("Orders per second", producer.knobs["rate_per_s"], 100)
         self.rate.observe(lambda change: self.say_if_wrong(self.producer.set, rate_per_s=change["new"]), "value")
         self._problem, self._outage = widgets.HTML(), widgets.HTML()

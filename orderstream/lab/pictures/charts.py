@@ -55,6 +55,7 @@ LINES = {
         Line("length", "Length", "entries in the stream", "#595959", width=3.0),
         Line("memory", "Memory", "kB that the stream takes", "#8A3A6B", DASHES),
         Line("lag", "Lag", "not yet delivered", "#0072B2", DASHES),
+        Line("backlog", "Backlog", "in the stream, not handled", "#0072B2", DASHES),
         Line("dead_lettered", "Dead letters", "orders put aside", "#000000", width=1.2, filled=True),
         Line("oldest_new_s", "Oldest new", "seconds since it was added", "#8A3A6B", width=3.0),
     )

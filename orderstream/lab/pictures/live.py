@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SECONDS = 30  # the moving picture shows so much time; its right edge is now
 LANES_EVERY_S = 1.0  # not with every sample: lanes are drawn anew each time, which is slow
 ROW = {"flex_flow": "row wrap"}
+WIDE = {"width": "100%", "margin": "0"}
+"""For a picture as wide as the panel. A widget has a margin, and with it the panel would need a scrollbar."""
 
 
 class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annotations
@@ -46,7 +48,7 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
     def __init__(self, seconds: int = SECONDS, show: Sequence[str] = charts.SHOWN) -> None:
         self._lines = charts.chosen(show)
         width = f"{charts.WIDTH * 100:.0f}px"
-        layout = {"width": "100%", "max_width": width, "object_fit": "contain"}
+        layout = {**WIDE, "max_width": width, "object_fit": "contain"}
         said = f"{listed(self._lines)} of the last {seconds} seconds"
         super().__init__(format="png", layout=layout, tooltip=said)
         self.samples: deque[Sample] = deque(maxlen=2_000)
@@ -205,7 +207,7 @@ class Panel:
 
     def add_lanes(self, recorder: Recorder) -> None:
         """Add the swim lanes of the newest orders below the picture. They are drawn anew every second."""
-        layout = {"width": "100%", "max_width": f"{charts.WIDTH * 100:.0f}px", "object_fit": "contain"}
+        layout = {**WIDE, "max_width": f"{charts.WIDTH * 100:.0f}px", "object_fit": "contain"}
         image = widgets.Image(format="png", layout=layout, value=charts.swim_lanes([]).png)
         self._lanes = recorder, image
         self._box.children = (self._box.children[0], image, *self._box.children[1:])

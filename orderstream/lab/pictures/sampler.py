@@ -46,6 +46,8 @@ class Sample:
         held: Consumer -> pending entries it has in hand; only those that have any.
         waiting: Pending entries that nobody has in hand: they are due for their next try in a while.
         oldest_new_s: Seconds since the oldest undelivered entry was added; 0 if all are delivered.
+        backlog: Entries not handled yet, also where lag is unknown: length less handled. Only right if nothing is
+            removed from the stream, and all that it holds was added since the sampler began.
     """
 
     t_s: float
@@ -61,6 +63,7 @@ class Sample:
     held: dict[str, int] = field(default_factory=dict)
     waiting: int | None = None
     oldest_new_s: float | None = None
+    backlog: int | None = None
 
 
 class Sampler:
@@ -192,6 +195,7 @@ class Sampler:
             else {},
             waiting=backlog.waiting if backlog else None,
             oldest_new_s=round(backlog.oldest_undelivered_s or 0.0, 1) if backlog else None,
+            backlog=max(0, backlog.length - self._tallies["handled"].total) if backlog else None,
         )
         self.samples.append(sample)
 

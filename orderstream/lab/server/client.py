@@ -51,6 +51,13 @@ def version_of(client: redis.Redis) -> Version:
     return parse_version(client.info("server")["redis_version"])
 
 
+def name_of(client: redis.Redis) -> str:
+    """Say what the server behind *client* is called: ``"6.2"`` for a Redis, ``"Valkey 9.1"``."""
+    about = client.info("server")
+    own = about.get("valkey_version")
+    return f"Valkey {own.rpartition('.')[0]}" if own else "{}.{}".format(*parse_version(about["redis_version"]))
+
+
 def parse_version(text: str) -> Version:
     """Return ``"8.10.2"`` as (8, 10)."""
     major, minor = text.split(".")[:2]

@@ -21,6 +21,8 @@ from orderstream.lab.server.client import OLDEST, ServerError, Version, open_cli
 
 FOLDER = "orderstream-redis-"
 START_S = 10.0
+AS_REDIS: Version = (7, 2)
+"""What Valkey tells its clients, whatever its own version: it has the commands of that Redis."""
 GUARD = "orderstream.lab.server.guard"  # not imported: to run a module, Python would load it a second time
 
 
@@ -98,9 +100,16 @@ def redis_server() -> str:
 
 
 def version_of_executable(path: str) -> Version | None:
-    """Return the version that the redis-server at *path* prints; None if *path* is no redis-server that runs here."""
+    """
+    Return the Redis version of the server at *path*, as it will tell its clients.
+
+    Returns:
+        The version that it prints, of Valkey ``AS_REDIS``; None if *path* is no such server, or does not run here.
+    """
     with suppress(OSError, subprocess.SubprocessError):
         said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=START_S).stdout
+        if said.startswith("Valkey"):
+            return AS_REDIS
         if found := re.search(r"v=(\d+\.\d+)", said):  # "Redis server v=8.10.2 sha=…"
             return parse_version(found[1])
     return None

@@ -32,7 +32,7 @@ from orderstream.entries import UNOWNED
 from orderstream.lab import server
 from orderstream.lab.lessons.lesson_09.missions import POISON, Look, Mission, missions
 from orderstream.lab.pictures import charts, lanes
-from orderstream.lab.pictures.live import ROW, LiveChart, alert
+from orderstream.lab.pictures.live import ROW, WIDE, LiveChart, alert
 from orderstream.lab.pictures.sampler import Sample, Sampler
 from orderstream.lab.server.client import PRIVATE, ServerError
 from orderstream.lab.server.private import PrivateServer
@@ -104,7 +104,7 @@ class ControlRoom:
         self._problem, self._outage = _Text(), _Text()
         self._select = widgets.Select(description="Oldest first", rows=5, layout={"width": "auto"})
         self._shown, self._said, self._tasks = _Text(), _Text(), _Text()
-        self._lanes = widgets.Image(format="png", layout={"width": "100%", "display": "none"})
+        self._lanes = widgets.Image(format="png", layout={**WIDE, "display": "none"})
         self._lanes_text, self._draw_lanes_at = _Text(), float("inf")
         self._controls = self._layout()
         self.sampler = Sampler(stream, on_sample=self._show)

@@ -1,0 +1,6 @@
+"""
+The two editions of the course. In reading order:
+
+    author     ``notebooks/``: with outputs, which ``pytest --nbval`` compares; only authors write there
+    learner    ``learn/``: a copy without outputs, to work in; ``make lab`` makes it, and git ignores it
+"""
