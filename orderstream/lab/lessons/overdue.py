@@ -8,6 +8,7 @@ from orderstream.lab.tutor.witness import Witness
 
 KEY, GROUP = "check", "order_group"
 MINUTE, LONG_AGO = 60_000, 90_000  # milliseconds
+PATIENCE = 1_000  # commands after which an answer is ended; the longest right one needs about 300
 
 State = dict[str, tuple[str, int]]
 """Entry id -> its owner and its delivery count."""
@@ -32,7 +33,7 @@ def shift(idle: dict[str, tuple[int, int]]) -> Iterator[Witness]:
                 client.xadd(KEY, {"item": "tea"}, id=entry_id)
             client.xreadgroup(GROUP, consumer, {KEY: ">"}, count=many)
             client.xclaim(KEY, GROUP, consumer, 0, ids, idle=ms, justid=True)
-        with Witness(KEY, GROUP) as witness:
+        with Witness(KEY, GROUP, PATIENCE) as witness:
             yield witness
     finally:
         server.current().fresh(KEY)

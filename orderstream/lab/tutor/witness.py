@@ -15,6 +15,7 @@ prints, below the broken invariant,
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
@@ -25,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream.lab.server.client import Client
+from orderstream.lab.tutor.check import Endless
 
 QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT", "UNWATCH"}  # redis-py sends these by itself
 HIDDEN = {"ORDER_GROUP", "GROUP", "STREAMS"}
@@ -43,6 +45,7 @@ class Witness:
     Args:
         key: The stream of the exercise. The lines of the record leave it out.
         group: Its group. The lines leave it out, too.
+        patience: After so many commands, the next one raises `Endless`, which is a verdict.
 
     Attributes:
         client: Give it to the answer. Replies are text, and each command is sent once.
@@ -50,8 +53,9 @@ class Witness:
         calls: ``(words, reply)`` for every command so far, also for those of a pipeline.
     """
 
-    def __init__(self, key: str, group: str = "order_group") -> None:
+    def __init__(self, key: str, group: str = "order_group", patience: float = math.inf) -> None:
         self._known = {key, group}
+        self._patience = patience
         self._lines: list[str] = []
         self._queued: list[tuple[str, ...]] = []  # commands after MULTI, whose replies come with EXEC
         self._deadly: str | None = None
@@ -128,6 +132,8 @@ class Witness:
     def asked(self) -> None:
         if self._dead:
             raise Died("the process is gone")
+        if len(self.calls) > self._patience:
+            raise Endless(f"a loop must end: your code asked Redis more than {self._patience} times{self.trace()}")
 
     def answered(self, words: tuple[str, ...], reply: Any) -> None:
         if words[0] in QUIET:
