@@ -1,7 +1,9 @@
 """
 Known wrong answers, so that no judge passes everything: exercise -> [(answer, words its verdict must contain)].
 
-An answer is code, like the printed solution: it replaces the exercise cell but for its last line, the check.
+An answer is code, like the printed solution: it replaces the exercise cell but for its last line, the check. The first
+one of an exercise is what a hasty learner writes who has read the lesson. Three or more fail for different reasons: the
+words of each of these stand in no other verdict of the exercise.
 """
 
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
@@ -51,6 +53,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "01.2": [
+        (
+            "def read_on(r, key, last_id):\n"
+            "    reply = r.xread({key: last_id})\n"
+            "    return (reply[0][1], reply[0][1][-1][0]) if reply else ([], '$')",
+            "call 2 handed back '$'",
+        ),
         ("def read_on(r, key, last_id): return [], '$'", "no entry is lost: 1-0 was in the log"),
         ("def read_on(r, key, last_id): return r.xread({key: '0'})[0][1], '0'", "handed back '0'"),
         ("def read_on(r, key, last_id): return (e := r.xread({key: '0'})[0][1]), e[-1][0]", "came a second time"),
@@ -58,12 +66,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (
             "def read_on(r, key, last_id): return (e := r.xrange(key, last_id)), e[-1][0]",
             "98-0 came a second time, in call 2",
-        ),
-        (
-            "def read_on(r, key, last_id):\n"
-            "    reply = r.xread({key: last_id})\n"
-            "    return (reply[0][1], reply[0][1][-1][0]) if reply else ([], '$')",
-            "call 2 handed back '$'",
         ),
         (
             "def read_on(r, key, last_id):\n"
@@ -158,6 +160,13 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        r.xgroup_destroy(key, group) if r.exists(key) else None\n"
             "        r.xgroup_create(key, group, id='0', mkstream=True)",
             "bob had read 1-0, and now holds nothing",
+        ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    try: r.xgroup_create(key, 'order_group', id='0', mkstream=True)\n"
+            "    except redis.ResponseError as error:\n"
+            "        if 'BUSYGROUP' not in str(error): raise",
+            "kitchen, and not order_group",
         ),
     ],
     "02.2": [
@@ -263,6 +272,13 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        client.xack(key, group, entry_id)",
             "o-4 came while o-2 was handled, and nobody handled it",
         ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, 'ann', {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        client.xack(key, group, reply[0][1][0][0])",
+            "carl asked, and ann read",
+        ),
     ],
     "03.1": [
         ("def sort_out(reply): return reply[0][1], []", "1-0 is gone, and you hand it on"),
@@ -292,8 +308,8 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "03.2": [
-        ("def keep_from(r, key): return '0-0'", "every group has acknowledged 1-0"),
         ("def keep_from(r, key): return r.xinfo_groups(key)[0]['last-delivered-id']", "3-0 is pending in books"),
+        ("def keep_from(r, key): return '0-0'", "every group has acknowledged 1-0"),
         ("def keep_from(r, key): return r.xpending(key, 'books')['min'] or '99-0'", "5-0 was not read by books"),
         (
             "def keep_from(r, key):\n"
@@ -395,6 +411,11 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return [e['message_id'] for e in page]",
             "140 are overdue, and you name 140",
         ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 100, idle=60_000)]",
+            "nothing is idle for 180 s",
+        ),
     ],
     "04.2": [
         (
@@ -446,6 +467,13 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        entries = r.xautoclaim(key, group, me, min_idle_ms, count=1)[1]\n"
             "        if entries: return entries[0]",
             "your code asked Redis more than 1000 times",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    for each in r.xpending_range(key, group, '-', '+', 1, idle=min_idle_ms):\n"
+            "        for entry in r.xclaim(key, group, 'bob', min_idle_ms, [each['message_id']]):\n"
+            "            return entry",
+            "dora asked, now it is bob's",
         ),
     ],
     "04.3": [
@@ -506,8 +534,22 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return len(moved)",
             "1-0 was ann's, read just before it died, now it is nobody's",
         ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    held = r.xpending_range(key, group, '-', '+', 999, consumername='ann')\n"
+            "    moved = r.xclaim(key, group, 'bob', 0, [e['message_id'] for e in held]) if held else []\n"
+            "    r.xgroup_delconsumer(key, group, 'ann')\n"
+            "    return len(moved)",
+            "this time emil is dead and dora the heir",
+        ),
     ],
     "05.1": [
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    client.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1])\n"
+            "    return client.xack(key, 'order_group', entry_id) == 1",
+            "killed after XADD, then bob took over, and there are 2\n    XRANGE 1-0 1-0 → 1-0\n",
+        ),
         ("def move(client, key, dlq, consumer, entry_id, deliveries): return False", "it is not there"),
         (
             "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
@@ -515,12 +557,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    client.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1])\n"
             "    return True",
             "killed after XACK, 1-0 is neither pending nor a dead letter\n",
-        ),
-        (
-            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
-            "    client.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1])\n"
-            "    return client.xack(key, 'order_group', entry_id) == 1",
-            "killed after XADD, then bob took over, and there are 2\n    XRANGE 1-0 1-0 → 1-0\n",
         ),
         (
             "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
@@ -567,6 +603,13 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "05.2": [
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
+            "Reject at attempt 1: a further try cannot help",
+        ),
         ("def decide(error, attempt, max_attempts=3): return 'retry', 59_000", "at attempt 1: the order is done"),
         ("def decide(error, attempt, max_attempts=3): return error is None", "a verdict and a number"),
         (
@@ -574,13 +617,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    if attempt >= max_attempts: return 'dead letter', 0\n"
             "    return ('retry', 60_000 - 1_000 * 2 ** (attempt - 1)) if error else ('ack', 0)",
             "returned at attempt 3: the order is done",
-        ),
-        (
-            "def decide(error, attempt, max_attempts=3):\n"
-            "    if error is None: return 'ack', 0\n"
-            "    if attempt >= max_attempts: return 'dead letter', 0\n"
-            "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
-            "Reject at attempt 1: a further try cannot help",
         ),
         (
             "def decide(error, attempt, max_attempts=3):\n"
@@ -619,13 +655,13 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "06.1": [
-        ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
         (
             "def sell(client, book, order):\n"
             "    client.hincrby(book, 'stock', -order['amount'])\n"
             "    client.hincrby(book, 'sold', order['amount'])",
             "what left the stock was not all sold when the order came again",
         ),
+        ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
         (
             "def sell(client, book, order):\n"
             "    with client.pipeline() as tx:\n"
@@ -801,9 +837,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "07.3": [
-        ("def all_done(r, key, group): return r.xpending(key, group)['pending'] == 0", "o-3 was not handed out"),
-        ("def all_done(r, key, group): return r.xlen(key) == 0", "something is left"),
-        ("def all_done(r, key, group): return True", "o-3 was not handed out"),
+        (
+            "def all_done(r, key, group): return r.xpending(key, group)['pending'] == 0",
+            "o-3 was not handed out: you say that all is done",
+        ),
+        ("def all_done(r, key, group): return r.xlen(key) == 0", "all were handed out and acked: you say"),
+        ("def all_done(r, key, group): return True", "o-3 was not handed out: you say that all is done"),
         (
             "def all_done(r, key, group):\n"
             "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
@@ -812,7 +851,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "def all_done(r, key, group): return r.xinfo_groups(key)[0]['pending'] == 0",
-            "you say that all is done",
+            "o-3 was not handed out: you say that all is done",
         ),
         (
             "def all_done(r, key, group):\n"
@@ -821,7 +860,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "def all_done(r, key, group): return not r.xreadgroup(group, 'ann', {key: '0'})[0][1]",
-            "o-3 was not handed out",
+            "o-3 was not handed out: you say that all is done",
         ),
         (
             "def all_done(r, key, group):\n"
@@ -834,7 +873,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def all_done(r, key, group):\n"
             "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
             "    return here.get('lag') == 0 and here['pending'] == 0",
-            "you say that something is left",
+            "handed out and acked",
         ),
     ],
     "08.1": [
@@ -888,18 +927,18 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "08.2": [
+        (
+            "def where_is(spans, order_id):\n"
+            "    last = [m for m in lab.lanes.marks(spans) if m.order == order_id][-1]\n"
+            "    return 'done' if last.kind == 'acked' else last.lane",
+            "is 'pending', you say 'ann'",
+        ),
         ("def where_is(spans, order_id): return 'pending'", "is 'stream', you say 'pending'"),
         ("def where_is(spans, order_id): return lab.lanes.marks(spans)[-1].lane", "is 'stream', you say 'bob'"),
         (
             "def where_is(spans, order_id):\n"
             "    return [m.lane for m in lab.lanes.marks(spans) if m.order == order_id][-1]",
             "'done', you say",
-        ),
-        (
-            "def where_is(spans, order_id):\n"
-            "    last = [m for m in lab.lanes.marks(spans) if m.order == order_id][-1]\n"
-            "    return 'done' if last.kind == 'acked' else last.lane",
-            "is 'pending', you say 'ann'",
         ),
         (
             "def where_is(spans, order_id):\n"
@@ -921,9 +960,9 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "09.1": [
+        ("def keeps_up(backlog): return backlog[-1] <= backlog[0] + 5", "a burst has just come"),
         ("def keeps_up(backlog): return True", "it grows, and has no end"),
         ("def keeps_up(backlog): return not any(backlog)", "nearly everything is handled at once"),
-        ("def keeps_up(backlog): return backlog[-1] <= backlog[0] + 5", "a burst has just come"),
         ("def keeps_up(backlog): return max(backlog) < 100 and backlog[0] < 5", "a high backlog that shrinks"),
         (
             "def keeps_up(backlog):\n"
@@ -991,6 +1030,11 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return sorted(names)",
             "your code asked Redis more than 300 times",
         ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return sorted({e['consumer'] for e in r.xpending_range(key, group, '-', '+', 9_999, idle=60_000)})",
+            "only bob's order is idle for 120 s",
+        ),
     ],
     "10.1": [
         (
@@ -1053,6 +1097,15 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1):\n"
             "        return entry_id, fields, 0",
             "carl's 150 are in work",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=60_000):\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, 60_000, [due['message_id']]):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1):\n"
+            "        return entry_id, fields, 0",
+            "1-0 is not idle for 180 s",
         ),
     ],
     "10.2": [

@@ -28,7 +28,8 @@ assertion. So it names the broken invariant and the evidence, in plain words::
         ids = answer([("1-0", {}), ("2-0", {})])
         assert ids == "2-0", f"the newest entry has the greatest id: expected 2-0, got {ids}"
 
-A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer. If the answer raises,
+A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer. Give a `Witness` some
+patience: then an endless loop gets a verdict, and the cell does not hang. If the answer raises,
 `check` turns the error into a line. `raise NotImplementedError` means "not attempted yet". A judge that needs Redis
 uses `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after.
 
@@ -50,5 +51,7 @@ In the notebook:
 
     </details>
 
-- ``tests/notebooks/wrong_answers.py`` lists at least one wrong answer per exercise, with words its line must contain.
+- ``tests/notebooks/wrong_answers.py`` lists wrong answers for each exercise, with words of the verdict. They fail for
+  three different reasons or more, and the first is what a hasty learner writes who has read the lesson. Think of one
+  that reads everything, one that sees the first page only, one that loses a race, and one that loops for ever.
 """

@@ -19,7 +19,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
@@ -72,7 +72,7 @@ class Witness:
             witness=self,
         )
 
-    def __enter__(self) -> Witness:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -43,12 +43,14 @@ def ensure_group(answer):
 
 
 def _before_the_first_order(answer: Any) -> None:
-    with orders(0) as client, Witness(KEY, GROUP, PATIENCE) as witness:
+    with orders(0) as client, Witness(KEY, "kitchen", PATIENCE) as witness:
         try:
-            answer(witness.client, KEY, GROUP)
+            answer(witness.client, KEY, "kitchen")
         except redis.ResponseError as error:
             raise AssertionError(f"a group may come before the first order; without a stream: {error}") from None
         assert client.exists(KEY), "there is no group after your function ran on a stream that was not there yet"
+        groups = [group["name"] for group in client.xinfo_groups(KEY)]
+        assert "kitchen" in groups, f"the group is the one that was asked for: kitchen, and not {', '.join(groups)}"
         length = client.xlen(KEY)
         assert not length, f"no order came yet, and now one is in the stream: it would be handled{witness.trace()}"
 
@@ -191,7 +193,11 @@ def _one_more_comes(answer: Any) -> None:
                 client.xadd(KEY, {"order": "o-4"}, id="4-0")
                 witness.note("meanwhile", "o-4 comes, as 4-0")
 
-        done = _run(answer, witness, then=then)
+        done = _run(answer, witness, name="carl", then=then)
+        names = [consumer["name"] for consumer in client.xinfo_consumers(KEY, GROUP)]
+        assert names == ["carl"], (
+            f"orders go to the one who asks: carl asked, and {', '.join(names)} read{witness.trace()}"
+        )
         came = "it goes on while there are new orders: o-4 came while o-2 was handled, and nobody handled it"
         assert "o-4" in done, f"{came}{witness.trace()}"
 
@@ -206,7 +212,11 @@ def _a_failure_stays_pending(answer: Any) -> None:
 
 
 def _run(
-    answer: Any, witness: Witness, fail: Collection[str] = (), then: Callable[[str], object] = lambda order_id: None
+    answer: Any,
+    witness: Watching,
+    name: str = "ann",
+    fail: Collection[str] = (),
+    then: Callable[[str], object] = lambda order_id: None,
 ) -> list[str]:
     """Let the answer work, and return the handled orders, in order. Fail if one was acked before it was handled."""
     done: list[tuple[str, int]] = []
@@ -218,7 +228,7 @@ def _run(
     handler = witness.handler(fail, handled)
     witness.client.connection_pool.connection_kwargs["socket_timeout"] = 2  # BLOCK 0 must not hang the cell
     try:
-        answer(witness.client, KEY, GROUP, "ann", handler)
+        answer(witness.client, KEY, GROUP, name, handler)
     except redis.TimeoutError:
         raise AssertionError(
             f"when nothing is left, it ends: it waits, and never comes back{witness.trace()}"

@@ -9,6 +9,7 @@ from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Witness
 
 KEY = "check"
+PATIENCE = 300  # commands after which an answer is ended
 LAST = "6-0"
 """The last of the six entries with which most judges begin."""
 
@@ -24,7 +25,7 @@ def watched(ids: Iterable[str], groups: Mapping[str, tuple[int, Iterable[str]]])
     """
     server.current().fresh(KEY)
     try:
-        with Witness(KEY, group="order_group") as witness:
+        with Witness(KEY, "order_group", PATIENCE) as witness:
             client = witness.client
             for entry_id in ids:
                 client.xadd(KEY, {"item": "tea"}, id=entry_id)

@@ -1,12 +1,17 @@
 """Lesson 04: find a dead consumer's orders, take them over, and delete nobody who holds one."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from orderstream.lab import server
-from orderstream.lab.lessons.overdue import GROUP, KEY, LONG_AGO, MINUTE, State, pending, shift
+from orderstream.lab.lessons.overdue import KEY, LONG_AGO, MINUTE, State, pending
+from orderstream.lab.lessons.overdue import shift as shift_of_a_group
 from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Died, Witness
+
+GROUP = "kitchen"  # not the group of the lesson: an answer works on the one that it is given
+shift = partial(shift_of_a_group, group=GROUP)
 
 
 @exercise(
@@ -37,6 +42,9 @@ def overdue(answer):
             assert not missing, f"every overdue order is named: {missing[0]} is missing, {found}{witness.trace()}"
             assert len(got) <= 100, f"the first 100 at most: {len(late)} are overdue, and you name {len(got)}"
             assert got == first, f"each overdue order once, oldest first: expected {first}, got {got}"
+    with shift({"ann": (2, LONG_AGO)}) as witness:
+        got = answer(witness.client, KEY, GROUP, 2 * LONG_AGO)
+        assert got == [], f"the limit is given: nothing is idle for 180 s, and you name {got!r}{witness.trace()}"
 
 
 def _unmoved(before: State, late: list[str], witness: Witness) -> None:
@@ -82,6 +90,13 @@ def take_over(answer):
         if claims:
             _carl_keeps(1, witness)
             assert got is None, f"carl claimed 1-0 before you did, so return None, not {got!r}{witness.trace('1-0')}"
+    with shift({"ann": (1, LONG_AGO)}) as witness:
+        answer(witness.client, KEY, GROUP, "bob", 2 * LONG_AGO)
+        owner = pending()["1-0"][0]
+        assert owner == "ann", f"the limit is given: 1-0 is not idle for 180 s, now it is {owner}'s{witness.trace()}"
+        answer(witness.client, KEY, GROUP, "dora", MINUTE)
+        owner = pending()["1-0"][0]
+        assert owner == "dora", f"the order goes to the one who asks: dora asked, now it is {owner}'s{witness.trace()}"
 
 
 def _rival(witness: Witness) -> list[str]:
@@ -92,9 +107,8 @@ def _rival(witness: Witness) -> list[str]:
     def and_then(words: tuple[str, ...], reply: Any) -> None:
         answered(words, reply)
         if words[0] == "XPENDING" and "1-0" in str(reply) and not claims:
-            server.current().client.xclaim(KEY, GROUP, "carl", MINUTE, ["1-0"])
-            claims.append("1-0")
-            witness.note("carl", "claims 1-0 and begins")
+            claims.extend(server.current().client.xclaim(KEY, GROUP, "carl", MINUTE, ["1-0"]))
+            witness.note("carl", "claims 1-0 and begins" if claims else "is too late for 1-0")
 
     witness.answered = and_then  # type: ignore[method-assign]
     return claims
@@ -138,6 +152,11 @@ def retire(answer):
             _nothing_lost(before, witness)
             _all_moved(before, witness)
             assert got == many, f"return how many were moved: ann held {many}, you say {got!r}"
+    with shift({"ann": (1, LONG_AGO), "emil": (1, LONG_AGO)}) as witness:
+        answer(witness.client, KEY, GROUP, "emil", "dora")
+        owners = {entry_id: owner for entry_id, (owner, _) in pending().items()}
+        told = f"this time emil is dead and dora the heir: now the owners are {owners}"
+        assert owners == {"1-0": "ann", "2-0": "dora"}, f"{told}{witness.trace()}"
     for word in ("XPENDING", "XCLAIM", "XAUTOCLAIM", "DELCONSUMER"):
         with shift({"ann": (3, LONG_AGO)}) as witness:
             before = pending()

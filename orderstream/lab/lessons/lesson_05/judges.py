@@ -15,6 +15,7 @@ from orderstream.lab.tutor.witness import Died, Witness
 KEY, DLQ, GROUP = "check", "check-dlq", "order_group"
 FIELDS = {"data": '{"id": "o-1", "item": "figs", "amount": 1}', "traceparent": f"00-{1:032x}-{1:016x}-01"}
 CLAIM_IDLE_MS = 60_000
+PATIENCE = 300  # commands after which an answer is ended
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def failed_order() -> Iterator[Witness]:
         client.xadd(KEY, FIELDS, id="1-0")
         client.xgroup_create(KEY, GROUP, id="0")
         client.xreadgroup(GROUP, "ann", {KEY: ">"})
-        with Witness(KEY, GROUP) as witness:
+        with Witness(KEY, GROUP, PATIENCE) as witness:
             yield witness
     finally:
         server.current().fresh(KEY, DLQ)

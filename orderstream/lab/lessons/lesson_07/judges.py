@@ -1,6 +1,6 @@
 """Lesson 07: enough consumers, few round trips, and an honest answer to "is everything done?"."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ from orderstream.lab import server
 from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Witness
 
-KEY, GROUP = "check", "order_group"
+KEY, GROUP = "check", "kitchen"
 PATIENCE = 300  # commands after which an answer is ended
 
 
@@ -53,7 +53,7 @@ def batches(answer):
     _one_batch_in_memory(answer)
 
 
-def _sends(answer: Any, many: int, size: int, form: type) -> None:
+def _sends(answer: Any, many: int, size: int, form: Callable[[list[Any]], Iterable[Any]]) -> None:
     """Let the answer send *many* bodies. They are in a list, or come one by one."""
     with witness() as watching:
         bodies = [{"data": f"o-{n}"} for n in range(1, many + 1)]

@@ -7,7 +7,7 @@ from orderstream.lab import server
 from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Witness
 
-KEY, GROUP = "check", "order_group"
+KEY, GROUP = "check", "kitchen"
 IDLE_MS = 60_000
 BUSY = 120  # orders that ann has in hand; more than a page
 STUCK = 120  # orders that emil died with; more than a page
@@ -89,6 +89,8 @@ def stuck(answer):
         told = "bob asked for new orders a moment ago, but nobody has worked on the one he holds for 180 s"
         assert "bob" in got, f"the order's idle time counts: {told}{trace}"
         assert got == ["bob", "emil"], f"each name once, in alphabetical order, not {got!r}{trace}"
+        got = answer(witness.client, KEY, GROUP, 2 * IDLE_MS)
+        assert got == ["bob"], f"the limit is given: only bob's order is idle for 120 s, and you name {got!r}"
     with a_day_at_work() as witness:
         server.current().client.xack(KEY, GROUP, *(f"{n}-0" for n in range(BUSY + 1, BUSY + STUCK + 3)))
         got = answer(witness.client, KEY, GROUP, IDLE_MS)

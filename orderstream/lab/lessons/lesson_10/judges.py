@@ -56,6 +56,12 @@ def take(answer):
         if claims:
             _got(got, None, "carl claimed 1-0 before you did", witness)
             _carl_keeps(["1-0"], witness)
+    with shift({"ann": (1, LONG_AGO)}) as witness:
+        client.xadd(KEY, TEA, id="2-0")
+        got = answer(witness.client, KEY, "dora", 2 * LONG_AGO)
+        _got(got, ("2-0", TEA, 0), "the limit is given, and 1-0 is not idle for 180 s", witness)
+        owner = pending()["2-0"][0]
+        assert owner == "dora", f"the order goes to the one who asks: dora asked, now it is {owner}'s{witness.trace()}"
 
 
 def _got(got: Any, wanted: tuple[str, dict[str, str], int] | None, rule: str, witness: Witness) -> None:
@@ -75,9 +81,8 @@ def _rival(witness: Witness) -> list[str]:
     claims: list[str] = []
 
     def claim() -> None:
-        server.current().client.xclaim(KEY, GROUP, "carl", MINUTE, ["1-0"])
-        claims.append("1-0")
-        witness.note("carl", "claims 1-0 and begins")
+        claims.extend(server.current().client.xclaim(KEY, GROUP, "carl", MINUTE, ["1-0"]))
+        witness.note("carl", "claims 1-0 and begins" if claims else "is too late for 1-0")
 
     witness.freeze_after("XPENDING", claim)
     return claims
