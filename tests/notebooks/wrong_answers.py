@@ -92,6 +92,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return reply[0][1], reply[0][1][-1][0]",
             "call 2 waits, and never comes back",
         ),
+        (
+            "def read_on(r, key, last_id):\n"
+            "    reply = r.xread({key: last_id})\n"
+            "    return (reply[0][1] if reply else []), r.xinfo_stream(key)['last-generated-id']",
+            "103-0 was in the log, and call 7 did not return it",
+        ),
     ],
     "01.3": [
         ("def between(r, key, start_ms, end_ms): return r.xrange(key, start_ms, end_ms)", "3000-0, 3000-7 belongs"),
@@ -278,6 +284,15 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        handle(reply[0][1][0][1]['order'])\n"
             "        client.xack(key, group, reply[0][1][0][0])",
             "carl asked, and ann read",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        [(entry_id, fields)] = reply[0][1]\n"
+            "        handle(fields['order'])\n"
+            "        client.xack(key, group, entry_id)\n"
+            "        client.xdel(key, entry_id)",
+            "5 of 5 orders are gone from it",
         ),
     ],
     "03.1": [
@@ -601,6 +616,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return client.eval(acked_first, 2, key, dlq, entry_id) == 1",
             "1-0 was acked all the same\n    EVAL (script)",
         ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    away = MOVE.replace('return ', \"redis.call('XDEL', KEYS[1], ARGV[1]) return \")\n"
+            "    return client.eval(away, 2, key, dlq, entry_id) == 1",
+            "1-0 is gone from it, for all of them",
+        ),
     ],
     "05.2": [
         (
@@ -839,41 +860,55 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     "07.3": [
         (
             "def all_done(r, key, group): return r.xpending(key, group)['pending'] == 0",
-            "o-3 was not handed out: you say that all is done",
+            "o-10 was not handed out: you say that all is done",
         ),
         ("def all_done(r, key, group): return r.xlen(key) == 0", "all were handed out and acked: you say"),
-        ("def all_done(r, key, group): return True", "o-3 was not handed out: you say that all is done"),
+        ("def all_done(r, key, group): return True", "o-10 was not handed out: you say that all is done"),
         (
             "def all_done(r, key, group):\n"
             "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
             "    return not r.xrange(key, '(' + here['last-delivered-id'], count=1)",
-            "o-2 was handed out and not acked",
+            "o-9 was handed out and not acked",
         ),
         (
             "def all_done(r, key, group): return r.xinfo_groups(key)[0]['pending'] == 0",
-            "o-3 was not handed out: you say that all is done",
+            "o-10 was not handed out: you say that all is done",
         ),
         (
             "def all_done(r, key, group):\n"
             "    return not r.xreadgroup(group, 'me', {key: '>'}) and not r.xpending(key, group)['pending']",
-            "the group stood at 2-0, now at 3-0",
+            "the group stood at 9-0, now at 10-0",
         ),
         (
             "def all_done(r, key, group): return not r.xreadgroup(group, 'ann', {key: '0'})[0][1]",
-            "o-3 was not handed out: you say that all is done",
+            "o-10 was not handed out: you say that all is done",
         ),
         (
             "def all_done(r, key, group):\n"
             "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
             "    last = r.xinfo_stream(key)['last-generated-id']\n"
             "    return here['last-delivered-id'] == last and here['pending'] == 0",
-            "and o-3 was deleted before: you say that something is left",
+            "and o-10 was deleted before: you say that something is left",
         ),
         (
             "def all_done(r, key, group):\n"
             "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
             "    return here.get('lag') == 0 and here['pending'] == 0",
-            "handed out and acked",
+            "you say that something is left",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    newest = r.xrevrange(key, count=1)\n"
+            "    return here['pending'] == 0 and (not newest or here['last-delivered-id'] == newest[0][0])",
+            "and then o-10 was deleted: you say that something is left",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    newest = r.xrevrange(key, count=1)\n"
+            "    return here['pending'] == 0 and (not newest or here['last-delivered-id'] >= newest[0][0])",
+            "o-10 was not handed out: you say that all is done",
         ),
     ],
     "08.1": [
@@ -1107,6 +1142,15 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        return entry_id, fields, 0",
             "1-0 is not idle for 180 s",
         ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=idle):\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, [due['message_id']]):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1, noack=True):\n"
+            "        return entry_id, fields, 0",
+            "also of the new ones: bob holds none",
+        ),
     ],
     "10.2": [
         ("def settle(r, key, group, i): return r.xack(key, group, i) and r.xdel(key, i) == 1", "still needs: 1-0"),
@@ -1154,6 +1198,16 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        if place(g['last-delivered-id']) < place(i) or g['pending']: return False\n"
             "    return r.xdel(key, i) == 1",
             "2-0 is another entry",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    r.xack(key, group, i)\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        oldest = r.xpending(key, g['name'])['min'] or i + '9'\n"
+            "        if place(g['last-delivered-id']) < place(i) or place(oldest) <= place(i): return False\n"
+            "    return r.xdel(key, i) == 1",
+            "and 1-0 is another entry",
         ),
     ],
     "11.1": [

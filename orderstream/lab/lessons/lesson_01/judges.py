@@ -74,6 +74,7 @@ def _few(ids: list[str]) -> str:
 
 def _reads_little(witness: Witness, needed: int) -> None:
     """Fail if the answer made Redis send many more entries than it *needed*."""
+    assert witness.calls, "use the r that your function gets: it never asked Redis for anything"
     sent = len(ids_in([reply for _, reply in witness.calls]))
     assert sent <= needed + SPARE, (
         f"a log may be long, so read only what is asked for: Redis sent {sent} entries, and {needed} were needed"
@@ -107,6 +108,12 @@ def read_on(answer):
             seen += ids_of(entries)
             _each_once(seen, came, call, place)
         _reads_little(witness, 1)
+        witness.freeze_after(witness.commands()[0], lambda: add("103-0"))  # while the answer is at work
+        came.append("103-0")
+        for _ in range(2):
+            entries, place = answer(witness.client, KEY, place)
+            seen += ids_of(entries)
+        _each_once(seen, came, 7, place)
 
 
 def _each_once(seen: list[str], there: list[str], call: int, place: Any) -> None:

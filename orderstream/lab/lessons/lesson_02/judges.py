@@ -182,6 +182,8 @@ def _all_is_done(answer: Any) -> None:
         left = client.xpending(KEY, GROUP)["min"]
         assert not left, f"a handled order is acked: {left} is still pending{witness.trace(left, order_of(left))}"
         _holds_one_at_a_time(witness)
+        stays = f"other groups read this stream: {5 - client.xlen(KEY)} of 5 orders are gone from it{witness.trace()}"
+        assert client.xlen(KEY) == 5, stays
 
 
 def _one_more_comes(answer: Any) -> None:

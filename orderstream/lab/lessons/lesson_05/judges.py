@@ -61,6 +61,8 @@ def _moves(answer: Any) -> list[str]:
         assert len(dead) == 1, f"one dead letter for one order, not {len(dead)}{trace}"
         lacks = [name for name, value in FIELDS.items() if dead[0].get(name) != value]
         assert not lacks, f"a dead letter keeps the fields as they were: {lacks[0]} is not in {dead[0]}{trace}"
+        there = server.current().client.xlen(KEY)
+        assert there, f"other groups read this stream: 1-0 is gone from it, for all of them{trace}"
         assert not _owner(), f"what was moved is acked: 1-0 is still pending{trace}"
         assert moved is True, f"return True when the order was moved, not {moved!r}"
         return witness.commands()

@@ -97,23 +97,32 @@ def _one_batch_in_memory(answer: Any) -> None:
     "not r.xrange(key, f'({last}', count=1) and pending == 0, of the group with the right name",
 )
 def done(answer):
-    every = ["1-0", "2-0", "3-0"]
+    every = ["8-0", "9-0", "10-0"]
     cases = {
-        "o-3 was not handed out": (["1-0", "2-0"], ["1-0", "2-0"], None, False),
-        "o-2 was handed out and not acked": (every, ["1-0", "3-0"], None, False),
-        "all were handed out and acked": (every, every, None, True),
-        "all were handed out and acked, and then o-2 was deleted": (every, every, "2-0", True),
-        "o-1 and o-2 were handed out and acked, and o-3 was deleted before": (every[:2], every[:2], "3-0", True),
+        "no order ever came": ([], [], [], None, True),
+        "o-10 was not handed out": (every, every[:2], every[:2], None, False),
+        "o-9 was handed out and not acked": (every, every, ["8-0", "10-0"], None, False),
+        "all were handed out and acked": (every, every, every, None, True),
+        "all were handed out and acked, and then o-9 was deleted": (every, every, every, "9-0", True),
+        "all were handed out and acked, and then o-10 was deleted": (every, every, every, "10-0", True),
+        "o-8 and o-9 were handed out and acked, and o-10 was deleted before": (
+            every,
+            every[:2],
+            every[:2],
+            "10-0",
+            True,
+        ),
     }
-    for case, (given, acked, deleted, right) in cases.items():
+    for case, (added, given, acked, deleted, right) in cases.items():
         with witness() as watching:
             r = watching.client
-            for n in (1, 2, 3):
-                r.xadd(KEY, {"data": f"o-{n}"}, id=f"{n}-0")
-            r.xgroup_create(KEY, "another group", "0")
-            r.xgroup_create(KEY, GROUP, "0")
-            r.xreadgroup(GROUP, "ann", {KEY: ">"}, count=len(given))
-            r.xack(KEY, GROUP, *acked)
+            for group in ("another group", GROUP):
+                r.xgroup_create(KEY, group, "0", mkstream=True)
+            for entry_id in added:
+                r.xadd(KEY, {"data": f"o-{entry_id.partition('-')[0]}"}, id=entry_id)
+            if given:
+                r.xreadgroup(GROUP, "ann", {KEY: ">"}, count=len(given))
+                r.xack(KEY, GROUP, *acked)
             if deleted:
                 r.xdel(KEY, deleted)
             before = _state()
