@@ -622,6 +622,14 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return client.eval(away, 2, key, dlq, entry_id) == 1",
             "1-0 is gone from it, for all of them",
         ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    held = r.xpending_range(key, 'order_group', entry_id, entry_id, 1, consumer)\n"
+            "    if held and held[0]['times_delivered'] == deliveries:\n"
+            "        return r.eval(MOVE, 2, key, dlq, entry_id) == 1\n"
+            "    return False",
+            "use the client that your function gets",
+        ),
     ],
     "05.2": [
         (
@@ -763,6 +771,13 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "            tx.set(f\"sold:{order['id']}\", 1)\n"
             "    client.transaction(step, f\"sold:{order['id']}\")",
             "x-1 is 3 packets, 1 of them were sold",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if r.set(f\"sold:{order['id']}\", 1, nx=True):\n"
+            "        r.hincrby(book, 'stock', -order['amount'])\n"
+            "        r.hincrby(book, 'sold', order['amount'])",
+            "use the client that your function gets",
         ),
     ],
     "06.2": [

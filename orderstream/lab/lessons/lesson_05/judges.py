@@ -65,6 +65,7 @@ def _moves(answer: Any) -> list[str]:
         assert there, f"other groups read this stream: 1-0 is gone from it, for all of them{trace}"
         assert not _owner(), f"what was moved is acked: 1-0 is still pending{trace}"
         assert moved is True, f"return True when the order was moved, not {moved!r}"
+        assert witness.calls, "use the client that your function gets: it never asked Redis for anything"
         return witness.commands()
 
 

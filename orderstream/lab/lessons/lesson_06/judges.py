@@ -128,6 +128,7 @@ def sell(answer):
         once = quiet()
         commands = our.run(once)
         our.must_hold(AMOUNT, "in a quiet run", once.trace())
+        assert commands, "use the client that your function gets: it never asked Redis for anything"
         our.run(quiet(), ORDERS[1])
         sold = int(our.client.hget(KEY, "sold") or 0)
         assert sold == 2 * AMOUNT, f"x-2 is another order of the same tea, and was not sold: sold {sold} after both"
