@@ -46,6 +46,7 @@ def complaints(book, wrong_answers, folder, log, monkeypatch):
         for answer, words in wrong_answers[number]:
             book.cells.append(nbformat.v4.new_code_cell(f"{answer}\n{check}"))
             expected.append((number, "fail", words))
+        book.cells.append(nbformat.v4.new_code_cell(solutions[number]))  # a later exercise may build on it
     monkeypatch.setenv("ORDERSTREAM_CHECK_LOG", str(log))
     NotebookClient(
         book,
@@ -121,7 +122,7 @@ NOT_WRONG = [("double = lambda n: n + n", "twice 3")]
         (
             sample.SOLUTION,
             [*THREE_WRONG[:2], ("double = lambda n: n - n", "twice 3 is 6")],
-            ["99.1: the wrong answers fail for 1 different reasons, not for 3"],
+            ["99.1: the wrong answers fail for 2 different reasons, not for 3"],
         ),
         (
             sample.SOLUTION.replace("2 * n", "3 * n"),
