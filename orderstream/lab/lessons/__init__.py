@@ -28,10 +28,10 @@ assertion. So it names the broken invariant and the evidence, in plain words::
         ids = answer([("1-0", {}), ("2-0", {})])
         assert ids == "2-0", f"the newest entry has the greatest id: expected 2-0, got {ids}"
 
-A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer. Give a `Witness` some
-patience: then an endless loop gets a verdict, and the cell does not hang. If the answer raises,
+A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer. If the answer raises,
 `check` turns the error into a line. `raise NotImplementedError` means "not attempted yet". A judge that needs Redis
-uses `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after.
+uses `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after. It gives
+the answer the client of a `Witness` with some patience: then a loop without an end gets a verdict, and does not hang.
 
 In the notebook:
 

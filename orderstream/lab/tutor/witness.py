@@ -30,6 +30,7 @@ from orderstream.lab.tutor.check import Endless
 
 QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT", "UNWATCH"}  # redis-py sends these by itself
 HIDDEN = {"ORDER_GROUP", "GROUP", "STREAMS"}
+TIMEOUT_S = 5  # redis-py 8 has the same; with BLOCK 0, an answer would hang the cell
 LINES = 12
 """The most lines of a trace. Of a longer one, the first and the last lines are shown."""
 
@@ -67,6 +68,7 @@ class Witness:
             os.environ["REDIS_URL"],
             decode_responses=True,
             protocol=2,
+            socket_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             connection_class=_Link,
             witness=self,
