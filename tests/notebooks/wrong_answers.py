@@ -96,7 +96,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def read_on(r, key, last_id):\n"
             "    reply = r.xread({key: last_id})\n"
             "    return (reply[0][1] if reply else []), r.xinfo_stream(key)['last-generated-id']",
-            "103-0 was in the log, and call 7 did not return it",
+            "103-0 came while call 6 was at work, and call 7 missed it",
         ),
     ],
     "01.3": [
@@ -149,7 +149,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def ensure_group(r, key, group):\n"
             "    if not r.exists(key) or group not in [each['name'] for each in r.xinfo_groups(key)]:\n"
             "        r.xgroup_create(key, group, id='0', mkstream=True)",
-            "between two of your commands the other came, BUSYGROUP",
+            "and yours raised BUSYGROUP",
         ),
         (
             "def ensure_group(r, key, group):\n"
@@ -261,14 +261,14 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def work_off(client, key, group, name, handle):\n"
             "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1, noack=True):\n"
             "        handle(reply[0][1][0][1]['order'])",
-            "1-0 was given to her, and Redis keeps no note of it",
+            "Redis keeps no note of 1-0",
         ),
         (
             "def work_off(client, key, group, name, handle):\n"
             "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1, noack=True):\n"
             "        handle(reply[0][1][0][1]['order'])\n"
             "        client.xack(key, group, reply[0][1][0][0])",
-            "1-0 was given to her, and Redis keeps no note of it",
+            "Redis keeps no note of 1-0",
         ),
         (
             "def work_off(client, key, group, name, handle):\n"

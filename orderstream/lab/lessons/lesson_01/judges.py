@@ -110,12 +110,25 @@ def read_on(answer):
             seen += ids_of(entries)
             _each_once(seen, came, call, place)
         _reads_little(witness, 1)
-        witness.freeze_after(witness.commands()[0], lambda: add("103-0"))  # while the answer is at work
-        came.append("103-0")
-        for _ in range(2):
-            entries, place = answer(witness.client, KEY, place)
-            seen += ids_of(entries)
-        _each_once(seen, came, 7, place)
+        _one_comes_meanwhile(answer, witness, seen, [*came, "103-0"], place)
+
+
+def _one_comes_meanwhile(answer: Any, witness: Witness, seen: list[str], there: list[str], place: str) -> None:
+    """Add the last of *there* after the first command of call 6. Call 7 may be the one that returns it."""
+    late = there[-1]
+
+    def come() -> None:
+        add(late)
+        witness.note("a producer", f"adds {late}")
+
+    witness.freeze_after(witness.commands()[0], come)
+    for _ in range(2):
+        entries, place = answer(witness.client, KEY, place)
+        seen += ids_of(entries)
+    assert late in seen, (
+        f"no entry is lost: {late} came while call 6 was at work, and call 7 missed it{witness.trace()}"
+    )
+    _each_once(seen, there, 7, place)
 
 
 def _each_once(seen: list[str], there: list[str], call: int, place: Any) -> None:

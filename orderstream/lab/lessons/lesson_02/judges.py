@@ -99,7 +99,8 @@ def _another_program_starts_after(name: str, answer: Any) -> None:
             answer(witness.client, KEY, GROUP)
         except redis.ResponseError as error:
             raise AssertionError(
-                f"{race}: between two of your commands the other came, {error}{witness.trace()}"
+                f"{race}: the other came between two of your commands, and yours raised {str(error).partition(' ')[0]}"
+                f"{witness.trace()}"
             ) from None
         held = [each["message_id"] for each in client.xpending_range(KEY, GROUP, "-", "+", 9)]
         assert held == ["1-0"], f"{race}: bob had read 1-0, and now holds nothing{witness.trace()}"
@@ -257,8 +258,8 @@ def _what_is_read_is_pending(witness: Watching) -> None:
     for given, pending in witness.read:
         unknown = [entry_id for entry_id in given if entry_id not in pending]
         assert not unknown, (
-            f"what ann has in hand is pending, so that others find it if she dies: {unknown[0]} was given to her, "
-            f"and Redis keeps no note of it{witness.trace(unknown[0], order_of(unknown[0]))}"
+            f"what ann has in hand is pending, so that others find it if she dies: Redis keeps no note of {unknown[0]}"
+            f"{witness.trace(unknown[0], order_of(unknown[0]))}"
         )
 
 
