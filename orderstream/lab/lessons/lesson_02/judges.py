@@ -79,6 +79,7 @@ def _old_orders_and_a_second_call(answer: Any) -> None:
 def _commands(answer: Any) -> list[str]:
     with orders(1), Witness(KEY, GROUP, PATIENCE) as witness:
         answer(witness.client, KEY, GROUP)
+        assert witness.calls, "use the r that your function gets: it never asked Redis for anything"
         return witness.commands()
 
 
