@@ -1,8 +1,11 @@
 """The witness of the judges: it hears every command, tells an order's story, and ends a process between two of them."""
 
+from contextlib import suppress
+
 import pytest
 import redis
 
+from orderstream.lab.tutor.check import Exercise, exercises, verdict
 from orderstream.lab.tutor.witness import Died, Witness
 
 GROUP = "order_group"
@@ -117,6 +120,24 @@ def test_a_process_that_died_says_nothing_more_to_redis(witness):
 def test_death_cannot_be_caught_as_an_error(witness):
     """An answer that catches everything would otherwise go on living."""
     assert not issubclass(Died, Exception)
+
+
+def test_a_loop_without_an_end_is_ended_with_a_verdict(lesson):
+    """Also one that catches every error and goes on. The notebook would hang."""
+    with Witness("check", patience=20) as watching:
+
+        def endless(r):
+            while True:
+                with suppress(Exception):
+                    r.xlen("check")
+
+        exercises["99.9"] = Exercise(lambda answer: answer(watching.client), ())
+        try:
+            said = verdict("99.9", endless)
+        finally:
+            del exercises["99.9"]
+    assert said.state == "fail"
+    assert said.message.startswith("a loop must end: your code asked Redis more than 20 times\n    XLEN → 0")
 
 
 def test_a_long_story_is_cut_in_the_middle(witness):

@@ -17,6 +17,8 @@ from tests.notebooks.sample import code, markdown
 from tests.notebooks.wrong_answers import WRONG_ANSWERS
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+REASONS = 3
+"""An exercise has wrong answers that fail for so many different reasons, or more."""
 SOLUTION = re.compile(r"<summary>Solution (\S+)</summary>\s*```python\n(.*?)```", re.S)
 
 
@@ -44,6 +46,7 @@ def complaints(book, wrong_answers, folder, log, monkeypatch):
         for answer, words in wrong_answers[number]:
             book.cells.append(nbformat.v4.new_code_cell(f"{answer}\n{check}"))
             expected.append((number, "fail", words))
+        book.cells.append(nbformat.v4.new_code_cell(solutions[number]))  # a later exercise may build on it
     monkeypatch.setenv("ORDERSTREAM_CHECK_LOG", str(log))
     NotebookClient(
         book,
@@ -53,16 +56,30 @@ def complaints(book, wrong_answers, folder, log, monkeypatch):
         resources={"metadata": {"path": str(folder)}},
     ).execute()
     verdicts = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-    return [
+    lines = [
         f"{number}: expected {state} and {words!r}, got {verdict}"
         for verdict, (number, state, words) in zip(verdicts, expected, strict=True)
         if (verdict["id"], verdict["state"]) != (number, state) or words not in verdict["message"]
     ]
+    for number in exercises:
+        failed = [
+            (words, verdict["message"])
+            for verdict, (answered, state, words) in zip(verdicts, expected, strict=True)
+            if (answered, state) == (number, "fail")
+        ]
+        if not lines and (found := reasons(failed)) < REASONS:
+            lines.append(f"{number}: the wrong answers fail for {found} different reasons, not for {REASONS}")
+    return lines
+
+
+def reasons(failed):
+    """Count the reasons in *failed*, pairs (words, message): words that no message of another reason contains."""
+    return len({words for words, _ in failed if all(words not in said for other, said in failed if other != words)})
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_exercises_tell_right_from_wrong(path, tmp_path, monkeypatch, lab_home):
-    """The printed solution passes, and each known wrong answer hears which invariant it broke."""
+    """The printed solution passes, and each known wrong answer hears which of three or more invariants it broke."""
     log = tmp_path / "checks"
     assert complaints(nbformat.read(path, 4), WRONG_ANSWERS, path.parent, log, monkeypatch) == []
 
@@ -89,6 +106,11 @@ def exercise(solution=sample.SOLUTION):
     )
 
 
+THREE_WRONG = [
+    ("double = lambda n: n", "twice 3 is 6, not 3"),
+    ("double = lambda n: n * n", "not 9"),
+    ("double = lambda m: n", "NameError"),
+]
 OTHER_WORDS = [("double = lambda n: n", "another invariant")]
 NOT_WRONG = [("double = lambda n: n + n", "twice 3")]
 
@@ -96,7 +118,12 @@ NOT_WRONG = [("double = lambda n: n + n", "twice 3")]
 @pytest.mark.parametrize(
     ("solution", "wrong", "found"),
     [
-        (sample.SOLUTION, [("double = lambda n: n", "twice 3 is 6, not 3")], []),
+        (sample.SOLUTION, THREE_WRONG, []),
+        (
+            sample.SOLUTION,
+            [*THREE_WRONG[:2], ("double = lambda n: n - n", "twice 3 is 6")],
+            ["99.1: the wrong answers fail for 2 different reasons, not for 3"],
+        ),
         (
             sample.SOLUTION.replace("2 * n", "3 * n"),
             [*NOT_WRONG, *OTHER_WORDS],

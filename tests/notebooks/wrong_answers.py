@@ -1,65 +1,178 @@
 """
 Known wrong answers, so that no judge passes everything: exercise -> [(answer, words its verdict must contain)].
 
-An answer is code, like the printed solution: it replaces the exercise cell but for its last line, the check.
+An answer is code, like the printed solution: it replaces the exercise cell but for its last line, the check. The first
+one of an exercise is what a hasty learner writes who has read the lesson. Three or more fail for different reasons: the
+words of each of these stand in no other verdict of the exercise.
 """
 
 WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
     "00.1": [
-        ("def held(reply): return reply['pending']", "ann holds 1 and bob holds 2"),
-        ("def held(reply): return {c['name']: 1 for c in reply['consumers']}", "ann holds 1 and bob holds 2"),
+        ("def held(reply): return reply['pending']", "a dictionary, the names and their numbers"),
+        ("def held(reply): return {c['name']: 1 for c in reply['consumers']}", "ann holds 3 and bob holds 1"),
+        (
+            "def held(reply): return {c['name']: c['pending'] for c in reply['consumers'] if c['pending'] > 1}",
+            "bob holds 1, and is not in",
+        ),
+        (
+            "def held(reply):\n"
+            "    names = [c['name'] for c in reply['consumers']]\n"
+            "    return {name: reply['pending'] // len(names) for name in names} or None",
+            "ann holds 3 and bob holds 1",
+        ),
+        (
+            "def held(reply): return {c['name']: c['pending'] for c in reply['consumers']} or None",
+            "nobody holds anything",
+        ),
     ],
     "00.2": [
         ("def done(length, undelivered, pending): return length == 0", "the stream keeps them"),
         ("def done(length, undelivered, pending): return undelivered == 0", "perhaps with a dead consumer"),
         ("def done(length, undelivered, pending): return pending == 0", "never delivered"),
+        (
+            "def done(length, undelivered, pending): return not (undelivered or pending) or 0",
+            "say True or False, not 0",
+        ),
+        ("def done(length, undelivered, pending): return undelivered == pending", "make up for nothing"),
+        (
+            "def done(length, undelivered, pending): return undelivered == 0 or pending == 0",
+            "1 order was never delivered",
+        ),
     ],
     "01.1": [
-        ("def latest(key, n): return r.xrange(key, count=n)", "the oldest entries"),
-        ("def latest(key, n): return r.xrevrange(key, count=n)", "in the order they came"),
-        ("def latest(key, n): return r.xrange(key)", "the newest two are 3-0 and 4-0"),
-        ("def latest(key, n): return ids(r.xrange(key))", "a pair (id, fields)"),
+        ("def latest(r, key, n): return r.xrange(key, count=n)", "the oldest entries"),
+        ("def latest(r, key, n): return r.xrevrange(key, count=n)", "in the order they came"),
+        ("def latest(r, key, n): return r.xrange(key)", "the newest two are 3-0 and 4-0"),
+        ("def latest(r, key, n): return ids(r.xrange(key))", "a pair (id, fields)"),
+        ("def latest(r, key, n): return r.xrange(key)[-n:]", "Redis sent 101 entries, and 3 were needed"),
+        ("def latest(r, key, n): return r.xrevrange(key)[:n][::-1]", "read only what is asked for"),
+        ("def latest(r, key, n): return sorted(r.xrevrange(key, count=n))", "the newest three, not 101-0, 102-0, 99-0"),
+        (
+            "def latest(r, key, n): return r.xrange(key, max(0, int(r.xrevrange(key, count=1)[0][0][:-2]) - n + 1))",
+            "not 101-0, 102-0",
+        ),
     ],
     "01.2": [
-        ("def read_on(key, last_id): return [], '$'", "1-0 was in the log"),
-        ("def read_on(key, last_id): return r.xread({key: '0'})[0][1], '0'", "handed back '0'"),
-        ("def read_on(key, last_id): return (e := r.xread({key: '0'})[0][1]), e[-1][0]", "came a second time"),
-        ("def read_on(key, last_id): return (e := r.xread({key: last_id})[0][1]), e[-1][0]", "IndexError"),
-        ("def read_on(key, last_id): return (e := r.xrange(key, last_id)), e[-1][0]", "2-0 came a second time"),
         (
-            "def read_on(key, last_id):\n"
+            "def read_on(r, key, last_id):\n"
             "    reply = r.xread({key: last_id})\n"
             "    return (reply[0][1], reply[0][1][-1][0]) if reply else ([], '$')",
             "call 2 handed back '$'",
         ),
+        ("def read_on(r, key, last_id): return [], '$'", "no entry is lost: 1-0 was in the log"),
+        ("def read_on(r, key, last_id): return r.xread({key: '0'})[0][1], '0'", "handed back '0'"),
+        ("def read_on(r, key, last_id): return (e := r.xread({key: '0'})[0][1]), e[-1][0]", "came a second time"),
+        ("def read_on(r, key, last_id): return (e := r.xread({key: last_id})[0][1]), e[-1][0]", "IndexError"),
+        (
+            "def read_on(r, key, last_id): return (e := r.xrange(key, last_id)), e[-1][0]",
+            "98-0 came a second time, in call 2",
+        ),
+        (
+            "def read_on(r, key, last_id):\n"
+            "    new = [e for e in r.xrange(key) if e[0] > last_id]\n"
+            "    return new, (new[-1][0] if new else last_id)",
+            "100-0 was in the log, and call 4 did not return it",
+        ),
+        (
+            "def read_on(r, key, last_id):\n"
+            "    place = lambda text: [int(number) for number in text.split('-')]\n"
+            "    new = [e for e in r.xrange(key) if place(e[0]) > place(last_id)]\n"
+            "    return new, (new[-1][0] if new else last_id)",
+            "read only what is asked for",
+        ),
+        (
+            "def read_on(r, key, last_id):\n"
+            "    new = r.xrange(key, last_id)[0 if last_id == '0' else 1 :]\n"
+            "    return new, (new[-1][0] if new else last_id)",
+            "102-0 was in the log, and call 5 did not return it",
+        ),
+        (
+            "def read_on(r, key, last_id):\n"
+            "    reply = r.xread({key: last_id}, block=0)\n"
+            "    return reply[0][1], reply[0][1][-1][0]",
+            "call 2 waits, and never comes back",
+        ),
+        (
+            "def read_on(r, key, last_id):\n"
+            "    reply = r.xread({key: last_id})\n"
+            "    return (reply[0][1] if reply else []), r.xinfo_stream(key)['last-generated-id']",
+            "103-0 came while call 6 was at work, and call 7 missed it",
+        ),
     ],
     "01.3": [
-        ("def between(key, start_ms, end_ms): return r.xrange(key, start_ms, end_ms)", "3000-0, 3000-7 belongs"),
-        ("def between(key, start_ms, end_ms): return r.xrange(key, start_ms, f'({end_ms}')", "in one report only"),
-        ("def between(key, start_ms, end_ms): return r.xrange(key, '(2000-0', '(3000-0')", "2000-0 is missing"),
+        ("def between(r, key, start_ms, end_ms): return r.xrange(key, start_ms, end_ms)", "3000-0, 3000-7 belongs"),
+        ("def between(r, key, start_ms, end_ms): return r.xrange(key, start_ms, f'({end_ms}')", "in one report only"),
+        ("def between(r, key, start_ms, end_ms): return r.xrange(key, '(2000-0', '(3000-0')", "2000-0 is missing"),
+        (
+            "def between(r, key, start_ms, end_ms): return r.xrange(key, f'({start_ms - 1}', end_ms - 1)",
+            "the one before",
+        ),
+        (
+            "def between(r, key, start_ms, end_ms): return r.xrange(key, start_ms, f'{end_ms - 1}-999')",
+            "2999-12345 is missing",
+        ),
+        (
+            "def between(r, key, start_ms, end_ms):\n"
+            "    return [e for e in r.xrange(key) if str(start_ms) <= e[0] < str(end_ms)]",
+            "came 9990-0 and 10000-0, you return nothing",
+        ),
+        (
+            "def between(r, key, start_ms, end_ms):\n"
+            "    return [e for e in r.xrange(key) if start_ms <= int(e[0].split('-')[0]) < end_ms]",
+            "Redis sent 110 entries, and 2 were needed",
+        ),
     ],
     "02.1": [
-        ("def ensure_group(key, group): r.xgroup_create(key, group, id='0')", "before the first order"),
-        ("def ensure_group(key, group): r.xgroup_create(key, group, mkstream=True)", "ann was given nothing"),
-        ("def ensure_group(key, group): r.xgroup_create(key, group, id='0', mkstream=True)", "BUSYGROUP"),
+        ("def ensure_group(r, key, group): r.xgroup_create(key, group, id='0')", "before the first order"),
+        ("def ensure_group(r, key, group): r.xgroup_create(key, group, mkstream=True)", "ann was given nothing"),
+        ("def ensure_group(r, key, group): r.xgroup_create(key, group, id='0', mkstream=True)", "BUSYGROUP"),
         (
-            "def ensure_group(key, group):\n"
+            "def ensure_group(r, key, group):\n"
             "    r.xgroup_create(key, 'other', mkstream=True) if not r.exists(key) else None\n"
             "    r.xgroup_destroy(key, group)\n"
             "    r.xgroup_create(key, group, id='0')",
             "ann held 1-0 and 2-0 before it, and 0 orders after it",
         ),
         (
-            "def ensure_group(key, group):\n"
+            "def ensure_group(r, key, group):\n"
             "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
             "    except redis.ResponseError: r.xgroup_setid(key, group, '0')",
             "3-0 alone was left to hand out",
         ),
         (
-            "def ensure_group(key, group):\n"
+            "def ensure_group(r, key, group):\n"
             "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
             "    except redis.ResponseError: pass",
             "kept quiet about it",
+        ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    if not r.exists(key) or group not in [each['name'] for each in r.xinfo_groups(key)]:\n"
+            "        r.xgroup_create(key, group, id='0', mkstream=True)",
+            "and yours raised BUSYGROUP",
+        ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    if not r.exists(key): r.xadd(key, {'order': 'first'})\n"
+            "    try: r.xgroup_create(key, group, id='0')\n"
+            "    except redis.ResponseError as error:\n"
+            "        if 'BUSYGROUP' not in str(error): raise",
+            "no order came yet, and now one is in the stream",
+        ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    there = r.exists(key) and group in [each['name'] for each in r.xinfo_groups(key)]\n"
+            "    if not there:\n"
+            "        r.xgroup_destroy(key, group) if r.exists(key) else None\n"
+            "        r.xgroup_create(key, group, id='0', mkstream=True)",
+            "bob had read 1-0, and now holds nothing",
+        ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    try: r.xgroup_create(key, 'order_group', id='0', mkstream=True)\n"
+            "    except redis.ResponseError as error:\n"
+            "        if 'BUSYGROUP' not in str(error): raise",
+            "kitchen, and not order_group",
         ),
     ],
     "02.2": [
@@ -77,6 +190,11 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    most = max(reply, key=lambda c: c['pending'], default={'pending': 0})\n"
             "    return [most['name']] if most['pending'] > 1 and min(c['pending'] for c in reply) == 0 else []",
             "what ann and carl keep",
+        ),
+        (
+            "def hoarders(reply):\n"
+            "    return [a['name'] for a in reply for b in reply if a['pending'] > 1 and not b['pending']]",
+            "ann is one consumer",
         ),
     ],
     "02.3": [
@@ -129,16 +247,53 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        for entry_id, fields in reply[0][1]:\n"
             "            handle(fields['order'])\n"
             "            client.xack(key, group, entry_id)",
-            "asked more than 60 times",
+            "your code asked Redis more than 60 times",
         ),
         (
             "def work_off(client, key, group, name, handle):\n"
             "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1, block=0):\n"
             "        handle(reply[0][1][0][1]['order'])\n"
             "        client.xack(key, group, reply[0][1][0][0])",
-            "TimeoutError",
+            "when nothing is left, it ends",
         ),
         ("def work_off(client, key, group, name, handle): handle('o-1')", "it never asked Redis for anything"),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1, noack=True):\n"
+            "        handle(reply[0][1][0][1]['order'])",
+            "Redis keeps no note of 1-0",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1, noack=True):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        client.xack(key, group, reply[0][1][0][0])",
+            "Redis keeps no note of 1-0",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    for _ in range(client.xlen(key)):\n"
+            "        [(entry_id, fields)] = client.xreadgroup(group, name, {key: '>'}, count=1)[0][1]\n"
+            "        handle(fields['order'])\n"
+            "        client.xack(key, group, entry_id)",
+            "o-4 came while o-2 was handled, and nobody handled it",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, 'ann', {key: '>'}, count=1):\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        client.xack(key, group, reply[0][1][0][0])",
+            "carl asked, and ann read",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while reply := client.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        [(entry_id, fields)] = reply[0][1]\n"
+            "        handle(fields['order'])\n"
+            "        client.xack(key, group, entry_id)\n"
+            "        client.xdel(key, entry_id)",
+            "5 of 5 orders are gone from it",
+        ),
     ],
     "03.1": [
         ("def sort_out(reply): return reply[0][1], []", "1-0 is gone, and you hand it on"),
@@ -146,10 +301,30 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("def sort_out(reply): return [], [entry_id for entry_id, _ in reply[0][1]]", "4-0 is still there"),
         ("def sort_out(reply): return [f['item'] for _, f in reply[0][1]], []", "KeyError: 'item'"),
         ("def sort_out(reply): return [e for e in reply[0][1] if e[1]]", "return two lists"),
+        (
+            "def sort_out(reply):\n"
+            "    return [e for e in reply[0][1] if 'item' in e[1]], [i for i, f in reply[0][1] if not f]",
+            "7-0 are there and can be handled",
+        ),
+        (
+            "def sort_out(reply):\n"
+            "    full = [e for e in reply[0][1] if any(e[1].values())]\n"
+            "    return full, [e[0] for e in reply[0][1] if e not in full]",
+            "7-0 is still there, and you call it gone",
+        ),
+        (
+            "def sort_out(reply):\n"
+            "    gone = []\n"
+            "    for n, (entry_id, fields) in enumerate(reply[0][1]):\n"
+            "        if fields: return reply[0][1][n:], gone\n"
+            "        gone.append(entry_id)\n"
+            "    return [], gone",
+            "5-0 is gone, and you hand it on",
+        ),
     ],
     "03.2": [
-        ("def keep_from(r, key): return '0-0'", "every group has acknowledged 1-0"),
         ("def keep_from(r, key): return r.xinfo_groups(key)[0]['last-delivered-id']", "3-0 is pending in books"),
+        ("def keep_from(r, key): return '0-0'", "every group has acknowledged 1-0"),
         ("def keep_from(r, key): return r.xpending(key, 'books')['min'] or '99-0'", "5-0 was not read by books"),
         (
             "def keep_from(r, key):\n"
@@ -189,6 +364,13 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return r.xtrim(key, minid=keep_from(r, key), approximate=False)",
             "7-0 came between your look and your cut",
         ),
+        (
+            "def safe_trim(r, key):\n"
+            "    before = r.xlen(key)\n"
+            "    r.xtrim(key, minid=keep_from(r, key), approximate=False)\n"
+            "    return before - r.xlen(key)",
+            "six entries went, while a producer added one",
+        ),
     ],
     "04.1": [
         (
@@ -226,6 +408,29 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return r.xpending_range(key, group, '-', '+', 100, idle=min_idle_ms)",
             "return ids such as '1-0'",
         ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    page = r.xpending_range(key, group, '-', '+', 100)\n"
+            "    return [e['message_id'] for e in page if e['time_since_delivered'] >= min_idle_ms]",
+            "151-0 is missing, 0 of 2 found",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    page = r.xpending_range(key, group, '-', '+', 100, consumername='ann', idle=min_idle_ms)\n"
+            "    return [e['message_id'] for e in page]",
+            "13-0 is missing, 12 of 20 found",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    page = r.xpending_range(key, group, '-', '+', 10_000, idle=min_idle_ms)\n"
+            "    return [e['message_id'] for e in page]",
+            "140 are overdue, and you name 140",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    return [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 100, idle=60_000)]",
+            "nothing is idle for 180 s",
+        ),
     ],
     "04.2": [
         (
@@ -237,7 +442,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def take_over(r, key, group, me, min_idle_ms):\n"
             "    entries = r.xautoclaim(key, group, me, min_idle_ms, count=1)[1]\n"
             "    return entries[0] if entries else None",
-            "ann's 41-0 stands behind 40 that are in work, and you returned None",
+            "ann's 151-0 stands behind 150 that are in work, and you returned None",
         ),
         (
             "def take_over(r, key, group, me, min_idle_ms):\n"
@@ -263,6 +468,27 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    r.xclaim(key, group, me, min_idle_ms, [late[0]['message_id']], justid=True)\n"
             "    return r.xrange(key, late[0]['message_id'], count=1)[0]",
             "1-0 came a second time, the count says 1",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    for each in r.xpending_range(key, group, '-', '+', 100):\n"
+            "        if each['time_since_delivered'] >= min_idle_ms:\n"
+            "            return r.xclaim(key, group, me, min_idle_ms, [each['message_id']])[0]",
+            "you returned None",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    while True:\n"
+            "        entries = r.xautoclaim(key, group, me, min_idle_ms, count=1)[1]\n"
+            "        if entries: return entries[0]",
+            "your code asked Redis more than 1000 times",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    for each in r.xpending_range(key, group, '-', '+', 1, idle=min_idle_ms):\n"
+            "        for entry in r.xclaim(key, group, 'bob', min_idle_ms, [each['message_id']]):\n"
+            "            return entry",
+            "dora asked, now it is bob's",
         ),
     ],
     "04.3": [
@@ -306,8 +532,39 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return len(held)",
             "XACK 1-0 2-0 3-0 → 3",
         ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    moved = 0\n"
+            "    while held := r.xpending_range(key, group, '-', '+', 100, consumername=dead):\n"
+            "        moved += len(r.xclaim(key, group, heir, 60_000, [e['message_id'] for e in held]))\n"
+            "    r.xgroup_delconsumer(key, group, dead)\n"
+            "    return moved",
+            "your code asked Redis more than 1000 times",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    ids = [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 999, consumername=dead)]\n"
+            "    moved = r.xclaim(key, group, heir, 60_000, ids) if ids else []\n"
+            "    r.xgroup_delconsumer(key, group, dead)\n"
+            "    return len(moved)",
+            "1-0 was ann's, read just before it died, now it is nobody's",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    held = r.xpending_range(key, group, '-', '+', 999, consumername='ann')\n"
+            "    moved = r.xclaim(key, group, 'bob', 0, [e['message_id'] for e in held]) if held else []\n"
+            "    r.xgroup_delconsumer(key, group, 'ann')\n"
+            "    return len(moved)",
+            "this time emil is dead and dora the heir",
+        ),
     ],
     "05.1": [
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    client.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1])\n"
+            "    return client.xack(key, 'order_group', entry_id) == 1",
+            "killed after XADD, then bob took over, and there are 2\n    XRANGE 1-0 1-0 → 1-0\n",
+        ),
         ("def move(client, key, dlq, consumer, entry_id, deliveries): return False", "it is not there"),
         (
             "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
@@ -315,12 +572,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    client.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1])\n"
             "    return True",
             "killed after XACK, 1-0 is neither pending nor a dead letter\n",
-        ),
-        (
-            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
-            "    client.xadd(dlq, client.xrange(key, entry_id, entry_id)[0][1])\n"
-            "    return client.xack(key, 'order_group', entry_id) == 1",
-            "killed after XADD, then bob took over, and there are 2\n    XRANGE 1-0 1-0 → 1-0\n",
         ),
         (
             "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
@@ -348,8 +599,46 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return False",
             "look and move in one step: ann was frozen after XPENDING, bob claimed",
         ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    only_data = MOVE.replace('unpack(entry[2])', \"'data', entry[2][2]\")\n"
+            "    return client.eval(only_data, 2, key, dlq, entry_id) == 1",
+            "traceparent is not in",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    acked_first = '''\n"
+            "    local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]\n"
+            "    local acked = redis.call('XACK', KEYS[1], 'order_group', ARGV[1])\n"
+            "    redis.call('XADD', KEYS[2], '*', unpack(entry[2]))\n"
+            "    return acked\n"
+            "    '''\n"
+            "    return client.eval(acked_first, 2, key, dlq, entry_id) == 1",
+            "1-0 was acked all the same\n    EVAL (script)",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    away = MOVE.replace('return ', \"redis.call('XDEL', KEYS[1], ARGV[1]) return \")\n"
+            "    return client.eval(away, 2, key, dlq, entry_id) == 1",
+            "1-0 is gone from it, for all of them",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    held = r.xpending_range(key, 'order_group', entry_id, entry_id, 1, consumer)\n"
+            "    if held and held[0]['times_delivered'] == deliveries:\n"
+            "        return r.eval(MOVE, 2, key, dlq, entry_id) == 1\n"
+            "    return False",
+            "use the client that your function gets",
+        ),
     ],
     "05.2": [
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
+            "Reject at attempt 1: a further try cannot help",
+        ),
         ("def decide(error, attempt, max_attempts=3): return 'retry', 59_000", "at attempt 1: the order is done"),
         ("def decide(error, attempt, max_attempts=3): return error is None", "a verdict and a number"),
         (
@@ -357,13 +646,6 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    if attempt >= max_attempts: return 'dead letter', 0\n"
             "    return ('retry', 60_000 - 1_000 * 2 ** (attempt - 1)) if error else ('ack', 0)",
             "returned at attempt 3: the order is done",
-        ),
-        (
-            "def decide(error, attempt, max_attempts=3):\n"
-            "    if error is None: return 'ack', 0\n"
-            "    if attempt >= max_attempts: return 'dead letter', 0\n"
-            "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
-            "Reject at attempt 1: a further try cannot help",
         ),
         (
             "def decide(error, attempt, max_attempts=3):\n"
@@ -393,15 +675,22 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return 'retry', 60_000 - 1_000 * 2 ** (attempt - 1)",
             "of 100 failed: expected a retry, not 'dead letter'",
         ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if type(error) in (Reject, ValueError) or attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - min(60_000, 1_000 * 2 ** (attempt - 1))",
+            "JSONDecodeError at attempt 1: a further try cannot help",
+        ),
     ],
     "06.1": [
-        ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
         (
             "def sell(client, book, order):\n"
             "    client.hincrby(book, 'stock', -order['amount'])\n"
             "    client.hincrby(book, 'sold', order['amount'])",
             "what left the stock was not all sold when the order came again",
         ),
+        ("def sell(client, book, order): client.hget(book, 'stock')", "x-1 was not sold in a quiet run"),
         (
             "def sell(client, book, order):\n"
             "    with client.pipeline() as tx:\n"
@@ -450,6 +739,46 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    client.transaction(step, 'sold:tea')",
             "x-2 is another order",
         ),
+        (
+            "def sell(client, book, order):\n"
+            "    def step(tx):\n"
+            "        if not tx.exists(f\"sold:{order['id']}\"):\n"
+            "            tx.multi()\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set(f\"sold:{order['id']}\", 1, ex=1)\n"
+            "    client.transaction(step, f\"sold:{order['id']}\")",
+            "x-1 was sold again when the order came again hours later",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    lock = f\"lock:{order['id']}\"\n"
+            "    while not client.set(lock, 1, nx=True): pass\n"
+            "    with client.pipeline() as tx:\n"
+            "        tx.hincrby(book, 'stock', -order['amount'])\n"
+            "        tx.hincrby(book, 'sold', order['amount'])\n"
+            "        tx.delete(lock)\n"
+            "        tx.execute()",
+            "your code asked Redis more than 100 times",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    def step(tx):\n"
+            "        if not tx.exists(f\"sold:{order['id']}\"):\n"
+            "            tx.multi()\n"
+            "            tx.hincrby(book, 'stock', -1)\n"
+            "            tx.hincrby(book, 'sold', 1)\n"
+            "            tx.set(f\"sold:{order['id']}\", 1)\n"
+            "    client.transaction(step, f\"sold:{order['id']}\")",
+            "x-1 is 3 packets, 1 of them were sold",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    if r.set(f\"sold:{order['id']}\", 1, nx=True):\n"
+            "        r.hincrby(book, 'stock', -order['amount'])\n"
+            "        r.hincrby(book, 'sold', order['amount'])",
+            "use the client that your function gets",
+        ),
     ],
     "06.2": [
         ("def send_all(stream, orders): return Producer(stream).send_many(orders)", "no order stays unknown"),
@@ -459,7 +788,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        return Producer(stream).send_many(orders)\n"
             "    except SendUnknown as lost:\n"
             "        return lost.sent + Producer(stream).send_many(lost.unknown)",
-            "x-1 is in 2 times\n    XADD x-1, x-2, x-3, x-4 → 0 replies, then the line broke",
+            "x-1 came in 2 times\n    XADD x-1, x-2, x-3, x-4 → 0 replies, then the line broke",
         ),
         (
             "def send_all(stream, orders):\n"
@@ -479,6 +808,16 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "return the entry ids",
         ),
         ("def send_all(stream, orders): return Producer(stream, dedupe='s').send_many(orders[1:])", "x-1 is not in"),
+        (
+            "def send_all(stream, orders):\n"
+            "    try: Producer(stream).send_many(orders)\n"
+            "    except SendUnknown as lost:\n"
+            "        there = [fields['data'] for _, fields in r.xrange(stream.settings.stream)]\n"
+            "        missing = [o for o in lost.unknown if not any(f'\"{o.id}\"' in data for data in there)]\n"
+            "        send_all(stream, missing)\n"
+            "    return [entry_id for entry_id, _ in r.xrange(stream.settings.stream)]",
+            "a consumer handled and removed x-1, x-2, x-3, x-4",
+        ),
     ],
     "07.1": [
         ("def consumers_needed(rate_per_s, work_ms): return round(rate_per_s * work_ms / 1000)", "must not grow"),
@@ -486,6 +825,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("def consumers_needed(rate_per_s, work_ms): return int(rate_per_s * work_ms / 800) + 1", "no more than"),
         ("def consumers_needed(rate_per_s, work_ms): return max(1, rate_per_s * work_ms / 800)", "are whole"),
         ("def consumers_needed(rate_per_s, work_ms): return -(-rate_per_s * work_ms // 800)", "must not grow"),
+        ("def consumers_needed(rate_per_s, work_ms): return [-(-rate_per_s * work_ms // 800)]", "consumers are whole"),
     ],
     "07.2": [
         ("def send_all(r, key, bodies, size): return [r.xadd(key, body) for body in bodies]", "you made 7"),
@@ -508,20 +848,82 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return ids",
             "o-7 of o-1 to o-7 is not in the stream",
         ),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    bodies, ids = list(bodies), []\n"
+            "    for n in range(0, len(bodies), size):\n"
+            "        pipe = r.pipeline(transaction=False)\n"
+            "        for body in bodies[n : n + size]:\n"
+            "            pipe.xadd(key, body)\n"
+            "        ids += pipe.execute()\n"
+            "    return ids",
+            "never more than one batch is in memory: by 3, 4 bodies were taken, and 0 of them sent",
+        ),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    from itertools import islice\n"
+            "    ids = []\n"
+            "    while batch := list(islice(bodies, size)):\n"
+            "        pipe = r.pipeline(transaction=False)\n"
+            "        for body in batch:\n"
+            "            pipe.xadd(key, body)\n"
+            "        ids += pipe.execute()\n"
+            "    return ids",
+            "your code asked Redis more than 300 times",
+        ),
     ],
     "07.3": [
-        ("def all_done(r, key, group): return r.xpending(key, group)['pending'] == 0", "o-3 was not handed out"),
-        ("def all_done(r, key, group): return r.xlen(key) == 0", "something is left"),
-        ("def all_done(r, key, group): return True", "o-3 was not handed out"),
+        (
+            "def all_done(r, key, group): return r.xpending(key, group)['pending'] == 0",
+            "o-10 was not handed out: you say that all is done",
+        ),
+        ("def all_done(r, key, group): return r.xlen(key) == 0", "all were handed out and acked: you say"),
+        ("def all_done(r, key, group): return True", "o-10 was not handed out: you say that all is done"),
         (
             "def all_done(r, key, group):\n"
             "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
             "    return not r.xrange(key, '(' + here['last-delivered-id'], count=1)",
-            "o-2 was handed out and not acked",
+            "o-9 was handed out and not acked",
         ),
         (
             "def all_done(r, key, group): return r.xinfo_groups(key)[0]['pending'] == 0",
-            "you say that all is done",
+            "o-10 was not handed out: you say that all is done",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    return not r.xreadgroup(group, 'me', {key: '>'}) and not r.xpending(key, group)['pending']",
+            "the group stood at 9-0, now at 10-0",
+        ),
+        (
+            "def all_done(r, key, group): return not r.xreadgroup(group, 'ann', {key: '0'})[0][1]",
+            "o-10 was not handed out: you say that all is done",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    last = r.xinfo_stream(key)['last-generated-id']\n"
+            "    return here['last-delivered-id'] == last and here['pending'] == 0",
+            "and o-10 was deleted before: you say that something is left",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    return here.get('lag') == 0 and here['pending'] == 0",
+            "you say that something is left",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    newest = r.xrevrange(key, count=1)\n"
+            "    return here['pending'] == 0 and (not newest or here['last-delivered-id'] == newest[0][0])",
+            "and then o-10 was deleted: you say that something is left",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    newest = r.xrevrange(key, count=1)\n"
+            "    return here['pending'] == 0 and (not newest or here['last-delivered-id'] >= newest[0][0])",
+            "o-10 was not handed out: you say that all is done",
         ),
     ],
     "08.1": [
@@ -546,11 +948,41 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def carry(fields):\n"
             "    from opentelemetry import trace\n"
             "    own = trace.get_current_span().get_span_context()\n"
-            "    return {**fields, 'traceparent': f'00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}'}",
+            "    parent = f'00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}'\n"
+            "    return {**fields, 'traceparent': parent, 'tracestate': own.trace_state.to_header()}",
             "without a span there is no context",
+        ),
+        (
+            "def carry(fields):\n"
+            "    from opentelemetry import trace\n"
+            "    own = trace.get_current_span().get_span_context()\n"
+            "    parent = f'00-{own.trace_id:032x}-{own.span_id:016x}-01'\n"
+            "    return {**fields, 'traceparent': parent, 'tracestate': own.trace_state.to_header()}",
+            "its flags are 00, and you carry",
+        ),
+        (
+            "def carry(fields):\n"
+            "    from opentelemetry import trace\n"
+            "    own = trace.get_current_span().get_span_context()\n"
+            "    return {**fields, 'traceparent': f'00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}'}",
+            "tracestate, vendor=7, is left behind",
+        ),
+        (
+            "def carry(fields):\n"
+            "    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator\n"
+            "    carrier = {'data': fields['data']}\n"
+            "    TraceContextTextMapPropagator().inject(carrier)\n"
+            "    return carrier",
+            "the order travels as it was: shop is None",
         ),
     ],
     "08.2": [
+        (
+            "def where_is(spans, order_id):\n"
+            "    last = [m for m in lab.lanes.marks(spans) if m.order == order_id][-1]\n"
+            "    return 'done' if last.kind == 'acked' else last.lane",
+            "is 'pending', you say 'ann'",
+        ),
         ("def where_is(spans, order_id): return 'pending'", "is 'stream', you say 'pending'"),
         ("def where_is(spans, order_id): return lab.lanes.marks(spans)[-1].lane", "is 'stream', you say 'bob'"),
         (
@@ -561,21 +993,26 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (
             "def where_is(spans, order_id):\n"
             "    last = [m for m in lab.lanes.marks(spans) if m.order == order_id][-1]\n"
-            "    return 'done' if last.kind == 'acked' else last.lane",
-            "is 'pending', you say 'ann'",
-        ),
-        (
-            "def where_is(spans, order_id):\n"
-            "    last = [m for m in lab.lanes.marks(spans) if m.order == order_id][-1]\n"
             "    places = {'acked': 'done', 'failed': 'pending', 'redriven': 'stream'}\n"
             "    return places.get(last.kind, last.lane)",
             "never ended",
         ),
+        (
+            "def where_is(spans, order_id): return [s.operation for s in spans if s.order_id == order_id][-1]",
+            "you say 'send'",
+        ),
+        (
+            "def where_is(spans, order_id):\n"
+            "    last = [m for m in lab.lanes.marks(spans) if m.order == order_id][-1]\n"
+            "    places = {'acked': 'done', 'failed': 'pending', 'killed': 'pending', 'redriven': 'stream'}\n"
+            "    return places.get(last.kind, last.lane)",
+            "ann put it off",
+        ),
     ],
     "09.1": [
+        ("def keeps_up(backlog): return backlog[-1] <= backlog[0] + 5", "a burst has just come"),
         ("def keeps_up(backlog): return True", "it grows, and has no end"),
         ("def keeps_up(backlog): return not any(backlog)", "nearly everything is handled at once"),
-        ("def keeps_up(backlog): return backlog[-1] <= backlog[0] + 5", "a burst has just come"),
         ("def keeps_up(backlog): return max(backlog) < 100 and backlog[0] < 5", "a high backlog that shrinks"),
         (
             "def keeps_up(backlog):\n"
@@ -605,29 +1042,48 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (
             "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
             "    return [c['name'] for c in r.xinfo_consumers(key, group) if c['pending'] and c['idle'] >= idle_ms]",
-            "nobody has worked on emil's two orders",
+            "nobody has worked on emil's orders",
         ),
         (
             "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
             "    page = r.xpending_range(key, group, '-', '+', 10)\n"
             "    return sorted({e['consumer'] for e in page if e['time_since_delivered'] >= idle_ms})",
-            "nobody has worked on emil's two orders",
+            "nobody has worked on emil's orders",
         ),
         (
             "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
-            "    page = r.xpending_range(key, group, '-', '+', 100, idle=idle_ms // 2)\n"
+            "    page = r.xpending_range(key, group, '-', '+', 999, idle=idle_ms // 2)\n"
             "    return sorted({e['consumer'] for e in page})",
             "dora's order waits",
         ),
         (
             "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
-            "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 100, idle=idle_ms)]",
+            "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 999, idle=idle_ms)]",
             "each name once",
         ),
         (
             "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
             "    return [e['consumer'] for e in r.xpending_range(key, group, '-', '+', 1, idle=idle_ms)]",
             "bob asked for new orders a moment ago",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return sorted({e['consumer'] for e in r.xpending_range(key, group, '-', '+', 100, idle=idle_ms)})",
+            "bob asked for new orders a moment ago",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    names, start = set(), '-'\n"
+            "    while page := r.xpending_range(key, group, start, '+', 100, idle=idle_ms):\n"
+            "        names |= {e['consumer'] for e in page}\n"
+            "        start = page[-1]['message_id']\n"
+            "    return sorted(names)",
+            "your code asked Redis more than 300 times",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return sorted({e['consumer'] for e in r.xpending_range(key, group, '-', '+', 9_999, idle=60_000)})",
+            "only bob's order is idle for 120 s",
         ),
     ],
     "10.1": [
@@ -673,6 +1129,43 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "            return entry_id, fields, n",
             "a claim is a delivery",
         ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=idle):\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, [due['message_id']]):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    reply = r.xreadgroup('order_group', me, {key: '>'})\n"
+            "    return (*reply[0][1][0], 0) if reply else None",
+            "also of the new ones: bob holds 3-0, 4-0",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 100):\n"
+            "        if due['time_since_delivered'] < idle: continue\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, [due['message_id']]):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1):\n"
+            "        return entry_id, fields, 0",
+            "carl's 150 are in work",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=60_000):\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, 60_000, [due['message_id']]):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1):\n"
+            "        return entry_id, fields, 0",
+            "1-0 is not idle for 180 s",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=idle):\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, [due['message_id']]):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1, noack=True):\n"
+            "        return entry_id, fields, 0",
+            "also of the new ones: bob holds none",
+        ),
     ],
     "10.2": [
         ("def settle(r, key, group, i): return r.xack(key, group, i) and r.xdel(key, i) == 1", "still needs: 1-0"),
@@ -712,19 +1205,41 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return gone",
             "1-0 was deleted, and kitchen still holds it",
         ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    r.xack(key, group, i)\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        if place(g['last-delivered-id']) < place(i) or g['pending']: return False\n"
+            "    return r.xdel(key, i) == 1",
+            "2-0 is another entry",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    r.xack(key, group, i)\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        oldest = r.xpending(key, g['name'])['min'] or i + '9'\n"
+            "        if place(g['last-delivered-id']) < place(i) or place(oldest) <= place(i): return False\n"
+            "    return r.xdel(key, i) == 1",
+            "and 1-0 is another entry",
+        ),
     ],
     "11.1": [
         ("def lost(sent, handled, dead, pending): return len(sent) - len(handled)", "a list of order ids"),
         ("def lost(sent, handled, dead, pending): return [o for o in sent if o not in handled]", "both are safe"),
         (
-            "def lost(sent, handled, dead, pending):\n"
-            "    return sent[len(handled) + len(dead) + len(pending) :]",
+            "def lost(sent, handled, dead, pending):\n    return sent[len(handled) + len(dead) + len(pending) :]",
             "handled and pending: a kill came before the ack",
         ),
         (
             "def lost(sent, handled, dead, pending):\n"
             "    return [order for order in sent if order not in handled + dead + pending]",
             "is one order",
+        ),
+        (
+            "def lost(sent, handled, dead, pending): return sorted(set(sent) - {*handled, *dead, *pending})",
+            "o-9 was sent before o-2",
         ),
     ],
     "11.2": [  # the first one names the printed solution, which stands before it; the others break that one
@@ -737,8 +1252,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "was acked, and nobody handled it",
         ),
         (
-            "class MyConsumer(Right):\n"
-            "    def claim(self): return None",
+            "class MyConsumer(Right):\n    def claim(self): return None",
             "delivery 1, and nobody asks for it any more",
         ),
         (

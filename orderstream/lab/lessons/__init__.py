@@ -44,7 +44,8 @@ assertion. So it names the broken invariant and the evidence, in plain words::
 
 A judge never looks at the clock, never sleeps and leaves no key behind. It may run the answer. If the answer raises,
 `check` turns the error into a line. `raise NotImplementedError` means "not attempted yet". A judge that needs Redis
-uses `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after.
+uses `server.current()` of `orderstream.lab.server`: its ``client``, and ``fresh("check")`` before and after. It gives
+the answer the client of a `Witness` with some patience: then a loop without an end gets a verdict, and does not hang.
 
 In the notebook:
 
@@ -64,5 +65,7 @@ In the notebook:
 
     </details>
 
-- ``tests/notebooks/wrong_answers.py`` lists at least one wrong answer per exercise, with words its line must contain.
+- ``tests/notebooks/wrong_answers.py`` lists wrong answers for each exercise, with words of the verdict. They fail for
+  three different reasons or more, and the first is what a hasty learner writes who has read the lesson. Think of one
+  that reads everything, one that sees the first page only, one that loses a race, and one that loops for ever.
 """

@@ -8,31 +8,33 @@ from orderstream.lab.tutor.witness import Witness
 
 KEY, GROUP = "check", "order_group"
 MINUTE, LONG_AGO = 60_000, 90_000  # milliseconds
+PATIENCE = 1_000  # commands after which an answer is ended; the longest right one needs about 300
 
 State = dict[str, tuple[str, int]]
 """Entry id -> its owner and its delivery count."""
 
 
 @contextmanager
-def shift(idle: dict[str, tuple[int, int]]) -> Iterator[Witness]:
+def shift(idle: dict[str, tuple[int, int]], group: str = GROUP) -> Iterator[Witness]:
     """
     Make a stream whose entries are all pending, and yield a witness of what is done with it.
 
     Args:
         idle: Consumer -> how many entries it is given, and for how many milliseconds these are idle.
+        group: The only group of the stream.
     """
     server.current().fresh(KEY)
     client, last = server.current().client, 0
     try:
-        client.xgroup_create(KEY, GROUP, id="0", mkstream=True)
+        client.xgroup_create(KEY, group, id="0", mkstream=True)
         for consumer, (many, ms) in idle.items():
             ids = [f"{last + n}-0" for n in range(1, many + 1)]
             last += many
             for entry_id in ids:
                 client.xadd(KEY, {"item": "tea"}, id=entry_id)
-            client.xreadgroup(GROUP, consumer, {KEY: ">"}, count=many)
-            client.xclaim(KEY, GROUP, consumer, 0, ids, idle=ms, justid=True)
-        with Witness(KEY, GROUP) as witness:
+            client.xreadgroup(group, consumer, {KEY: ">"}, count=many)
+            client.xclaim(KEY, group, consumer, 0, ids, idle=ms, justid=True)
+        with Witness(KEY, group, PATIENCE) as witness:
             yield witness
     finally:
         server.current().fresh(KEY)
@@ -40,5 +42,7 @@ def shift(idle: dict[str, tuple[int, int]]) -> Iterator[Witness]:
 
 def pending(min_idle_ms: int = 0) -> State:
     idle = {"idle": min_idle_ms} if min_idle_ms else {}
-    entries = server.current().client.xpending_range(KEY, GROUP, "-", "+", 1_000, **idle)
+    client = server.current().client
+    [group] = client.xinfo_groups(KEY)
+    entries = client.xpending_range(KEY, group["name"], "-", "+", 1_000, **idle)
     return {entry["message_id"]: (entry["consumer"], entry["times_delivered"]) for entry in entries}

@@ -13,6 +13,10 @@ from typing import Any
 Judge = Callable[[Any], None]
 
 
+class Endless(BaseException):
+    """An answer would never end. ``except Exception`` does not catch this, so the answer's loop ends."""
+
+
 @dataclass(frozen=True)
 class Exercise:
     judge: Judge
@@ -61,7 +65,7 @@ def verdict(number: str, answer: Any) -> Result:
         exercises[number].judge(answer)
     except NotImplementedError:
         return Result(number, "todo", f'not attempted yet (lab.hint("{number}") helps)')
-    except AssertionError as exc:
+    except (AssertionError, Endless) as exc:
         return Result(number, "fail", str(exc) or "an assertion without a message failed")
     except (Exception, SystemExit) as exc:  # noqa: BLE001  the judge runs the learner's code, which may do anything
         return Result(number, "fail", f"your code raised {type(exc).__name__}: {' '.join(str(exc).split())}")

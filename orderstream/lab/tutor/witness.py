@@ -15,19 +15,22 @@ prints, below the broken invariant,
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream.lab.server.client import Client
+from orderstream.lab.tutor.check import Endless
 
 QUIET = {"HELLO", "AUTH", "SELECT", "CLIENT", "UNWATCH"}  # redis-py sends these by itself
 HIDDEN = {"ORDER_GROUP", "GROUP", "STREAMS"}
+TIMEOUT_S = 5  # redis-py 8 has the same; with BLOCK 0, an answer would hang the cell
 LINES = 12
 """The most lines of a trace. Of a longer one, the first and the last lines are shown."""
 
@@ -43,6 +46,7 @@ class Witness:
     Args:
         key: The stream of the exercise. The lines of the record leave it out.
         group: Its group. The lines leave it out, too.
+        patience: After so many commands, the next one raises `Endless`, which is a verdict.
 
     Attributes:
         client: Give it to the answer. Replies are text, and each command is sent once.
@@ -50,8 +54,9 @@ class Witness:
         calls: ``(words, reply)`` for every command so far, also for those of a pipeline.
     """
 
-    def __init__(self, key: str, group: str = "order_group") -> None:
+    def __init__(self, key: str, group: str = "order_group", patience: float = math.inf) -> None:
         self._known = {key, group}
+        self._patience = patience
         self._lines: list[str] = []
         self._queued: list[tuple[str, ...]] = []  # commands after MULTI, whose replies come with EXEC
         self._deadly: str | None = None
@@ -63,12 +68,13 @@ class Witness:
             os.environ["REDIS_URL"],
             decode_responses=True,
             protocol=2,
+            socket_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             connection_class=_Link,
             witness=self,
         )
 
-    def __enter__(self) -> Witness:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -128,6 +134,8 @@ class Witness:
     def asked(self) -> None:
         if self._dead:
             raise Died("the process is gone")
+        if len(self.calls) > self._patience:
+            raise Endless(f"a loop must end: your code asked Redis more than {self._patience} times{self.trace()}")
 
     def answered(self, words: tuple[str, ...], reply: Any) -> None:
         if words[0] in QUIET:

@@ -1,6 +1,9 @@
 """Lesson 00: read the numbers that say whether all is well."""
 
+from orderstream.lab import server
 from orderstream.lab.tutor.check import exercise
+
+KEY, GROUP = "check", "order_group"
 
 
 @exercise(
@@ -10,10 +13,23 @@ from orderstream.lab.tutor.check import exercise
     "return {consumer['name']: … for consumer in reply['consumers']}",
 )
 def held(answer):
-    two = {"pending": 3, "consumers": [{"name": "ann", "pending": 1}, {"name": "bob", "pending": 2}]}
-    assert answer(two) == {"ann": 1, "bob": 2}, f"ann holds 1 and bob holds 2, but you say {answer(two)!r}"
-    nobody = {"pending": 0, "consumers": []}
-    assert answer(nobody) == {}, f"nothing is pending, so nobody holds anything, but you say {answer(nobody)!r}"
+    client = server.current().client
+    server.current().fresh(KEY)
+    try:
+        client.xgroup_create(KEY, GROUP, id="0", mkstream=True)
+        nobody = answer(client.xpending(KEY, GROUP))
+        for n in range(1, 5):
+            client.xadd(KEY, {"order": f"o-{n}"}, id=f"{n}-0")
+        for name, count in (("ann", 3), ("bob", 1)):
+            client.xreadgroup(GROUP, name, {KEY: ">"}, count=count)
+        two = answer(client.xpending(KEY, GROUP))
+    finally:
+        server.current().fresh(KEY)
+    assert isinstance(two, dict), f"return a dictionary, the names and their numbers, not {two!r}"
+    for name, count in (("ann", 3), ("bob", 1)):
+        assert name in two, f"each consumer that holds any is named: {name} holds {count}, and is not in {two!r}"
+    assert two == {"ann": 3, "bob": 1}, f"ann holds 3 and bob holds 1, but you say {two!r}"
+    assert nobody == {}, f"nothing is pending, so nobody holds anything, but you say {nobody!r}"
 
 
 @exercise(
@@ -23,7 +39,14 @@ def held(answer):
     "return undelivered == … and pending == …",
 )
 def done(answer):
-    assert answer(5, 0, 0) is True, "5 entries, all delivered and acknowledged: done, though the stream keeps them"
-    assert answer(0, 0, 0) is True, "no order ever came: nothing is left to do"
-    assert answer(5, 2, 0) is False, "2 orders were never delivered: not done"
-    assert answer(5, 0, 1) is False, "1 order is pending, perhaps with a dead consumer: not done"
+    cases = {
+        (5, 0, 0): (True, "5 entries, all delivered and acknowledged: done, though the stream keeps them"),
+        (0, 0, 0): (True, "no order ever came: nothing is left to do"),
+        (5, 1, 0): (False, "1 order was never delivered: not done"),
+        (5, 0, 1): (False, "1 order is pending, perhaps with a dead consumer: not done"),
+        (9, 2, 2): (False, "2 orders were never delivered, 2 others are pending, and these make up for nothing"),
+    }
+    for numbers, (right, why) in cases.items():
+        got = answer(*numbers)
+        assert isinstance(got, bool), f"say True or False, not {got!r}"
+        assert got is right, why

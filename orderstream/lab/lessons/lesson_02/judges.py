@@ -1,6 +1,6 @@
 """Lesson 02: begin a group at the right place, see who hoards, and read one order at a time."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -8,7 +8,7 @@ import redis
 
 from orderstream.lab import server
 from orderstream.lab.tutor.check import exercise
-from orderstream.lab.tutor.witness import Died, Witness
+from orderstream.lab.tutor.witness import Witness, ids_in
 
 KEY, GROUP = "check", "order_group"
 PATIENCE = 60  # commands after which an answer is ended; 5 orders need 11
@@ -35,14 +35,29 @@ def orders(count: int) -> Iterator[Any]:
     "if the text of the error does not begin with BUSYGROUP, raise it again",
 )
 def ensure_group(answer):
-    with orders(0) as client:
+    _before_the_first_order(answer)
+    _old_orders_and_a_second_call(answer)
+    for name in dict.fromkeys(_commands(answer)):
+        _another_program_starts_after(name, answer)
+    _a_real_error(answer)
+
+
+def _before_the_first_order(answer: Any) -> None:
+    with orders(0) as client, Witness(KEY, "kitchen", PATIENCE) as witness:
         try:
-            answer(KEY, GROUP)
+            answer(witness.client, KEY, "kitchen")
         except redis.ResponseError as error:
             raise AssertionError(f"a group may come before the first order; without a stream: {error}") from None
         assert client.exists(KEY), "there is no group after your function ran on a stream that was not there yet"
-    with orders(3) as client:
-        answer(KEY, GROUP)
+        groups = [group["name"] for group in client.xinfo_groups(KEY)]
+        assert "kitchen" in groups, f"the group is the one that was asked for: kitchen, and not {', '.join(groups)}"
+        length = client.xlen(KEY)
+        assert not length, f"no order came yet, and now one is in the stream: it would be handled{witness.trace()}"
+
+
+def _old_orders_and_a_second_call(answer: Any) -> None:
+    with orders(3) as client, Witness(KEY, GROUP, PATIENCE) as witness:
+        answer(witness.client, KEY, GROUP)
         begins = {group["name"]: group["last-delivered-id"] for group in client.xinfo_groups(KEY)}
         assert GROUP in begins, f"after your function ran, there is no group {GROUP}"
         got = ids(client.xreadgroup(GROUP, "ann", {KEY: ">"}, count=2))
@@ -52,17 +67,51 @@ def ensure_group(answer):
             f"{begins[GROUP]}\n    XREADGROUP > → nothing"
         )
         try:
-            answer(KEY, GROUP)
+            answer(witness.client, KEY, GROUP)
         except redis.ResponseError as error:
             raise AssertionError(f"the group may exist already: the second call raised {error}") from None
         held = client.xpending(KEY, GROUP)["pending"]
         assert held == 2, f"a second call changes nothing: ann held 1-0 and 2-0 before it, and {held} orders after it"
         got = ids(client.xreadgroup(GROUP, "bob", {KEY: ">"}))
         assert got == ["3-0"], f"a second call changes nothing: 3-0 alone was left to hand out, and bob was given {got}"
-    with orders(0) as client:
+
+
+def _commands(answer: Any) -> list[str]:
+    with orders(1), Witness(KEY, GROUP, PATIENCE) as witness:
+        answer(witness.client, KEY, GROUP)
+        assert witness.calls, "use the r that your function gets: it never asked Redis for anything"
+        return witness.commands()
+
+
+def _another_program_starts_after(name: str, answer: Any) -> None:
+    """Freeze the answer after its first *name*. Another program then makes the group, and bob reads from it."""
+    with orders(1) as client, Witness(KEY, GROUP, PATIENCE) as witness:
+
+        def other() -> None:
+            with suppress(redis.ResponseError):
+                client.xgroup_create(KEY, GROUP, id="0")
+                witness.note("meanwhile", "another program makes the group")
+            client.xreadgroup(GROUP, "bob", {KEY: ">"})
+            witness.note("meanwhile", "bob reads 1-0")
+
+        witness.freeze_after(name, other)
+        race = "two programs may start at once"
+        try:
+            answer(witness.client, KEY, GROUP)
+        except redis.ResponseError as error:
+            raise AssertionError(
+                f"{race}: the other came between two of your commands, and yours raised {str(error).partition(' ')[0]}"
+                f"{witness.trace()}"
+            ) from None
+        held = [each["message_id"] for each in client.xpending_range(KEY, GROUP, "-", "+", 9)]
+        assert held == ["1-0"], f"{race}: bob had read 1-0, and now holds nothing{witness.trace()}"
+
+
+def _a_real_error(answer: Any) -> None:
+    with orders(0) as client, Witness(KEY, GROUP, PATIENCE) as witness:
         client.set(KEY, "not a stream")
         try:
-            answer(KEY, GROUP)
+            answer(witness.client, KEY, GROUP)
         except redis.ResponseError:
             return
         raise AssertionError("a real error is heard: the key holds a string, and your function kept quiet about it")
@@ -80,7 +129,8 @@ def hoarders(answer):
         ({"ann": 5, "bob": 4}, [], "everybody has work"),
         ({"ann": 1, "bob": 0}, [], "ann holds only the order she works on"),
         ({"ann": 20}, [], "nobody is idle: ann is alone"),
-        ({"ann": 7, "bob": 0, "carl": 2, "dora": 1}, ["ann", "carl"], "bob could work on what ann and carl keep"),
+        ({"bob": 0, "ann": 7, "dora": 1, "carl": 2}, ["ann", "carl"], "bob could work on what ann and carl keep"),
+        ({"ann": 3, "bob": 0, "carl": 0}, ["ann"], "bob and carl have nothing, and ann is one consumer"),
         ({}, [], "there are no consumers"),
     ]
     for held, expected, why in cases:
@@ -90,13 +140,24 @@ def hoarders(answer):
         assert sorted(got) == expected, f"{held or 'no consumers'}: {why}, so expected {expected}, got {got}"
 
 
-class Patient(Witness):
-    """A witness that ends an answer which never stops asking."""
+class Watching(Witness):
+    """
+    A witness that looks at ann's pending orders after each of her reads.
 
-    def asked(self) -> None:
-        super().asked()
-        if len(self.calls) > PATIENCE:
-            raise Died("it asks on and on")
+    Attributes:
+        read: For each XREADGROUP that gave her something: the ids that it gave, and all that were pending then.
+    """
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(KEY, GROUP, PATIENCE)
+        self.read: list[tuple[list[str], list[str]]] = []
+        self._ours = client
+
+    def answered(self, words: tuple[str, ...], reply: Any) -> None:
+        super().answered(words, reply)
+        if words[0] == "XREADGROUP" and (given := ids_in(reply)):
+            pending = self._ours.xpending_range(KEY, GROUP, "-", "+", PATIENCE)
+            self.read.append((given, [each["message_id"] for each in pending]))
 
 
 @exercise(
@@ -108,38 +169,74 @@ class Patient(Witness):
 )
 def work_off(answer):
     _all_is_done(answer)
+    _one_more_comes(answer)
     _a_failure_stays_pending(answer)
 
 
 def _all_is_done(answer: Any) -> None:
-    with orders(5) as client, Patient(KEY) as witness:
+    with orders(5) as client, Watching(client) as witness:
         client.xgroup_create(KEY, GROUP, id="0")
         done = _run(answer, witness)
         for n in range(1, 6):
             times, story = done.count(f"o-{n}"), witness.trace(f"{n}-0", f"o-{n}") or witness.trace()
             assert times == 1, f"each order is handled once: o-{n} was handled {times} times{story}"
+        _what_is_read_is_pending(witness)
         left = client.xpending(KEY, GROUP)["min"]
         assert not left, f"a handled order is acked: {left} is still pending{witness.trace(left, order_of(left))}"
         _holds_one_at_a_time(witness)
+        stays = f"other groups read this stream: {5 - client.xlen(KEY)} of 5 orders are gone from it{witness.trace()}"
+        assert client.xlen(KEY) == 5, stays
+
+
+def _one_more_comes(answer: Any) -> None:
+    with orders(3) as client, Watching(client) as witness:
+        client.xgroup_create(KEY, GROUP, id="0")
+
+        def then(order_id: str) -> None:
+            if order_id == "o-2":
+                client.xadd(KEY, {"order": "o-4"}, id="4-0")
+                witness.note("meanwhile", "o-4 comes, as 4-0")
+
+        done = _run(answer, witness, name="carl", then=then)
+        names = [consumer["name"] for consumer in client.xinfo_consumers(KEY, GROUP)]
+        assert names == ["carl"], (
+            f"orders go to the one who asks: carl asked, and {', '.join(names)} read{witness.trace()}"
+        )
+        came = "it goes on while there are new orders: o-4 came while o-2 was handled, and nobody handled it"
+        assert "o-4" in done, f"{came}{witness.trace()}"
 
 
 def _a_failure_stays_pending(answer: Any) -> None:
-    with orders(3) as client, Patient(KEY) as witness:
+    with orders(3) as client, Watching(client) as witness:
         client.xgroup_create(KEY, GROUP, id="0")
         with suppress(RuntimeError):
             _run(answer, witness, fail={"o-2"})
+        held = [each["message_id"] for each in client.xpending_range(KEY, GROUP, "-", "+", PATIENCE)]
+        assert "2-0" in held, f"what failed stays pending: the handler of o-2 raised{witness.trace('2-0', 'o-2')}"
 
 
-def _run(answer: Any, witness: Witness, fail: Collection[str] = ()) -> list[str]:
+def _run(
+    answer: Any,
+    witness: Watching,
+    name: str = "ann",
+    fail: Collection[str] = (),
+    then: Callable[[str], object] = lambda order_id: None,
+) -> list[str]:
     """Let the answer work, and return the handled orders, in order. Fail if one was acked before it was handled."""
     done: list[tuple[str, int]] = []
-    handler = witness.handler(fail, lambda order_id: done.append((order_id, len(witness.calls))))
-    witness.client.connection_pool.connection_kwargs["socket_timeout"] = 2  # BLOCK 0 must not hang the cell
+
+    def handled(order_id: str) -> None:
+        then(order_id)
+        done.append((order_id, len(witness.calls)))
+
+    handler = witness.handler(fail, handled)
     try:
-        answer(witness.client, KEY, GROUP, "ann", handler)
-    except Died:
+        answer(witness.client, KEY, GROUP, name, handler)
+    except redis.TimeoutError:
+        if "BLOCK" not in witness.calls[-1][0]:
+            raise
         raise AssertionError(
-            f"the loop ends when nothing is left: it asked more than {PATIENCE} times for 5 orders{witness.trace()}"
+            f"when nothing is left, it ends: it waits, and never comes back{witness.trace()}"
         ) from None
     finally:
         _acked_after_its_handler(witness, done)
@@ -158,18 +255,21 @@ def _acked_after_its_handler(witness: Witness, done: list[tuple[str, int]]) -> N
             )
 
 
-def _holds_one_at_a_time(witness: Witness) -> None:
-    held: set[str] = set()
-    for words, reply in witness.calls:
-        if words[0] == "XREADGROUP" and words[-1] == ">":
-            held |= set(ids(reply or []))
-            story = [word for entry_id in sorted(held)[:2] for word in (entry_id, order_of(entry_id))]
-            assert len(held) <= 1, (
-                f"hold one order at a time: now ann has {', '.join(sorted(held))}, and nobody can help her"
-                f"{witness.trace(*story)}"
-            )
-        elif words[0] == "XACK":
-            held -= set(words[3:])
+def _what_is_read_is_pending(witness: Watching) -> None:
+    for given, pending in witness.read:
+        unknown = [entry_id for entry_id in given if entry_id not in pending]
+        assert not unknown, (
+            f"what ann has in hand is pending, so that others find it if she dies: Redis keeps no note of {unknown[0]}"
+            f"{witness.trace(unknown[0], order_of(unknown[0]))}"
+        )
+
+
+def _holds_one_at_a_time(witness: Watching) -> None:
+    for _, held in witness.read:
+        story = [word for entry_id in held[:2] for word in (entry_id, order_of(entry_id))]
+        assert len(held) <= 1, (
+            f"hold one order at a time: now ann has {', '.join(held)}, and nobody can help her{witness.trace(*story)}"
+        )
 
 
 def order_of(entry_id: str) -> str:

@@ -9,6 +9,7 @@ from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Witness
 
 KEY = "check"
+PATIENCE = 300  # commands after which an answer is ended
 LAST = "6-0"
 """The last of the six entries with which most judges begin."""
 
@@ -24,7 +25,7 @@ def watched(ids: Iterable[str], groups: Mapping[str, tuple[int, Iterable[str]]])
     """
     server.current().fresh(KEY)
     try:
-        with Witness(KEY, group="order_group") as witness:
+        with Witness(KEY, "order_group", PATIENCE) as witness:
             client = witness.client
             for entry_id in ids:
                 client.xadd(KEY, {"item": "tea"}, id=entry_id)
@@ -55,22 +56,27 @@ def place(entry_id: str) -> tuple[int, int]:
     "entries = reply[0][1]; return [(i, f) for i, f in entries if …], [i for i, f in entries if not …]",
 )
 def sort_out(answer):
-    with watched(six(), {"order_group": (4, ["2-0"])}) as w:
-        w.client.xtrim(KEY, maxlen=3, approximate=False)
+    with watched(six(), {}) as w:
+        w.client.xadd(KEY, {"note": ""}, id="7-0")
+        w.client.xgroup_create(KEY, "order_group", "0")
+        w.client.xreadgroup("order_group", "bob", {KEY: ">"})
+        w.client.xack(KEY, "order_group", "2-0")
+        w.client.xtrim(KEY, maxlen=4, approximate=False)
+        w.client.xdel(KEY, "5-0")
         there, gone = _sorted(answer, w)
-        for entry_id in ("1-0", "3-0"):
+        for entry_id, how in (("1-0", "XTRIM"), ("3-0", "XTRIM"), ("5-0", "XDEL")):
+            story = w.trace(entry_id, how)
             assert not any(entry_id in each for each in there), (
-                f"without fields there is no order: {entry_id} is gone, and you hand it on{w.trace(entry_id, 'XTRIM')}"
+                f"without fields there is no order: {entry_id} is gone, and you hand it on{story}"
             )
-            assert entry_id in gone, (
-                f"a loss must not be silent: {entry_id} was bob's, and you name it nowhere{w.trace(entry_id, 'XTRIM')}"
-            )
-        assert "4-0" not in gone, f"4-0 is still there, and you call it gone{w.trace('4-0')}"
-        assert gone == ["1-0", "3-0"], f"1-0 and 3-0 are gone, and you say {gone!r}"
-        assert there == [("4-0", {"item": "tea"})], (
-            f"4-0 is there and can be handled, as (id, fields); you give {there!r}{w.trace('4-0')}"
+            assert entry_id in gone, f"a loss must not be silent: {entry_id} was bob's, and you name it nowhere{story}"
+        for entry_id in ("4-0", "6-0", "7-0"):
+            assert entry_id not in gone, f"{entry_id} is still there, and you call it gone{w.trace(entry_id)}"
+        assert gone == ["1-0", "3-0", "5-0"], f"1-0, 3-0 and 5-0 are gone, and you say {gone!r}"
+        assert there == [("4-0", {"item": "tea"}), ("6-0", {"item": "tea"}), ("7-0", {"note": ""})], (
+            f"4-0, 6-0 and 7-0 are there and can be handled, as (id, fields); you give {there!r}{w.trace()}"
         )
-        w.client.xack(KEY, "order_group", "1-0", "3-0", "4-0")
+        w.client.xack(KEY, "order_group", *(entry_id for entry_id in (*six(), "7-0")))
         assert _sorted(answer, w) == ([], []), "nothing is pending any more, so both lists are empty"
 
 
@@ -151,12 +157,14 @@ def safe_trim(answer):
         assert left == six(), f"without a group nobody has acknowledged anything, and you removed it{_cuts(w)}"
     with watched(six(), {"kitchen": (6, six())}) as w:
         came = _before_the_cut(w, "7-0")
-        _, left = _trims(answer, w)
+        removed, left = _trims(answer, w)
         assert not came or "7-0" in left, (
             f"no group loses an order: 7-0 came between your look and your cut, and it is gone{_cuts(w, '7-0')}"
         )
         stays = [entry_id for entry_id in six() if entry_id in left]
         assert not stays, f"the only group has acknowledged all six, and {', '.join(stays)} is still there{_cuts(w)}"
+        told = "six entries went, while a producer added one" if came else "six entries went"
+        assert removed == 6, f"{told}, and you return {removed!r}{_cuts(w, '7-0')}"
 
 
 def _trims(answer: Any, w: Witness) -> tuple[Any, list[str]]:

@@ -1,5 +1,6 @@
 """Lesson 05: move an order to the dead letters so that nothing is lost or doubled, and decide when to."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,8 +13,9 @@ from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Died, Witness
 
 KEY, DLQ, GROUP = "check", "check-dlq", "order_group"
-DATA = '{"id": "o-1", "item": "figs", "amount": 1}'
+FIELDS = {"data": '{"id": "o-1", "item": "figs", "amount": 1}', "traceparent": f"00-{1:032x}-{1:016x}-01"}
 CLAIM_IDLE_MS = 60_000
+PATIENCE = 300  # commands after which an answer is ended
 
 
 @contextmanager
@@ -22,10 +24,10 @@ def failed_order() -> Iterator[Witness]:
     server.current().fresh(KEY, DLQ)
     try:
         client = server.current().client
-        client.xadd(KEY, {"data": DATA}, id="1-0")
+        client.xadd(KEY, FIELDS, id="1-0")
         client.xgroup_create(KEY, GROUP, id="0")
         client.xreadgroup(GROUP, "ann", {KEY: ">"})
-        with Witness(KEY, GROUP) as witness:
+        with Witness(KEY, GROUP, PATIENCE) as witness:
             yield witness
     finally:
         server.current().fresh(KEY, DLQ)
@@ -57,9 +59,13 @@ def _moves(answer: Any) -> list[str]:
         dead = _dead_letters()
         assert dead, f"the order is in the dead-letter queue: ann owned 1-0 at delivery 1, and it is not there{trace}"
         assert len(dead) == 1, f"one dead letter for one order, not {len(dead)}{trace}"
-        assert dead[0].get("data") == DATA, f"a dead letter keeps the fields as they were: {dead[0]} lacks them{trace}"
+        lacks = [name for name, value in FIELDS.items() if dead[0].get(name) != value]
+        assert not lacks, f"a dead letter keeps the fields as they were: {lacks[0]} is not in {dead[0]}{trace}"
+        there = server.current().client.xlen(KEY)
+        assert there, f"other groups read this stream: 1-0 is gone from it, for all of them{trace}"
         assert not _owner(), f"what was moved is acked: 1-0 is still pending{trace}"
         assert moved is True, f"return True when the order was moved, not {moved!r}"
+        assert witness.calls, "use the client that your function gets: it never asked Redis for anything"
         return witness.commands()
 
 
@@ -147,7 +153,8 @@ def _dead_letters() -> list[dict[str, str]]:
 def decide(answer):
     for attempt in (1, 2, 3):
         _verdict(answer(None, attempt), "ack", f"the handler returned at attempt {attempt}: the order is done")
-    for error in (Reject("we do not sell figs"), ValueError("no JSON")):
+    no_json = json.JSONDecodeError("no JSON", "{", 0)  # a ValueError, as json.loads raises it
+    for error in (Reject("we do not sell figs"), ValueError("no JSON"), no_json):
         said = f"{type(error).__name__} at attempt 1: a further try cannot help"
         _verdict(answer(error, 1), "dead letter", said)
     _runs(answer)

@@ -19,6 +19,8 @@ from orderstream.lab.workers.lossy_link import LossyLink
 
 KEY = "check"
 STOCK, AMOUNT = 10, 3
+HOURS_MS = 6 * 3_600_000  # a dead letter may wait so long, and then the order comes again
+PATIENCE = 100  # commands after which an answer is ended; a lock that nobody opens would keep it waiting
 ORDERS = [{"id": f"x-{n}", "item": "tea", "amount": AMOUNT} for n in (1, 2)]
 
 
@@ -38,7 +40,7 @@ class Met(Witness):
     """When *commands* of this client's commands were answered, *other* is called before the next one."""
 
     def __init__(self, commands: int, other: Callable[[], object]) -> None:
-        super().__init__(KEY)
+        super().__init__(KEY, patience=PATIENCE)
         self._commands, self._other = commands, other
 
     def answered(self, words: tuple[str, ...], reply: Any) -> None:
@@ -46,6 +48,11 @@ class Met(Witness):
         if len(self.calls) >= self._commands:
             self._commands, other = 1_000_000, self._other
             other()
+
+
+def quiet() -> Witness:
+    """Return a client whose process lives on."""
+    return Witness(KEY, patience=PATIENCE)
 
 
 class Shop:
@@ -63,9 +70,19 @@ class Shop:
         self.client.hset(KEY, mapping={"stock": STOCK, "sold": 0})
 
     def close(self) -> None:
+        server.current().fresh(KEY, *self._markers())
+
+    def _markers(self) -> list[str]:
+        """Return the keys that the answer made."""
         made = set(self.client.scan_iter()) - self._before
-        named = [key for key in made if key in self._words or any(order["id"] in key for order in ORDERS)]
-        server.current().fresh(KEY, *named)
+        return sorted(key for key in made if key in self._words or any(order["id"] in key for order in ORDERS))
+
+    def wait(self) -> list[str]:
+        """Let `HOURS_MS` pass: remove each marker that does not live so long. Return their names."""
+        gone = [key for key in self._markers() if 0 <= self.client.pttl(key) < HOURS_MS]
+        if gone:
+            server.current().fresh(*gone)
+        return gone
 
     def run(self, witness: Witness, order: dict[str, Any] = ORDERS[0]) -> int:
         """Let the answer handle *order* until it is done or dead. Return how many commands it sent."""
@@ -84,6 +101,8 @@ class Shop:
         assert told.get("sold", 0) <= sold, f"an order has its effect once: x-1 was sold again {how}: {book}{trace}"
         whole = sum(told.values()) == STOCK
         assert whole, f"an effect is whole: what left the stock was not all sold {how}: {book}{trace}"
+        part = f"an effect is whole: x-1 is {sold} packets, {told['sold']} of them were sold {how}: {book}{trace}"
+        assert told["sold"] in (0, sold), part
         assert told["sold"] == sold, f"an effect is not lost: x-1 was not sold {how}: {book}{trace}"
 
 
@@ -106,29 +125,41 @@ def shop(answer: Callable[..., Any]) -> Iterator[Shop]:
 def sell(answer):
     with shop(answer) as our:
         our.open()
-        once = Witness(KEY)
+        once = quiet()
         commands = our.run(once)
         our.must_hold(AMOUNT, "in a quiet run", once.trace())
-        our.run(Witness(KEY), ORDERS[1])
+        assert commands, "use the client that your function gets: it never asked Redis for anything"
+        our.run(quiet(), ORDERS[1])
         sold = int(our.client.hget(KEY, "sold") or 0)
         assert sold == 2 * AMOUNT, f"x-2 is another order of the same tea, and was not sold: sold {sold} after both"
         for happen in (_is_killed, _is_met):
             for number in range(1, commands + 1):
                 happen(our, number)
+        _comes_late(our)
 
 
 def _is_killed(our: Shop, commands: int) -> None:
     our.open()
-    first, second = Mortal(commands), Witness(KEY)
+    first, second = Mortal(commands), quiet()
     our.run(first)
     first.note("process", "killed; the order comes again")
     our.run(second)
     our.must_hold(AMOUNT, "when the order came again after a crash", first.trace() + second.trace())
 
 
+def _comes_late(our: Shop) -> None:
+    our.open()
+    first, second = quiet(), quiet()
+    our.run(first)
+    gone = our.wait()
+    first.note("six hours", f"pass, and Redis removes {', '.join(gone)}; the order comes again" if gone else "pass")
+    our.run(second)
+    our.must_hold(AMOUNT, "when the order came again hours later", first.trace() + second.trace())
+
+
 def _is_met(our: Shop, commands: int) -> None:
     our.open()
-    bob = Witness(KEY)
+    bob = quiet()
 
     def meet() -> None:
         ann.note("bob", "handles x-1, too")
@@ -138,7 +169,7 @@ def _is_met(our: Shop, commands: int) -> None:
 
     ann = Met(commands, meet)
     our.run(ann)
-    our.run(Witness(KEY))  # the order comes again to the consumer whose transaction failed
+    our.run(quiet())  # the order comes again to the consumer whose transaction failed
     our.must_hold(AMOUNT, "while two consumers had it at once", ann.trace())
 
 
@@ -156,15 +187,20 @@ LOSSES = ((0, 1), (1, 1), (3, 1), (0, 2))
 )
 def send_all(answer):
     for through, lost in ((99, 0), *LOSSES):
-        with LossyLink() as link:
+        _loses(answer, through, lost)
+    _loses(answer, 3, 1, handled_at_once=True)
+
+
+def _loses(answer: Callable[..., Any], through: int, lost: int, handled_at_once: bool = False) -> None:
+    with LossyLink() as link:
+        _fresh()
+        stream = connect(Settings(redis_url=link.url, stream=KEY, dlq=f"{KEY}-dlq"))
+        try:
+            link.lose_reply(KEY, lost, through)
+            _sends(answer, stream, handled_at_once)
+        finally:
+            stream.close()
             _fresh()
-            stream = connect(Settings(redis_url=link.url, stream=KEY, dlq=f"{KEY}-dlq"))
-            try:
-                link.lose_reply(KEY, lost, through)
-                _sends(answer, stream)
-            finally:
-                stream.close()
-                _fresh()
 
 
 def _fresh() -> None:
@@ -172,24 +208,40 @@ def _fresh() -> None:
     server.current().fresh(KEY, *client.scan_iter(f"{{{KEY}}}:sent:*"))
 
 
-def _sends(answer: Callable[..., Any], stream: OrderStream) -> None:
+def _sends(answer: Callable[..., Any], stream: OrderStream, handled_at_once: bool) -> None:
+    """Let the answer send. With *handled_at_once*, a consumer has handled and removed what came in by then."""
     orders = [Order(f"x-{n}", "tea", n) for n in range(1, 5)]
-    lines = _watched(stream)
+    client, removed = server.current().client, []
+
+    def consume() -> str:
+        if not handled_at_once:
+            return ""
+        removed.extend(client.xrange(KEY))
+        client.xtrim(KEY, maxlen=0, approximate=False)
+        return f"a consumer handled and removed {', '.join(_orders_in([fields['data'] for _, fields in removed]))}"
+
+    lines = _watched(stream, consume)
     try:
         said = answer(stream, list(orders))
     except SendUnknown:
         raise AssertionError(f"no order stays unknown: it ended with SendUnknown{_trace(lines)}") from None
-    entries = [(entry_id, _orders_in([fields["data"]])) for entry_id, fields in server.current().client.xrange(KEY)]
+    entries = [(entry_id, _orders_in([fields["data"]])) for entry_id, fields in (*removed, *client.xrange(KEY))]
     for order in orders:
         copies = [entry_id for entry_id, ids in entries if ids == [order.id]]
         assert copies, f"no order is lost: {order.id} is not in the stream{_trace(lines)}"
-        assert len(copies) == 1, f"an order is one entry: {order.id} is in {len(copies)} times{_trace(lines)}"
+        assert len(copies) == 1, f"an order is one entry: {order.id} came in {len(copies)} times{_trace(lines)}"
     ids = [entry_id for entry_id, _ in entries]
     assert said == ids, f"return the entry ids in order: {len(ids)} of them, not {str(said)[:80]}"
 
 
-def _watched(stream: OrderStream) -> list[str]:
-    """Return a list that gets a line for each exchange of *stream*: what it sends, and what comes back."""
+def _watched(stream: OrderStream, consume: Callable[[], str]) -> list[str]:
+    """
+    Return a list that gets a line for each exchange of *stream*: what it sends, and what comes back.
+
+    Args:
+        stream: Its exchange is replaced by one that tells.
+        consume: Called after a lost reply. What it returns is another line, if there is any.
+    """
     lines: list[str] = []
     exchange = stream._exchange
 
@@ -200,6 +252,8 @@ def _watched(stream: OrderStream) -> list[str]:
             replies = exchange(commands)
         except ReplyLost as lost:
             lines.append(f"{asked} → {len(lost.replies)} replies, then the line broke")
+            if told := consume():
+                lines.append(told)
             raise
         if _orders_in(words):
             lines.append(f"{asked} → {len(replies)} replies")

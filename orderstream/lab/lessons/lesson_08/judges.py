@@ -20,26 +20,37 @@ TRACEPARENT = f"00-{TRACE:032x}-{SPAN:016x}-01"
 )
 def carry(answer):
     from opentelemetry import baggage, context, trace
-    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-    data = '{"id": "o-1", "item": "tea", "amount": 1}'
-    span = NonRecordingSpan(SpanContext(TRACE, SPAN, is_remote=False, trace_flags=TraceFlags(1)))
-    token = context.attach(baggage.set_baggage("customer", "emil@example.com", trace.set_span_in_context(span)))
-    given = {"data": data}
-    try:
-        got = answer(given)
-    finally:
-        context.detach(token)
+    fields = {"data": '{"id": "o-1", "item": "tea", "amount": 1}', "shop": "north"}
+
+    def carried_by(sampled: int) -> Any:
+        about = SpanContext(TRACE, SPAN, False, TraceFlags(sampled), TraceState([("vendor", "7")]))
+        current = trace.set_span_in_context(NonRecordingSpan(about))
+        token = context.attach(baggage.set_baggage("customer", "emil@example.com", current))
+        given = dict(fields)
+        try:
+            got = answer(given)
+        finally:
+            context.detach(token)
+        changed = "what you are given stays as it was, return a new dict: the caller's has changed"
+        assert given == fields, changed
+        return got
+
+    got = carried_by(sampled=1)
     assert isinstance(got, dict), f"return the fields of the entry, a dict, not {got!r}"
-    assert got.get("data") == data, f"the order travels as it was: data is {got.get('data')!r}"
-    assert given == {"data": data}, "what you are given stays as it was, return a new dict: the caller's has changed"
+    for name, value in fields.items():
+        assert got.get(name) == value, f"the order travels as it was: {name} is {got.get(name)!r}"
     assert "baggage" not in got, f"the entry is kept for days, and baggage may be private: it holds {got['baggage']!r}"
     carried = got.get("traceparent")
     assert carried, f"the next process goes on with this trace: no traceparent among {', '.join(got)}"
     assert carried == TRACEPARENT, f"the reader is a child of the current span: {TRACEPARENT}, you carry {carried}"
-    assert set(got) <= {"data", "traceparent", "tracestate"}, f"the context and nothing else: {', '.join(got)}"
+    assert got.get("tracestate") == "vendor=7", "W3C Trace Context is two fields: tracestate, vendor=7, is left behind"
+    assert set(got) <= {*fields, "traceparent", "tracestate"}, f"the context and nothing else: {', '.join(got)}"
+    flags = carried_by(sampled=0).get("traceparent", "nothing")
+    assert flags.endswith("-00"), f"nobody records this trace, so its flags are 00, and you carry {flags}"
 
-    empty = answer({"data": data})
+    empty = answer(dict(fields))
     assert "traceparent" not in empty, f"without a span there is no context: you carry {empty['traceparent']}"
 
 
@@ -50,6 +61,7 @@ SENT, REDRIVEN = ("send", "", 0, ""), ("send", "", 0, "redrive")
 BEGUN, KILLED = ("process", "ann", 1, "has not ended"), ("process", "ann", 1, "never ended")
 FAILED = [("process", "ann", 1, "retry"), ("retry", "ann", 1, "")]
 CLAIMED = ("process", "bob", 2, "has not ended")
+DEFERRED, RELEASED = ("process", "ann", 1, "defer"), ("release", "ann", 1, "")
 HANDLED = [("process", "bob", 2, "ack"), ("ack", "bob", 2, "")]
 DEAD = [("process", "bob", 3, "dead_letter"), ("dead_letter", "bob", 3, "")]
 
@@ -58,6 +70,8 @@ STORIES = {
     "ann has it in hand": ([SENT, BEGUN], "ann"),
     "ann failed": ([SENT, *FAILED], "pending"),
     "ann was killed with it in hand": ([SENT, KILLED], "pending"),
+    "ann put it off": ([SENT, DEFERRED], "pending"),
+    "ann gave it back before she began": ([SENT, RELEASED], "pending"),
     "ann was killed with it in hand, and bob claimed it": ([SENT, KILLED, CLAIMED], "bob"),
     "bob failed at the third attempt": ([SENT, KILLED, *DEAD], "dead letters"),
     "it was a dead letter, and was redriven": ([SENT, KILLED, *DEAD, REDRIVEN], "stream"),

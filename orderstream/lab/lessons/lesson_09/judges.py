@@ -7,9 +7,11 @@ from orderstream.lab import server
 from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Witness
 
-KEY, GROUP = "check", "order_group"
+KEY, GROUP = "check", "kitchen"
 IDLE_MS = 60_000
 BUSY = 120  # orders that ann has in hand; more than a page
+STUCK = 120  # orders that emil died with; more than a page
+PATIENCE = 300  # commands after which an answer is ended
 
 
 @exercise(
@@ -44,25 +46,24 @@ def _listed(backlog: list[int | None]) -> str:
 def a_day_at_work() -> Iterator[Witness]:
     """
     Ann is busy, and sends heartbeats for the orders in her hand. Bob asks for new orders, but has forgotten one. Carl
-    holds nothing. Dora's order waits for its retry. Emil is dead and holds two.
+    holds nothing. Dora's order waits for its retry. Emil is dead, and what he holds stands before what bob holds.
     """
     server.current().fresh(KEY)
     try:
         r = server.current().client
-        for n in range(1, BUSY + 6):
+        for n in range(1, BUSY + STUCK + 3):
             r.xadd(KEY, {"data": f"o-{n}"}, id=f"{n}-0")
         r.xgroup_create(KEY, GROUP, id="0")
-        for name, count in (("ann", BUSY), ("emil", 1), ("bob", 1), ("dora", 1), ("emil", 1)):
-            r.xreadgroup(GROUP, name, {KEY: ">"}, count=count)
-        for name, n, idle_ms in (
-            ("emil", BUSY + 1, 90_000),
-            ("bob", BUSY + 2, 3 * IDLE_MS),
-            ("dora", BUSY + 3, IDLE_MS - 5_000),
-            ("emil", BUSY + 4, 95_000),
+        for name, count, idle_ms in (
+            ("ann", BUSY, 0),
+            ("emil", STUCK, 90_000),
+            ("bob", 1, 3 * IDLE_MS),
+            ("dora", 1, IDLE_MS - 20_000),
         ):
-            r.xclaim(KEY, GROUP, name, 0, [f"{n}-0"], idle=idle_ms, justid=True)
+            [[_, entries]] = r.xreadgroup(GROUP, name, {KEY: ">"}, count=count)
+            r.xclaim(KEY, GROUP, name, 0, [entry_id for entry_id, _ in entries], idle=idle_ms, justid=True)
         r.xgroup_createconsumer(KEY, GROUP, "carl")
-        with Witness(KEY) as witness:
+        with Witness(KEY, GROUP, PATIENCE) as witness:
             yield witness
     finally:
         server.current().fresh(KEY)
@@ -84,11 +85,13 @@ def stuck(answer):
         assert "ann" not in got, f"a busy consumer is no alarm: ann renews the {BUSY} orders she has in hand{trace}"
         assert "dora" not in got, f"a retry that is not due yet is no alarm: dora's order waits for its time{trace}"
         assert "carl" not in got, f"who holds nothing is no alarm, and carl does not{trace}"
-        assert "emil" in got, f"nobody has worked on emil's two orders for 90 s, and you say nothing of him{trace}"
+        assert "emil" in got, f"nobody has worked on emil's orders for 90 s, and you say nothing of him{trace}"
         told = "bob asked for new orders a moment ago, but nobody has worked on the one he holds for 180 s"
         assert "bob" in got, f"the order's idle time counts: {told}{trace}"
         assert got == ["bob", "emil"], f"each name once, in alphabetical order, not {got!r}{trace}"
+        got = answer(witness.client, KEY, GROUP, 2 * IDLE_MS)
+        assert got == ["bob"], f"the limit is given: only bob's order is idle for 120 s, and you name {got!r}"
     with a_day_at_work() as witness:
-        server.current().client.xack(KEY, GROUP, *(f"{n}-0" for n in range(BUSY + 1, BUSY + 6)))
+        server.current().client.xack(KEY, GROUP, *(f"{n}-0" for n in range(BUSY + 1, BUSY + STUCK + 3)))
         got = answer(witness.client, KEY, GROUP, IDLE_MS)
         assert got == [], f"nothing is stuck, ann is busy with all that is pending: you name {got!r}{witness.trace()}"

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from orderstream.lab import server
-from orderstream.lab.lessons.overdue import GROUP, KEY, LONG_AGO, MINUTE, pending, shift
+from orderstream.lab.lessons.overdue import GROUP, KEY, LONG_AGO, MINUTE, PATIENCE, pending, shift
 from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Died, Witness
 
@@ -33,13 +33,19 @@ def take(answer):
         assert mine == ["1-0"], f"one order at a time: bob holds {', '.join(mine) or 'none'}{witness.trace()}"
         count = pending()["1-0"][1]
         assert count == 5, f"a claim is a delivery: 1-0 came 4 times, and now the count says {count}{witness.trace()}"
-    with shift({"carl": (40, 0), "ann": (1, LONG_AGO)}) as witness:
-        _got(ask(witness), ("41-0", TEA, 1), "no overdue order is missed, and carl's 40 are in work", witness)
-        _carl_keeps([f"{n}-0" for n in range(1, 41)], witness)
+    with shift({"carl": (150, 0), "ann": (1, LONG_AGO)}) as witness:
+        _got(ask(witness), ("151-0", TEA, 1), "no overdue order is missed, and carl's 150 are in work", witness)
+        _carl_keeps([f"{n}-0" for n in range(1, 151)], witness)
     with shift({"carl": (2, 0)}) as witness:
-        client.xadd(KEY, TEA, id="3-0")
+        for entry_id in ("3-0", "4-0"):
+            client.xadd(KEY, TEA, id=entry_id)
         _got(ask(witness), ("3-0", TEA, 0), "nothing is overdue, so take the new one", witness)
         _carl_keeps(["1-0", "2-0"], witness)
+        mine = [entry_id for entry_id, (owner, _) in pending().items() if owner == "bob"]
+        assert mine == ["3-0"], (
+            f"one order at a time, also of the new ones: bob holds {', '.join(mine) or 'none'}{witness.trace()}"
+        )
+        _got(ask(witness), ("4-0", TEA, 0), "nothing is overdue, so take the new one", witness)
         _got(ask(witness), None, "nothing is overdue, and nothing is new", witness)
     with shift({"ann": (2, LONG_AGO)}) as witness:
         client.xdel(KEY, "1-0")
@@ -50,6 +56,12 @@ def take(answer):
         if claims:
             _got(got, None, "carl claimed 1-0 before you did", witness)
             _carl_keeps(["1-0"], witness)
+    with shift({"ann": (1, LONG_AGO)}) as witness:
+        client.xadd(KEY, TEA, id="2-0")
+        got = answer(witness.client, KEY, "dora", 2 * LONG_AGO)
+        _got(got, ("2-0", TEA, 0), "the limit is given, and 1-0 is not idle for 180 s", witness)
+        owner = pending()["2-0"][0]
+        assert owner == "dora", f"the order goes to the one who asks: dora asked, now it is {owner}'s{witness.trace()}"
 
 
 def _got(got: Any, wanted: tuple[str, dict[str, str], int] | None, rule: str, witness: Witness) -> None:
@@ -69,9 +81,8 @@ def _rival(witness: Witness) -> list[str]:
     claims: list[str] = []
 
     def claim() -> None:
-        server.current().client.xclaim(KEY, GROUP, "carl", MINUTE, ["1-0"])
-        claims.append("1-0")
-        witness.note("carl", "claims 1-0 and begins")
+        claims.extend(server.current().client.xclaim(KEY, GROUP, "carl", MINUTE, ["1-0"]))
+        witness.note("carl", "claims 1-0 and begins" if claims else "is too late for 1-0")
 
     witness.freeze_after("XPENDING", claim)
     return claims
@@ -88,7 +99,7 @@ def shop(*ids: str) -> Iterator[Witness]:
         for group in ("kitchen", "books", "screen"):
             client.xgroup_create(KEY, group, id="0")
         client.xreadgroup("kitchen", "ann", {KEY: ">"})
-        with Witness(KEY, "") as witness:
+        with Witness(KEY, "", PATIENCE) as witness:
             yield witness
     finally:
         server.current().fresh(KEY)
@@ -120,6 +131,16 @@ def settle(answer):
             client.xreadgroup(group, "dora", {KEY: ">"}, count=1)
             client.xack(KEY, group, "9-0")
         _settled(answer, witness, "kitchen", "10-0", False, "the books were given 9-0, and 10-0 comes after it")
+    with shop("1-0", "2-0") as witness:
+        for group in ("books", "screen"):
+            client.xreadgroup(group, "dora", {KEY: ">"})
+            client.xack(KEY, group, "1-0")
+        _settled(answer, witness, "kitchen", "1-0", True, "every group has acked it, and 2-0 is another entry")
+    with shop("1-0", "2-0") as witness:
+        for group in ("books", "screen"):
+            client.xreadgroup(group, "dora", {KEY: ">"})
+            client.xack(KEY, group, "2-0")
+        _settled(answer, witness, "kitchen", "2-0", True, "every group has acked it, and 1-0 is another entry")
     for word in COMMANDS:
         with shop("1-0") as witness:
             for group in ("books", "screen"):
