@@ -1,12 +1,17 @@
 """The chaos of lesson 11: the right consumer survives each level, and each wrong one breaks where it must."""
 
+import importlib
 import json
+import linecache
+import os
 import re
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from pathlib import Path
 
+import nbformat
 import pytest
 from redis import ResponseError
 from redis.backoff import NoBackoff
@@ -405,7 +410,7 @@ def said():
 def test_a_right_consumer_survives_every_level(consumer, seed, said):
     """Whatever it is built like: by hand, the package's, one that dies at every trouble."""
     score, run = chaos.challenge(consumer, said.append, chaos.SEED + seed)
-    assert (score, run.verdict) == (len(chaos.LEVELS), None), f"{run.verdict}\n{run.verdict and run.story(run.verdict.order)}"
+    assert score == len(chaos.LEVELS), f"{run.verdict}\n{run.story(run.verdict.order)}"
     assert said == [f"level {level.number}  ✓  {level.title}" for level in chaos.LEVELS]
 
 
@@ -421,6 +426,65 @@ def test_a_wrong_consumer_breaks_where_it_must(invariant, consumer, level, words
     assert (run.verdict.invariant, words in str(run.verdict)) == (invariant, True), str(run.verdict)
     assert str(run.verdict).startswith(chaos.INVARIANTS[invariant][0])
     assert run.verdict.order in run.story(run.verdict.order)
+
+
+def test_the_printed_solution_survives_every_level(printed, said):
+    """With other seeds than the lesson's, too."""
+    for seed in (chaos.SEED, 5):
+        score, run = chaos.challenge(printed, said.append, seed)
+        assert score == len(chaos.LEVELS), f"{run.verdict}\n{run.story(run.verdict.order)}"
+
+
+@pytest.fixture
+def printed(lesson, tmp_path, monkeypatch):
+    """The class that the lesson prints, in a module of its own."""
+    book = nbformat.read(Path(__file__).parents[2] / "notebooks" / "11_capstone.ipynb", 4)
+    [text] = [cell.source for cell in book.cells if "Solution 11.2" in cell.source]
+    source = re.search(r"Solution 11\.2</summary>\s*```python\n(.*?)```", text, re.S)[1]
+    (tmp_path / "printed_solution.py").write_text(f"import json\n\n{source}", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "printed_solution", raising=False)
+    linecache.clearcache()
+    return importlib.import_module("printed_solution").MyConsumer
+
+
+# However slow the machine is ------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("lesson")
+def test_a_busy_machine_changes_no_verdict(busy_machine, monkeypatch):
+    """With no patience in seconds at all, a start of Python beside six busy processes a core is no endless turn."""
+    monkeypatch.setattr(chaos, "SILENT_S", 0.0)
+    monkeypatch.setattr(chaos, "BEAT_S", 0.1)
+    assert chaos.play(Right, level=2).verdict is None
+    assert chaos.play(learner.Packaged, level=2).verdict is None
+    assert chaos.play(NeverClaims, level=2).verdict.invariant == "nothing left"
+
+
+@pytest.fixture
+def busy_machine():
+    """Six processes for each core that do nothing but count."""
+    loop = [sys.executable, "-I", "-c", "import os\nwhile os.getppid() > 1: pass"]
+    busy = [subprocess.Popen(loop, stdin=subprocess.DEVNULL) for _ in range(6 * (os.cpu_count() or 1))]
+    yield
+    for process in busy:
+        process.kill()
+        process.wait()
+
+
+def test_no_time_passes_while_a_process_lives(lesson):
+    """What is in work is never due, however long it takes; what was due before stays due."""
+    lesson.xgroup_create(chaos.KEY, learner.GROUP, id="0", mkstream=True)
+    for entry_id in ("1-0", "2-0"):
+        lesson.xadd(chaos.KEY, {"data": "tea"}, id=entry_id)
+    lesson.xreadgroup(learner.GROUP, "ann", {chaos.KEY: ">"})
+    lesson.xclaim(chaos.KEY, learner.GROUP, "ann", 0, ["1-0"], idle=59_000, justid=True)
+    lesson.xclaim(chaos.KEY, learner.GROUP, "ann", 0, ["2-0"], idle=90_000, justid=True)
+    lesson.eval(chaos.STAND_STILL, 1, chaos.KEY, learner.GROUP)
+    first, second = lesson.xpending_range(chaos.KEY, learner.GROUP, "-", "+", 2)
+    assert first["time_since_delivered"] < 30_000
+    assert second["time_since_delivered"] >= 90_000
+    assert (first["consumer"], first["times_delivered"]) == ("ann", 1)
 
 
 # A class that is broken in itself ------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ __all__ = ["INVARIANTS", "LEVELS", "Level", "Run", "Verdict", "challenge", "play
 
 SEED = 2
 NAMES = ("ann", "bob", "carl", "dora", "emil")
-MOST_LIVES, MOST_EVENTS = 30, 500
+MOST_LIVES, MOST_EVENTS = 20, 500
 SILENT_S, SILENT_STARTS = 5.0, 150  # so long may a turn be silent: seconds, and then starts of Python, see `_Silence`
 BEAT_S = 5.0
 FORGIVEN = ("ConnectionError", "TimeoutError", f"RuntimeError: {MADE_TO_FAIL}")  # a life may end with these
@@ -172,7 +172,7 @@ class _Game:
                 idle = self._live() and self._look() == before
                 before = self._look()
                 mended = self._mend(idle)
-                if (idle and not mended) or not self._is_waiting():
+                if (idle and not mended) or self.run.is_hopeless or not self._is_waiting():
                     break
         self._yan_is_done()
         self.run.events.sort(key=lambda event: event.t)

@@ -267,7 +267,7 @@ def work(name: str, stream: str, fates: dict[str, list[str]], endless: bool) -> 
     except Exception as error:  # noqa: BLE001 - the learner's code may raise anything, and the learner must see it
         lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE]
         said = f"{type(error).__name__}: {error}"
-        say("raised", text=f"ends with {said}", error=said, line=(lines or ["its definition"])[-1])
+        say("raised", text=f"ends with {said:.80}", error=said, line=(lines or ["its definition"])[-1])
         sys.exit(said)  # as text, too: ``process`` shows the last line of a worker that does not start
     say("ended", text="ends: nothing to do")
 

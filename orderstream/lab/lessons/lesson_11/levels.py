@@ -54,10 +54,10 @@ LEVELS = (
     Level(4, "poison, and an order that always fails", 8, held=8, bad=("poison", "failing")),
     Level(5, "trouble that passes", 6, fates=("fails twice",), bad=("failing",), refuses=True),
     Level(6, "more pending than one page", 116, slow=110, held=3),
-    Level(7, "entries without an order", 8, held=4, deleted=2, bad=MALFORMED),
+    Level(7, "entries that hold no order, or are gone", 8, held=4, deleted=2, bad=MALFORMED),
     Level(
         8,
-        "nearly all of it, and lost replies",
+        "nearly all at once, and lost replies",
         12,
         held=6,
         deleted=1,

@@ -124,6 +124,11 @@ class Run:
                     return Verdict(invariant, order, found)
         return None
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether an invariant is broken that no later life can mend, and that many would only break again."""
+        return any(_unacked(self, order) or _too_often(self, order) for order in self.items)
+
     def way(self, order: str) -> Iterator[Event]:
         """Yield what happened to *order*, the ends of processes that had it in hand, and the times that passed."""
         holder = ""
