@@ -780,7 +780,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (
             "class MyConsumer(Right):\n"
             "    def work(self, entry_id, fields, attempt):\n"
-            "        if self.handled(fields):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
             "            self.client.xack(self.stream, self.group, entry_id)\n"
             "        else:\n"
             "            super().work(entry_id, fields, 4)",

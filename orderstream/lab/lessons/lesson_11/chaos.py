@@ -35,6 +35,7 @@ SEED = 2
 NAMES = ("ann", "bob", "carl", "dora", "emil")
 MOST_LIVES, MOST_EVENTS = 20, 500
 SILENT_S, SILENT_STARTS = 5.0, 150  # so long may a turn be silent: seconds, and then starts of Python, see `_Silence`
+MOST_FAILED = 2 * MAX_ATTEMPTS  # lives in a row that an error of the class ended: it may give up by the delivery count
 BEAT_S = 5.0
 FORGIVEN = ("ConnectionError", "TimeoutError", f"RuntimeError: {MADE_TO_FAIL}")  # a life may end with these
 REFUSED = "WRONGTYPE"
@@ -164,15 +165,19 @@ class _Game:
         with LossyLink() as self.link:
             for word in self.run.level.lost:
                 self.link.lose_reply(word)
-            before = self._look()
+            before, failed_in_a_row = self._look(), 0
             for _ in range(MOST_LIVES):
                 if self.run.pending:
                     self._ninety_seconds_pass()
                 self._delete()
+                open_before = self._open()
                 idle = self._live() and self._look() == before
                 before = self._look()
+                failed_in_a_row = failed_in_a_row + 1 if self.error and self._open() == open_before else 0
                 mended = self._mend(idle)
                 if (idle and not mended) or self.run.is_hopeless or not self._is_waiting():
+                    break
+                if failed_in_a_row > MOST_FAILED:
                     break
         self._yan_is_done()
         self.run.events.sort(key=lambda event: event.t)
