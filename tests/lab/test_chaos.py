@@ -213,6 +213,13 @@ class LooksAtTheFirstHundred(Right):
         return None
 
 
+class NeverMoves(Right):
+    """What has failed three times, it claims and leaves."""
+
+    def give_up(self, entry_id, fields, attempt):
+        pass
+
+
 class LeavesWhatWasDeleted(Right):
     """It claims only what is there. What was deleted stays pending for ever."""
 
@@ -381,6 +388,7 @@ WRONG = [
     ("no detour", WorksTwice, 1, "was handed to a handler 2 times"),
     ("nothing left", HandsOver, 1, "is still nobody's, delivery 1, and nobody asks for it any more"),
     ("nothing left", NeverClaims, 2, "delivery 1, and nobody asks for it any more"),
+    ("nothing left", NeverMoves, 4, "and nobody acks it or moves it"),
     ("nothing left", NeverFollowsTheCursor, 6, "111-0 (o-111) is still zoe's, delivery 1"),
     ("nothing left", LooksAtTheFirstHundred, 6, "111-0 (o-111) is still zoe's, delivery 1"),
     ("nothing left", LeavesWhatWasDeleted, 7, "was deleted, is still zoe's, delivery 1"),

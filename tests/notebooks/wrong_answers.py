@@ -783,7 +783,8 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        if attempt <= 3 and self.handled(fields):\n"
             "            self.client.xack(self.stream, self.group, entry_id)\n"
             "        else:\n"
-            "            super().work(entry_id, fields, 4)",
+            "            keys = self.stream, f'{self.stream}-dlq'\n"
+            "            self.client.eval(MOVE, 2, *keys, self.group, entry_id, self.name, attempt)",
             "became a dead letter after 2 of 3 attempts",
         ),
         (

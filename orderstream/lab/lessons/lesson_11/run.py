@@ -258,7 +258,8 @@ def _left(run: Run, order: str) -> str:
         owner, count = run.pending.get(entry, (None, 0))
         held = f"is still {_whose(owner)}, delivery {count}" if owner else "was never read"
         held = f"was deleted, {held}" if order in run.deleted else held
-        return f"{entry} ({order}) {held}, and nobody asks for it any more"
+        asked = "nobody acks it or moves it" if count > 1 else "nobody asks for it any more"
+        return f"{entry} ({order}) {held}, and {asked}"
     return ""
 
 
