@@ -176,7 +176,7 @@ class Run:
                 case "new" | "claimed" as kind:
                     delivery, in_hand = 1 if kind == "new" else delivery + 1, True
                     found.append(lanes.Mark(t_s, lane, order, kind, delivery))
-                case "dead" | "failed" | "acked" | "killed" as kind if in_hand or kind == "dead":
+                case "dead" | "failed" | "acked" | "killed" as kind if in_hand or kind in ("dead", "acked"):
                     in_hand = False
                     found.append(lanes.Mark(t_s, lane, order, kind))
         return found
