@@ -33,7 +33,7 @@ __all__ = ["INVARIANTS", "LEVELS", "Level", "Run", "Verdict", "challenge", "play
 
 SEED = 2
 NAMES = ("ann", "bob", "carl", "dora", "emil")
-MOST_LIVES, MOST_EVENTS = 20, 500
+MOST_LIVES, MOST_EVENTS = 20, 1_500
 SILENT_S, SILENT_STARTS = 5.0, 150  # so long may a turn be silent: seconds, and then starts of Python, see `_Silence`
 MOST_FAILED = 2 * MAX_ATTEMPTS  # lives in a row that an error of the class ended: it may give up by the delivery count
 BEAT_S = 5.0
@@ -175,9 +175,8 @@ class _Game:
                 before = self._look()
                 failed_in_a_row = failed_in_a_row + 1 if self.error and self._open() == open_before else 0
                 mended = self._mend(idle)
-                if (idle and not mended) or self.run.is_hopeless or not self._is_waiting():
-                    break
-                if failed_in_a_row > MOST_FAILED:
+                stuck = (idle and not mended) or failed_in_a_row > MOST_FAILED
+                if stuck or self.run.is_hopeless or not self._is_waiting():
                     break
         self._yan_is_done()
         self.run.events.sort(key=lambda event: event.t)
@@ -284,7 +283,8 @@ class _Game:
         if not self.refusing or not (self.refused or late or idle):
             return False
         self.refusing = False
-        self.client.delete(DLQ)
+        if self.client.type(DLQ) == "string":  # a class may have mended it by itself
+            self.client.delete(DLQ)
         self._note("", "mended", [], "the dead-letter key is a stream again")
         return True
 
@@ -317,7 +317,8 @@ class _Game:
         }
         [group] = self.client.xinfo_groups(KEY)
         run.undelivered = [entry for entry, _ in self.client.xrange(KEY, f"({group['last-delivered-id']}")]
-        run.dead = [self._order_of(fields) for _, fields in self.client.xrange(DLQ)] if not self.refusing else []
+        letters = self.client.xrange(DLQ) if self.client.type(DLQ) == "stream" else []
+        run.dead = [self._order_of(fields) for _, fields in letters]
         for order, entries in before.items():
             if entries and not run.open(order):
                 self._settled(order, "dead" if order in run.dead else "acked")
