@@ -1248,7 +1248,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "class MyConsumer(Right):\n"
             "    def work(self, entry_id, fields, attempt):\n"
             "        self.client.xack(self.stream, self.group, entry_id)\n"
-            "        self.handled(json.loads(fields['data']))",
+            "        self.handled(fields)",
             "was acked, and nobody handled it",
         ),
         (
@@ -1283,18 +1283,34 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (
             "class MyConsumer(Right):\n"
             "    def work(self, entry_id, fields, attempt):\n"
-            "        if attempt <= 3 and self.handled(json.loads(fields['data'])):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
             "            self.client.xack(self.stream, self.group, entry_id)\n"
             "        elif attempt >= 3:\n"
             "            both = self.client.pipeline(transaction=True)\n"
             "            both.xadd(f'{self.stream}-dlq', fields).xack(self.stream, self.group, entry_id)\n"
             "            both.execute()",
-            "has 2 dead letters",
+            "was acked, and nobody handled it",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
+            "            self.client.xack(self.stream, self.group, entry_id)\n"
+            "        else:\n"
+            "            keys = self.stream, f'{self.stream}-dlq'\n"
+            "            self.client.eval(MOVE, 2, *keys, self.group, entry_id, self.name, attempt)",
+            "became a dead letter after 2 of 3 attempts",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        self.handled(fields)",
+            "who then rested, and it is still pending",
         ),
         ("class MyConsumer(Right):\n    def step(self): return self.take()", "AttributeError"),
         ("class MyConsumer(Right):\n    def step(self): return super().step() or 1", "returns 0: ann never stopped"),
         ("class MyConsumer(Right):\n    def step(self): return len(r.xrange(self.stream))", "does not go along"),
-        ("class MyConsumer(Right):\n    def handled(self, order): self.handler(1, 1)", "takes the order, a dict"),
+        ("class MyConsumer(Right):\n    def handled(self, fields): self.handler(1, 1)", "takes the order, a dict"),
         ("MyConsumer = Right(None, 'check', 'order_group', 'ann', print)", "the class itself"),
     ],
 }

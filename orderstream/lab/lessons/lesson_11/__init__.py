@@ -2,7 +2,9 @@
 Lesson 11, survive the chaos. In reading order:
 
     learner        the learner's class as a real process
-    chaos          five levels of chaos for it, and a judge that knows only what must hold
+    levels         eight levels of chaos for it
+    run            what happened in a level, and the judge: it knows only what must hold
+    chaos          plays a level: processes, kills, and the time between them
     predictions    what it asks before each experiment
     judges         the judges of its exercises
 """

@@ -34,9 +34,10 @@ def _names(got: Any, expected: list[str], why: str) -> None:
 @exercise(
     "11.2",
     "Read the story line by line: at which line was the order still safe, and what did your consumer ask for next?",
-    "XAUTOCLAIM with count=1 and 60_000; XPENDING for the delivery count; XACK behind the handler; EVAL for the move.",
+    "XPENDING with idle=60_000 and count 1 finds a suspect and its delivery count; XCLAIM takes it, and has no fields "
+    "if it was deleted; XACK behind the handler; EVAL for the move: XADD, then XACK.",
     "step: one suspect, or else new ones; work: above attempt 3: move; handler(order, order['id']) returned: "
-    "xack; it raised: at attempt 3 move, before that leave it pending",
+    "xack; it raised, or the entry holds no order: at attempt 3 move, before that leave it pending",
 )
 def survive(answer):
     assert isinstance(answer, type), f"hand in the class itself, not {answer!r}"

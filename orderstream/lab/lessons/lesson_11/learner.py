@@ -43,6 +43,7 @@ from orderstream.lab.workers.worker import say
 RETRIES = 10  # redis-py's own number
 GROUP = "order_group"
 KINDS = {"XREADGROUP": "new", "XCLAIM": "claimed", "XAUTOCLAIM": "claimed", "XACK": "acked"}
+TURNS = 8  # of the package's consumer, at most: each looks at one page of what is pending
 KNOBS = {"failure_rate": 0.0, "work_ms": 5.0}
 PAUSE_S = 0.02  # between two steps of an endless worker that has nothing to do
 
@@ -64,7 +65,8 @@ class Packaged:
         self._consumer = Consumer(connect(settings), handle, name)
 
     def step(self) -> int:
-        return self._consumer.step()
+        settled = next(filter(None, (self._consumer.step() for _ in range(TURNS))), 0)
+        return settled or int(self._consumer.in_outage)  # an outage is waited out: there is more to do
 
 
 # From the notebook into a module ------------------------------------------------------------------------
@@ -151,8 +153,8 @@ class Worker(Process):
         name: Name of the consumer.
         stream: Key of the stream that it reads, in the group ``order_group``.
         url: The URL of its Redis; None takes the lesson's.
-        fates: Order id -> the point at which the process kills itself when it handles that order, see `worker.Point`;
-            or ``"busy"``: the handler begins and then waits for `go_on`.
+        fates: Order id -> what happens in the next runs of its handler, one after the other: the point at which the
+            process kills itself, see `worker.Point`; ``"busy"``, it begins and then waits for `go_on`; or ``"raises"``.
         endless: True: it goes on when there is nothing to do, and its knobs have an effect, as a panel needs it.
     """
 
@@ -162,7 +164,7 @@ class Worker(Process):
         name: str,
         stream: str,
         url: str | None = None,
-        fates: Mapping[str, str] | None = None,
+        fates: Mapping[str, list[str]] | None = None,
         endless: bool = False,
     ) -> None:
         told = [name, stream, f"--fates={json.dumps(fates or {})}", *["--endless"] * endless]
@@ -194,6 +196,7 @@ class _Reporter(Witness):
         super().__init__(stream, GROUP)
         self._known.add(name)
         self.client.set_retry(Retry(NoBackoff(), RETRIES))
+        self.client.connection_pool.connection_kwargs["socket_timeout"] = None  # only a lost reply is one, no slow one
 
     def _record(self, words: tuple[str, ...], reply: Any, where: str = "") -> None:
         super()._record(words, reply, where)
@@ -204,7 +207,8 @@ class _Reporter(Witness):
         if words[0] == "XPENDING" and len(got) == 1:
             line += f", delivery {reply[0][3]}"
         asked = [*ids_in(words), *re.findall(r'"id": "([^"]+)"', " ".join(words))]
-        say(kind, text=line, ids=got if kind in ("new", "claimed") else [*got, *asked])
+        error = {"error": str(reply)} if isinstance(reply, Exception) else {}  # the line shows its beginning only
+        say(kind, text=line, ids=got if kind in ("new", "claimed") else [*got, *asked], **error)
 
 
 def _class_of(source: str) -> type:
@@ -217,7 +221,7 @@ def _class_of(source: str) -> type:
     return answer
 
 
-def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
+def work(name: str, stream: str, fates: dict[str, list[str]], endless: bool) -> None:
     """Call ``step`` until there is nothing to do; an endless worker goes on until its lifeline ends."""
     knobs, going_on, gone = dict(KNOBS), threading.Event(), threading.Event()
     chance = random.Random(name)
@@ -227,29 +231,29 @@ def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
         if "go_on" in knobs:
             going_on.set()
 
-    def reach(point: str, order_id: str) -> None:
-        if fates.get(order_id) == point:
-            say("dies", id=order_id)
-            faults.die()
-
     def handler(order: Any, key: Any) -> None:
         if not isinstance(order, dict) or not {"id", "item"} <= order.keys():
             say("misused", text=f"handler(order, key) takes the order, a dict with its id, and got {order!r:.60}")
             os._exit(1)
         order_id = order["id"]
+        fate = fates[order_id].pop(0) if fates.get(order_id) else ""
         say("began", id=order_id, text=f"handler begins with {order_id}")
-        reach("before effect", order_id)
+        if fate == "before effect":
+            say("dies", id=order_id)
+            faults.die()
         if order["item"] == "poison":
             faults.die()
-        if fates.get(order_id) == "busy":
+        if fate == "busy":
             say("busy", id=order_id)
             going_on.wait()
         time.sleep(knobs["work_ms"] / 1000 * endless)
-        if order["item"] == "failing" or chance.random() < knobs["failure_rate"]:
+        if fate == "raises" or order["item"] == "failing" or chance.random() < knobs["failure_rate"]:
             say("failed", id=order_id, consumer=name, text=f"handler raises for {order_id}")
             raise RuntimeError(MADE_TO_FAIL)
         say("handled", id=order_id, consumer=name, key=str(key), text=f"handler charges {order_id}, key {key}")
-        reach("after effect", order_id)
+        if fate == "after effect":
+            say("dies", id=order_id)
+            faults.die()
 
     lifeline(gone.set if endless else lambda: os._exit(1), on_line)  # nobody watches any more: leave at once
     try:
@@ -263,7 +267,7 @@ def work(name: str, stream: str, fates: dict[str, str], endless: bool) -> None:
     except Exception as error:  # noqa: BLE001 - the learner's code may raise anything, and the learner must see it
         lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE]
         said = f"{type(error).__name__}: {error}"
-        say("raised", text=f"ends with {said}", error=said, line=(lines or ["its definition"])[-1])
+        say("raised", text=f"ends with {said:.80}", error=said, line=(lines or ["its definition"])[-1])
         sys.exit(said)  # as text, too: ``process`` shows the last line of a worker that does not start
     say("ended", text="ends: nothing to do")
 
