@@ -4,7 +4,7 @@ JupyterLab as the course shows it. What you have set up in a JupyterLab of your 
 `make lab`, binder/start and .devcontainer/lab name this folder in JUPYTER_CONFIG_PATH.
 
     settings/overrides.json    no question about Jupyter news over the first minute; pages open as they are read
-    custom/custom.css          pictures follow the theme, lines break between words
+    custom/custom.css          pictures follow the theme, lines break between words, a widget without a kernel says so
 """
 
 from pathlib import Path

@@ -40,10 +40,11 @@ class JupyterLab:
     Attributes:
         folder: Where its notebooks are.
         scratch: TMPDIR of its kernels: their private Redis and their worker processes work there.
+        answers: What the learner predicted.
     """
 
     def __init__(self, home: Path) -> None:
-        self.folder, self.scratch = home / "notebooks", home / "scratch"
+        self.folder, self.scratch, self.answers = home / "notebooks", home / "scratch", home / "lab"
         for folder in (self.folder, self.scratch):
             folder.mkdir(parents=True)
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -58,7 +59,7 @@ class JupyterLab:
             "JUPYTER_DATA_DIR": str(home / "data"),
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
             "IPYTHONDIR": str(home / "ipython"),
-            "ORDERSTREAM_LAB_HOME": str(home / "lab"),
+            "ORDERSTREAM_LAB_HOME": str(self.answers),
             "PYTHONPATH": str(ROOT),
             "TMPDIR": str(self.scratch),
         }
@@ -121,13 +122,26 @@ class Notebook:
     """A notebook, open in the browser."""
 
     def __init__(self, page, jupyterlab: JupyterLab, name: str) -> None:
-        self.page = page
+        self.page, self._jupyterlab, self._name = page, jupyterlab, name
         page.goto(jupyterlab.address(name))
         page.locator("#jupyterlab-splash").wait_for(state="detached")
         expect(page.locator(".jp-NotebookPanel:visible .jp-Cell").first).to_be_visible()
         self.wait_until_idle()  # only the status bar knows: the indicator says idle before there is a kernel
         expect(page.locator(".jp-NotebookPanel .jp-Spinner")).to_have_count(0)
         self.set_theme("JupyterLab Light")  # JupyterLab remembers the one of the test before
+
+    def save(self) -> None:
+        self.page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+
+    def reopened(self) -> "Notebook":
+        """Open the notebook anew, as it is stored."""
+        return Notebook(self.page, self._jupyterlab, self._name)
+
+    def restart_kernel(self) -> None:
+        self.page.evaluate("void jupyterapp.commands.execute('kernelmenu:restart')")
+        self.page.locator(".jp-Dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+        expect(self.page.locator(".jp-Dialog")).to_have_count(0)
+        self.wait_until_idle()
 
     @property
     def picture(self):
@@ -250,6 +264,7 @@ def open_notebook(page, jupyterlab, request):
 
     yield open_copy
     jupyterlab.shut_kernels_down()
+    shutil.rmtree(jupyterlab.answers, ignore_errors=True)  # the next test is another learner
 
 
 def screenshot_path(name: str) -> Path:

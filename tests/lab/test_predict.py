@@ -33,23 +33,28 @@ def shown(thing):
     return {mime: data for mime, data in bundle.items() if not mime.endswith("widget-view+json")}
 
 
-def html_of(thing):
-    """Return what its widget shows, part by part, as HTML."""
-    from ipywidgets import HTML
-    from ipywidgets.widgets.widget import _instances
-
-    view = thing._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
-    return [child.value for child in _instances[view["model_id"]].children if isinstance(child, HTML)]
-
-
-def whole_text(thing):
-    """Return all that a learner sees of a cell's result, in JupyterLab and elsewhere."""
-    return html.unescape("\n".join([*html_of(thing), str(shown(thing))]))
+def whole_text(result):
+    """Return all that a learner sees of a reveal, in JupyterLab and elsewhere."""
+    return html.unescape("\n".join(shown(result).values()))
 
 
 def radio(prediction):
-    prediction._repr_mimebundle_()
-    return prediction._radio
+    """Show it, and return its buttons."""
+    from ipywidgets.widgets.widget import _instances
+
+    view = prediction._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
+    return _instances[view["model_id"]].children[1]
+
+
+class Display:
+    """Stands for the output of a cell, and keeps what it is changed to. No kernel runs in these tests."""
+
+    def __init__(self):
+        self.data = {}
+
+    def update(self, data, *, raw):
+        assert raw
+        self.data = data
 
 
 def test_a_right_prediction_is_stored_as_right(lab_home):
@@ -80,20 +85,21 @@ def test_a_wrong_prediction_tells_what_it_shows_one_believes(lab_home):
 
 def test_nothing_is_stored_for_a_question_that_was_left_open(lab_home):
     predict("01.1", QUESTION, OPTIONS)
-    assert reveal("01.1", 3).verdict == "You made no prediction here. The next one is yours."
+    assert reveal("01.1", 3).verdict == ""
     assert not lab_home.exists()
 
 
 def test_the_text_is_the_same_whatever_the_learner_did():
-    """nbval compares this text: open, right and wrong answers are one notebook."""
+    """A choice adds HTML. In a home without one, as nbval has it, there is only the text."""
     texts = set()
     for choice in (None, 3, 0):
         prediction = predict("01.1", QUESTION, OPTIONS)
         if choice is not None:
             prediction.choose(choice)
-        texts.add((str(shown(prediction)), str(shown(reveal("01.1", 3)))))
-        texts.add((str({"text/plain": repr(prediction)}), str({"text/plain": repr(reveal("01.1", 3))})))
-    assert len(texts) == 1
+        result = shown(reveal("01.1", 3))
+        assert ("text/html" in result) == (choice is not None)
+        texts.add((str(shown(prediction)), result["text/plain"]))
+    assert texts == {(str({"text/plain": repr(prediction)}), repr(reveal("01.1", 3)))}
 
 
 def test_the_text_holds_all_that_matters_where_no_widget_is_shown():
@@ -141,11 +147,35 @@ def test_a_click_is_a_choice(lab_home):
 def test_the_choice_is_settled_once_the_result_is_known(lab_home):
     """Nobody changes a prediction after having seen what happened."""
     prediction = predict("01.1", QUESTION, OPTIONS)
-    buttons = radio(prediction)
-    buttons.value = 0
+    radio(prediction).value = 0
+    prediction._shown = Display()
     reveal("01.1", 3)
-    assert buttons.disabled
-    assert "run this cell again" in prediction._status.value
+    assert prediction._shown.data["text/plain"] == repr(prediction)
+    stays = html.unescape(prediction._shown.data["text/html"])
+    assert "● 0: reading removes them" in stays
+    assert "○ 3: reading leaves them" in stays
+    assert "run this cell again" in stays
+
+
+def test_who_has_not_chosen_is_told_so_and_may_still_choose():
+    prediction = predict("01.1", QUESTION, OPTIONS)
+    buttons = radio(prediction)
+    prediction._shown = Display()
+    reveal("01.1", 3)
+    assert "You made no prediction here." in prediction._status.value
+    assert prediction._shown.data == {}
+    buttons.value = 1  # the second one
+    assert reveal("01.1", 3).verdict.startswith("✓")
+
+
+def test_the_verdict_is_plain_html_which_a_notebook_stores():
+    """A widget's content is gone with its kernel; the learner comes back the next day."""
+    predict("01.1", QUESTION, OPTIONS)
+    assert shown(reveal("01.1", 3)) == {"text/plain": "01.1 observed: 3"}
+    predict("01.1", QUESTION, OPTIONS).choose(0)
+    result = reveal("01.1", 3)._repr_mimebundle_()
+    assert list(result) == ["text/plain", "text/html"]
+    assert "who believes: a stream is a queue" in result["text/html"]
 
 
 def test_an_answer_survives_a_new_kernel(lab_home):
@@ -235,12 +265,12 @@ def test_an_author_hears_of_mistakes_at_once():
         predict("01.1", QUESTION, OPTIONS).choose(7)
 
 
-def test_text_is_escaped_in_the_widgets():
+def test_text_is_escaped_in_html():
     """An option may show a command such as XREADGROUP … >."""
     predict("01.1", "What does <b> > do?", {1: "1 > 0", 0: "0 < 1"}).choose(1)
-    verdict, marked = html_of(reveal("01.1", 1))
-    assert "1 &gt; 0" in verdict
-    assert "0 &lt; 1" in marked
+    verdict = shown(reveal("01.1", 1))["text/html"]
+    assert verdict.count("1 &gt; 0") == 2
+    assert "0 &lt; 1" in verdict
 
 
 def test_the_home_is_a_folder_of_the_user_unless_one_is_named(monkeypatch, tmp_path):

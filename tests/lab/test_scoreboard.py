@@ -100,18 +100,15 @@ def test_the_picture_has_a_bar_for_each_lesson_and_a_sentence():
 
 
 def test_a_notebook_stores_the_same_for_every_learner():
-    """nbval compares this text; the learner's own part is a widget with a picture that has alt text."""
-    from ipywidgets.widgets.widget import _instances
-
+    """While nothing is predicted there is nothing else to compare. One's own part is HTML: a picture with alt text."""
     texts = set()
     for choice in (None, 0, 3):
         if choice is not None:
             answer("01a", choice)
         shown = lab.scoreboard()._repr_mimebundle_()
         texts.add(shown["text/plain"])
-        view = _instances[shown["application/vnd.jupyter.widget-view+json"]["model_id"]].value
-        assert (EMPTY in view) == (choice is None)
-        assert ('<img alt="1 prediction, ' in view) == (choice is not None)
+        assert ("text/html" in shown) == (choice is not None)
+        assert choice is None or '<img alt="1 prediction, ' in shown["text/html"]
     assert len(texts) == 1
 
 

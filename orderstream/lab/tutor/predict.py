@@ -19,9 +19,10 @@ The keys are the values that the experiment may show; it does show exactly one o
 belief of a learner who chooses it. The learner reads it after the run. Options do not stand as they are written, with
 the right one first: see `in_order`.
 
-The text that a notebook stores is the same for every learner: the question with its options, and what was observed.
-Nothing in it says which option is right. The learner's own choice and the verdict are in a widget, which neither
-GitHub nor nbval looks at, and in one small file for each prediction, below ``ORDERSTREAM_LAB_HOME`` (default
+Without a choice, a notebook stores the same for everybody: the question with its options, and what was observed.
+Nothing in it says which option is right. The choice is made in a widget. Once the experiment has run, plain HTML stands
+in its place, and below the experiment there is a verdict, also as HTML: both are there when the learner comes back with
+another kernel. What was chosen is stored in one small file for each prediction, below ``ORDERSTREAM_LAB_HOME`` (default
 ``~/.orderstream``)::
 
     predictions/01.1.json   {"id": "01.1", "question": …, "beliefs": ["a stream is a queue"], "held": [],
@@ -121,7 +122,7 @@ class Prediction:
             for value, text in options.items()
         ]
         self.options = in_order(number, written)
-        self._radio: Any = None
+        self._shown: Any = None
         self._status: Any = None
         stored = _load(number)
         known = stored.get("chosen") in [repr(o.value) for o in self.options]
@@ -146,17 +147,20 @@ class Prediction:
         return self
 
     def settle(self, observed: Option) -> None:
-        """Store *observed* as what happened. The choice cannot be changed any more in the widget that is shown."""
+        """Store *observed* as what happened. The choice stands in the place of the widget from now on."""
         chosen = self.chosen
         if chosen is None:
+            if self._status is not None:
+                self._status.value = _line("You made no prediction here. The next one is yours.")
             return
         right = chosen is observed
         belief = None if right else chosen.belief
         self.record |= {"observed": repr(observed.value), "right": right, "belief": belief}
         self.note = _save(self.record)
-        if self._radio is not None:
-            self._radio.disabled = True
-            self._status.value = _line("The result is known. To choose anew, run this cell again.")
+        options = "".join(_line(f"{'●' if option is chosen else '○'} {option.text}") for option in self.options)
+        known = _line("The result is known. To choose anew, run this cell again.")
+        if self._shown is not None:
+            self._shown.update({"text/plain": repr(self), "text/html": self._asked() + options + known}, raw=True)
 
     def __repr__(self) -> str:
         question = textwrap.fill(self.question, 100)  # GitHub does not wrap the text of an output
@@ -167,7 +171,7 @@ class Prediction:
 
         # The widget holds the position of an option and not its value, because a value may be anything, even None.
         chosen = self.chosen
-        self._radio = widgets.RadioButtons(
+        radio = widgets.RadioButtons(
             options=[(o.text, n) for n, o in enumerate(self.options)],
             value=self.options.index(chosen) if chosen else None,
             layout={"width": "auto"},
@@ -179,9 +183,17 @@ class Prediction:
             self.choose(self.options[change["new"]].value)
             self._status.value = _line(self.note)
 
-        self._radio.observe(on_choice, "value")
-        question = widgets.HTML(_line(f"Predict {self.id}: {self.question}", "bold"))
-        return bundle(widgets.VBox([question, self._radio, self._status]), repr(self))
+        radio.observe(on_choice, "value")
+        shown = widgets.VBox([widgets.HTML(self._asked()), radio, self._status])
+        return {**shown._repr_mimebundle_(), "text/plain": repr(self)}
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        self._shown = display(self._repr_mimebundle_(), raw=True, display_id=True)
+
+    def _asked(self) -> str:
+        return _line(f"Predict {self.id}: {self.question}", "bold")
 
 
 class Reveal:
@@ -202,10 +214,10 @@ class Reveal:
 
     @property
     def verdict(self) -> str:
-        """A sentence that says whether the learner's own answer was right."""
+        """A sentence that says whether the learner's own answer was right; empty without one."""
         chosen = self.prediction.chosen if self.prediction else None
         if chosen is None:
-            return "You made no prediction here. The next one is yours."
+            return ""
         if self.option is None:
             return f"You predicted: {chosen.text}. This run does not decide it."
         if chosen is self.option:
@@ -236,24 +248,18 @@ class Reveal:
         return f"{self.id} observed: {self.observed}"
 
     def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
-        import ipywidgets as widgets
-
-        # JupyterLab shows the widget instead of the text, so the widget repeats the text.
-        text = "\n".join(filter(None, [repr(self), self.marked]))
-        shown = f'<pre style="margin: 0; white-space: pre-wrap">{html.escape(text)}</pre>'
-        parts = [widgets.HTML(_line(self.verdict, "bold"))] if self.option else []
-        return bundle(widgets.VBox([*parts, widgets.HTML(shown)]), repr(self))
+        text = {"text/plain": repr(self)}
+        if not self.verdict:
+            return text
+        # JupyterLab shows the HTML instead of the text, so the HTML repeats the text.
+        told = "\n".join(filter(None, [repr(self), self.marked]))
+        shown = f'<pre style="margin: 0; white-space: pre-wrap">{html.escape(told)}</pre>'
+        return {**text, "text/html": _line(self.verdict, "bold") + shown}
 
 
 def _line(text: str, weight: str = "normal") -> str:
     """Return *text* for an HTML widget, in the theme's own colours. A screen reader speaks it when it changes."""
     return f'<div role="status" style="font-weight: {weight}; line-height: 1.5">{html.escape(text)}</div>'
-
-
-def bundle(widget: Any, text: str) -> dict[str, Any]:
-    """Return what a cell shows: *widget* in a browser, *text* elsewhere and in the notebook's file."""
-    view = widget._repr_mimebundle_()["application/vnd.jupyter.widget-view+json"]
-    return {"text/plain": text, "application/vnd.jupyter.widget-view+json": view}
 
 
 # Each prediction has a file of its own, so two notebooks that are open at once do not overwrite each other's answers.
