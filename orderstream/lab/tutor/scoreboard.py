@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orderstream.lab.pictures.state import State, Table
-from orderstream.lab.tutor.predict import home
+from orderstream.lab.tutor.predict import home, own
 
 if TYPE_CHECKING:
     from orderstream.lab.pictures.charts import Picture
@@ -168,7 +168,7 @@ class Scoreboard:
     def _repr_mimebundle_(self, **kw: Any) -> dict[str, Any]:
         # The text is the same for every learner: what is your own is in the HTML, and there is none without answers.
         text = {"text/plain": EMPTY}
-        return {**text, "text/html": self._html()} if self.answers or self.left_out else text
+        return {**text, "text/html": own(self._html())} if self.answers or self.left_out else text
 
     def _html(self) -> str:
         lines = [f"<p>{html.escape(line)}</p>" for line in [*self.left_out, self.note] if line]
