@@ -40,6 +40,7 @@ from orderstream.consumer import Handler
 from orderstream.errors import OrderStreamError
 from orderstream.policy import Decision, Outcome, describe
 
+OUTAGE_S = 20.0  # with --until-idle somebody waits for the end: after an outage of so long it comes as an error
 KILL_MARGIN_S = 1.0 + LAST_WORDS_S + LAST_S  # beyond its grace time, a child needs the last two; then it is killed
 
 
@@ -73,7 +74,11 @@ class Inherited(click.ParamType[int]):
     help="Work in N processes, and replace one that ends. 0: in this one, for a debugger.",
 )
 @click.option(
-    "--until-idle", type=SECONDS, metavar="S", help="End when nothing was left for S seconds.  [default: no end]"
+    "--until-idle",
+    type=SECONDS,
+    metavar="S",
+    help=f"End when nothing was left for S seconds. Fail after an outage of S seconds, {OUTAGE_S:g} at least."
+    "  [default: no end]",
 )
 @otlp
 @click.option("--lifeline", type=Inherited(), hidden=True)  # the supervisor gives these two to its children
@@ -166,7 +171,7 @@ def _work(
         False if it was told to stop, or if a handler has closed its files: then another child would do better.
 
     Raises:
-        click.ClickException: stdout cannot be written.
+        click.ClickException: stdout cannot be written, or with *until_idle* an outage was too long.
     """
     settings = stream.settings
     ledger = child.ledger if child else None
@@ -221,8 +226,7 @@ def _work(
     if ledger:
         ledger.words[READY] = 1
     began = time.monotonic()
-    if until_idle is not None:
-        _step_until_idle(consumer, until_idle, told)
+    outage_s = _step_until_idle(consumer, until_idle, told) if until_idle is not None else 0
     consumer.run()
     done()
     who = f"{consumer.name}: " if several else ""
@@ -235,6 +239,8 @@ def _work(
         return False
     if problem and not isinstance(problem, BrokenPipeError):
         raise click.ClickException(f"the output cannot be written: {problem.strerror}; what was in hand is given back")
+    if outage_s:
+        raise click.ClickException(f"orders may be left: for {outage_s:.0f} s Redis did not let this consumer work")
     return not told.is_set()
 
 
@@ -268,25 +274,34 @@ def _handler(place: str | None) -> Handler:
     raise click.BadParameter(problem, param_hint="'--handler'")
 
 
-def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -> None:
+def _step_until_idle(consumer: Consumer, idle_s: float, told: threading.Event) -> float:
     """
-    Take turns until nothing was left for *idle_s* seconds, or until *told* is set, or stdout fails. Then stop the
-    consumer.
+    Take turns until nothing was left for *idle_s* seconds, or until *told* is set, or stdout fails, or an outage is too
+    long. Then stop the consumer.
+
+    Returns:
+        How long the outage was that ended it, in seconds; otherwise 0.
     """
-    quiet_since = time.monotonic()
-    while not (told.is_set() or output_trouble()):
+    worked_at = quiet_since = time.monotonic()
+    outage_s, too_long_s = 0.0, max(idle_s, OUTAGE_S)
+    while not (told.is_set() or output_trouble() or outage_s > too_long_s):
         settled = consumer.step()
+        outage = consumer.in_outage
         try:
-            busy = settled or consumer.in_outage or not consumer.stream.backlog().done
+            busy = settled or outage or not consumer.stream.backlog().done
         except redis.RedisError as error:
             if trouble(error) is not Trouble.OUTAGE:
                 raise
-            busy = True  # nobody knows what is left
+            busy = outage = True  # nobody knows what is left
+        now = time.monotonic()
+        worked_at = worked_at if outage else now
+        outage_s = now - worked_at
         if busy:
-            quiet_since = time.monotonic()
-        elif time.monotonic() - quiet_since >= idle_s:
+            quiet_since = now
+        elif now - quiet_since >= idle_s:
             break
     consumer.stop()
+    return outage_s if outage_s > too_long_s else 0
 
 
 def _supervise(count: int, name: str | None, options: Mapping[str, object]) -> None:

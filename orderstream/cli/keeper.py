@@ -259,7 +259,8 @@ class Keeper:
                 except Exception as error:  # noqa: BLE001 - whatever it is, say whose orders it concerns
                     late = time.monotonic() - left.at > self._stream.settings.claim_idle_ms / 1000
                     if late or trouble(error) is Trouble.FATAL:
-                        log.warning("what %s had in hand stays pending (%s)", left.name, describe(error))
+                        if left.finished or left.running or left.unbegun:
+                            log.warning("what %s had in hand stays pending (%s)", left.name, describe(error))
                     else:
                         self._left.put(left)
                         break

@@ -186,6 +186,16 @@ def test_a_consumer_that_starts_at_a_full_disk_waits_as_a_running_one_does(
 
 
 @pytest.mark.row(73)
+def test_until_idle_ends_with_an_error_when_an_outage_is_too_long(own_server, full_disk, start):
+    """Somebody waits for its end: a script, say. It must not wait for ever, nor believe that nothing was left."""
+    process = start("consume", "--until-idle", 0.5, "--redis", own_server.url)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.search(r"Error: orders may be left: for 2\d s Redis did not let this consumer work", err)
+    assert "had in hand" not in err  # it had nothing
+
+
+@pytest.mark.row(73)
 def test_a_redis_that_loads_its_data_or_has_no_memory_left_is_there(own_server, own_stream, loading):
     own_stream.client.config_set("maxmemory", 1)
     with contextlib.closing(connect(own_stream.settings)) as stream:
