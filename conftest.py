@@ -18,9 +18,12 @@ ROOT = Path(__file__).resolve().parent
 def pytest_configure(config):
     if not config.getoption("nbval", False):
         return
+    from orderstream.lab import patience
+
     option = config.option
     option.nbval_current_env = True  # the stored kernel name may belong to another environment
-    option.nbval_cell_timeout = min(option.nbval_cell_timeout, 60)  # seconds; nbval's own default is 2000
+    cell_timeout_s = round(patience.stretched(60))  # nbval's own default is 2000
+    option.nbval_cell_timeout = min(option.nbval_cell_timeout, cell_timeout_s)
     option.nbval_sanitize_with = option.nbval_sanitize_with or str(ROOT / "tests" / "nbval.cfg")
     if config.getoption("dist", "no") == "load":
         option.dist = "loadfile"  # -n 2: the cells of a notebook need one kernel

@@ -22,6 +22,7 @@ import pytest
 import redis
 
 from orderstream import Settings, connect
+from orderstream.lab import patience
 from orderstream.stream import OrderStream
 
 IN_CI = os.environ.get("CI") == "true"
@@ -103,7 +104,7 @@ def eventually() -> Callable[..., None]:
     """``eventually(condition, timeout_s=5.0)``: wait until it holds, fail when it does not."""
 
     def wait(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + patience.stretched(timeout_s)
         while not condition():
             if time.monotonic() > deadline:
                 pytest.fail(f"not within {timeout_s} s")

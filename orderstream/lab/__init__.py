@@ -17,6 +17,7 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
 
 Its wings, in reading order. Each knows only those above it:
 
+    patience.py    how much longer than usual this machine takes, for every deadline
     lifeline.py    processes that cannot outlive the notebook: the ground of server and workers
     server/        the Redis of the lesson: yours, or a private one
     workers/       producers and consumers as real processes, and what goes wrong with them on purpose

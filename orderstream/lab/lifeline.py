@@ -18,6 +18,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from orderstream.lab import patience
+
 GRACE_S = 5.0
 """Seconds a child has to end by itself."""
 
@@ -104,7 +106,7 @@ class Child:
             TimeoutError: It still runs after *timeout_s* seconds.
         """
         try:
-            self._process.wait(timeout_s)
+            self._process.wait(patience.stretched(timeout_s))
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"{self!r}: it has not ended within {timeout_s:g} s") from None
         return self.stop()
@@ -117,7 +119,7 @@ class Child:
         """Tell it to end and wait until it has; after *timeout_s* seconds kill it. Returns its exit code."""
         self.let_go()
         try:
-            return self._process.wait(timeout_s)
+            return self._process.wait(patience.stretched(timeout_s))
         except subprocess.TimeoutExpired:
             return self.kill()
 

@@ -26,10 +26,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Error, expect, sync_playwright
 
+from orderstream.lab import patience
+from tests.process import Process
+
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(os.environ.get("ORDERSTREAM_SCREENSHOTS", ROOT / "test-results" / "screenshots"))
 QUIET = "--disable-gpu --disable-background-networking --no-first-run --disable-component-update --disable-sync"
-WAIT_MS = 20_000  # two cores, and others use them too
+WAIT_MS = round(patience.stretched(20_000))
 expect.set_options(timeout=WAIT_MS)
 
 
@@ -76,7 +79,7 @@ class JupyterLab:
         self._log = home / "jupyterlab.log"
         with self._log.open("wb") as log:
             command = [sys.executable, "-m", "jupyterlab", *options]
-            self._process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = Process(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._wait_until_it_answers()
 
     def address(self, notebook: str) -> str:

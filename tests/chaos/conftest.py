@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.process import Process
 from tests.redis.conftest import (  # noqa: F401 - fixtures are found by their names
     Server,
     guest,
@@ -66,7 +67,7 @@ def start(settings, tmp_path):
         command = [sys.executable, "-m", "orderstream", "consume", "--processes", "0"]
         command += ["--name", name, "--handler", "shop:handle"]
         with (folder / "log").open("wb") as log:
-            started.append(subprocess.Popen(command, cwd=folder, env=environ, stdout=log, stderr=log))
+            started.append(Process(command, cwd=folder, env=environ, stdout=log, stderr=log))
         return started[-1]
 
     yield start

@@ -18,6 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from orderstream.lab.author import preflight
+from tests.process import Process
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/elsewhere.md").read_text()
@@ -149,7 +150,7 @@ def codespace(tmp_path):
         **{f"JUPYTER_{folder}_DIR": str(tmp_path / folder) for folder in ("CONFIG", "DATA", "RUNTIME")},
     }
     command = [ROOT / CONTAINER["postAttachCommand"], "--allow-root"]
-    lab = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    lab = Process(command, env=environ, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while status(port, "localhost") is None:
         assert lab.poll() is None

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import pytest
 
 from tests.docs.pages import PAGES, ROOT
+from tests.process import Process
 
 TYPED = [
     line.split(" #")[0].strip()
@@ -56,7 +57,7 @@ def test_the_shell_commands_work_in_the_order_in_which_they_stand(redis_server):
     def start(command):
         words = [sys.executable, "-m", "orderstream", *command.split()]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        process = subprocess.Popen(words, env=environ, text=True, **pipes)
+        process = Process(words, env=environ, text=True, **pipes)
         if command in ENDLESS:
             assert process.stdout.readline()  # it has begun
         return process

@@ -20,6 +20,7 @@ from redis.retry import Retry
 from orderstream.lab.lessons.lesson_11 import chaos, learner
 from orderstream.lab.pictures import lanes
 from orderstream.lab.workers.process import ProcessError
+from tests.process import Process
 
 CLAIM_IDLE_MS = 60_000
 FENCE = """
@@ -473,7 +474,7 @@ def test_a_busy_machine_changes_no_verdict(busy_machine, monkeypatch):
 def busy_machine():
     """Three processes for each core that do nothing but count."""
     loop = [sys.executable, "-I", "-c", "import os\nwhile os.getppid() > 1: pass"]
-    busy = [subprocess.Popen(loop, stdin=subprocess.DEVNULL) for _ in range(3 * (os.cpu_count() or 1))]
+    busy = [Process(loop, stdin=subprocess.DEVNULL) for _ in range(3 * (os.cpu_count() or 1))]
     yield
     for process in busy:
         process.kill()
@@ -608,7 +609,7 @@ def test_a_level_leaves_no_key_and_no_process(lesson, scratch):
 
 def test_a_life_does_not_outlive_the_notebook(scratch, eventually):
     """Its handler is busy, and waits for a word that will never come."""
-    notebook = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    notebook = Process([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
     assert notebook.stdout.readline() == "busy\n"
     assert len(scratch.processes()) >= 3  # itself, the guard, the server, the worker
     notebook.kill()

@@ -20,6 +20,7 @@ from orderstream.lab.server import private, reserved, session
 from orderstream.lab.server.client import ServerError, name_of, version_of
 from orderstream.lab.server.private import redis_server
 from orderstream.lab.server.reserved import LEASE, LEASE_MS, RECORD, ReservedDatabase
+from tests.process import Process
 
 BINARY_VARIABLE = "ORDERSTREAM_REDIS_SERVER"
 SETUP = """
@@ -122,7 +123,7 @@ def test_a_killed_guard_takes_its_server_with_it(lesson, scratch, eventually):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent's life")
 def test_the_next_session_removes_the_folder_of_a_kernel_killed_together_with_its_guard(scratch, eventually):
     """Nobody was left to do it earlier."""
-    kernel = subprocess.Popen(
+    kernel = Process(
         [sys.executable, "-c", "from orderstream import lab; lab.start('01'); print(flush=True); input()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -305,7 +306,7 @@ def test_nothing_survives_a_kernel_that_is_killed_in_the_middle_of_a_cell(kernel
 
 def test_nothing_survives_the_sigkill_of_the_kernel_s_manager(scratch, eventually):
     """The manager is the process that owns the kernel, such as the Jupyter server."""
-    with subprocess.Popen([sys.executable, "-c", MANAGER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as manager:
+    with Process([sys.executable, "-c", MANAGER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as manager:
         assert manager.stdout.readline() == b"ready\n"
         assert_lesson_runs(scratch)
         manager.kill()
@@ -417,7 +418,7 @@ input()
 @pytest.fixture
 def killed_session(guest):
     """A client of the database that a session had when it was killed."""
-    with subprocess.Popen(
+    with Process(
         [sys.executable, "-c", SESSION],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

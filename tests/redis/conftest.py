@@ -19,6 +19,7 @@ from redis.retry import Retry
 from orderstream import Producer, connect
 from orderstream.lab.server.private import redis_server
 from orderstream.lab.workers.lossy_link import LossyLink
+from tests.process import Process
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +41,7 @@ class Server:
         command = [redis_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         where = ["--dir", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = Process(
                 [*command, *where, *self.options, *more], stdin=subprocess.DEVNULL, stdout=log
             )
         deadline = time.monotonic() + 10
@@ -260,7 +261,7 @@ def start(environ, tmp_path):
     def start(*args, through=("-m", "orderstream"), **more):
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         command = [sys.executable, *through, *map(str, args)]
-        process = subprocess.Popen(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
+        process = Process(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
         started.append(process)
         return process
 

@@ -19,6 +19,7 @@ import trustme
 from orderstream import Producer, connect
 from orderstream.errors import ConfigError
 from orderstream.lab.server.private import redis_server as find_redis_server
+from tests.process import Process
 from tests.redis.handlers import ORDERS
 
 
@@ -62,7 +63,7 @@ def test_a_url_that_leads_to_a_sentinel_is_told_so(tmp_path, settings, environ, 
         port = listener.getsockname()[1]
     (tmp_path / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\n")
     with (tmp_path / "log").open("wb") as log:
-        sentinel = subprocess.Popen([find_redis_server(), tmp_path / "sentinel.conf", "--sentinel"], stdout=log)
+        sentinel = Process([find_redis_server(), tmp_path / "sentinel.conf", "--sentinel"], stdout=log)
 
     def answers():
         with contextlib.suppress(redis.ConnectionError), redis.Redis(port=port) as client:

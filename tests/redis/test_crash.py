@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orderstream import Consumer, DeadLetterQueue, Order, Producer, random_orders
+from tests.process import Process
 
 ROOT = Path(__file__).parents[2]
 ORDERS = list(islice(random_orders(1), 30))
@@ -53,7 +54,7 @@ def start_worker(settings):
 
     def start(*arguments):
         command = [sys.executable, "-c", WORKER, *arguments]
-        started.append(subprocess.Popen(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+        started.append(Process(command, env=environ, cwd=ROOT, stdout=subprocess.PIPE, text=True))
         return started[-1]
 
     yield start

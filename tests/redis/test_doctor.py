@@ -22,6 +22,7 @@ from orderstream.doctor.streams import DAY_S, LAST, Stuck, stuck
 from orderstream.doctor.user import is_settled, writes
 from orderstream.entries import UNOWNED
 from orderstream.lab.server.private import redis_server
+from tests.process import Process
 
 from .conftest import Server
 
@@ -678,7 +679,7 @@ def test_a_sentinel_takes_no_orders(tmp_path, own_server, settings, eventually):
     (tmp_path / "sentinel.conf").touch()
     sentinel = Server(tmp_path)
     command = [redis_server(), tmp_path / "sentinel.conf", "--sentinel", "--port", str(sentinel.port)]
-    process = subprocess.Popen([*command, "--bind", "127.0.0.1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = Process([*command, "--bind", "127.0.0.1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     stream = OrderStream(open_client(replace(settings, redis_url=sentinel.url)), settings)
 
     def answers():

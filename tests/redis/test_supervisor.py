@@ -21,6 +21,7 @@ import pytest
 from orderstream import DeadLetterQueue, Order, Producer, random_orders
 from orderstream.cli import supervisor
 from orderstream.cli.supervisor import DONE, Last, Supervisor
+from tests.process import Process
 from tests.redis.conftest import end_all
 
 pytestmark = pytest.mark.any_server("processes and signals; their consumers are tested on each server")
@@ -69,7 +70,7 @@ def start(environ, tmp_path):
     def start(*args, through=("-m", "orderstream"), **more):
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         command = [sys.executable, *through, "consume", *map(str, args)]
-        process = subprocess.Popen(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
+        process = Process(command, env=environ, cwd=tmp_path, text=True, **{**streams, **more})
         started.append(process)
         return process
 
@@ -702,7 +703,7 @@ def test_a_child_that_may_not_be_killed_is_no_error(monkeypatch):
     def refuse(group, signum):
         raise PermissionError
 
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+    with Process(["sleep", "60"], start_new_session=True) as process:
         with monkeypatch.context() as patch:
             patch.setattr(os, "killpg", refuse)
             supervisor.kill(process)

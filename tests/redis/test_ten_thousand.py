@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from itertools import islice
 
 import pytest
 
 from orderstream import random_orders
+from tests.process import Process
 
 ORDERS = 10_000
 
@@ -26,7 +26,7 @@ def command(settings, tmp_path):
 
     def start(name, *args):
         with (tmp_path / name).open("wb") as out:
-            started.append(subprocess.Popen([sys.executable, "-m", "orderstream", *args], stdout=out, env=environ))
+            started.append(Process([sys.executable, "-m", "orderstream", *args], stdout=out, env=environ))
         return started[-1]
 
     yield start

@@ -21,6 +21,7 @@ import redis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from orderstream.lab import patience
 from orderstream.lab.pictures import charts
 from orderstream.lab.pictures.live import WIDE
 from orderstream.lab.server.client import open_client
@@ -125,11 +126,11 @@ class Panel(ABC):
         Wait until *condition* holds for a moment that is newer than this call, and return that moment.
 
         Raises:
-            TimeoutError: It did not hold within *timeout_s* seconds.
+            TimeoutError: It did not hold within *timeout_s* seconds, or longer on a busy machine.
         """
         asked = time.monotonic()  # an older moment may not show yet what the caller has just done
         while self.moments[-1].t_s <= asked - self._began or not condition(self.moments[-1]):
-            if time.monotonic() > asked + timeout_s:
+            if time.monotonic() > asked + patience.stretched(timeout_s):
                 raise TimeoutError(f"it did not happen within {timeout_s:g} s; the panel last saw {self.moments[-1]}")
             time.sleep(0.02)
         return self.moments[-1]

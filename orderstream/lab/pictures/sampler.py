@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orderstream import Settings, connect
+from orderstream.lab import patience
 from orderstream.lab.workers.process import Process
 
 if TYPE_CHECKING:
@@ -131,11 +132,12 @@ class Sampler:
         Wait until *condition* holds for a sample that is newer than this call, and return that one.
 
         Raises:
-            TimeoutError: It did not within *timeout_s* seconds; the message holds the newest sample.
+            TimeoutError: It did not within *timeout_s* seconds, more on a busy machine. The message holds the
+                newest sample.
         """
         asked = time.monotonic()  # an older sample may not show yet what the caller has just done
         while (now := self.latest).t_s <= asked - self._began or not condition(now):
-            if time.monotonic() > asked + timeout_s:
+            if time.monotonic() > asked + patience.stretched(timeout_s):
                 raise TimeoutError(f"it did not happen within {timeout_s:g} s; the newest sample is {now}")
             time.sleep(0.02)
         return now

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from orderstream.lab import patience
 from orderstream.lab.pictures.state import State, Table
 from orderstream.lab.workers.process import Process
 from orderstream.lab.workers.tell import EVENT, Span, listen
@@ -56,9 +57,10 @@ class Recorder:
         Wait until *condition* holds for the spans that are known.
 
         Raises:
-            TimeoutError: It did not within *timeout_s* seconds; the message holds the spans' names.
+            TimeoutError: It did not within *timeout_s* seconds, more on a busy machine. The message holds the
+                spans' names.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + patience.stretched(timeout_s)
         while not condition(found := self.spans()):
             if time.monotonic() > deadline:
                 names = ", ".join(span.name for span in found) or "none"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import redis
 
+from orderstream.lab import patience
 from orderstream.lab.lifeline import GRACE_S, Child
 from orderstream.lab.server.client import OLDEST, ServerError, Version, open_client, parse_version
 
@@ -54,7 +55,7 @@ class PrivateServer:
         return "PrivateServer()"
 
     def _comes_up(self) -> bool:
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + patience.stretched(START_S)
         while self._guard.alive and time.monotonic() < deadline:
             if self.usable():
                 return True

@@ -25,7 +25,7 @@ from typing import Any, TypeVar, get_args
 
 from orderstream import Settings
 from orderstream.errors import ConfigError, OrderStreamError
-from orderstream.lab import server
+from orderstream.lab import patience, server
 from orderstream.lab.lifeline import Child
 from orderstream.lab.workers import worker
 from orderstream.lab.workers.worker import KNOBS, Point
@@ -198,7 +198,7 @@ class Process(Child):
         return [json.loads(line) for line in lines], start + len(complete)
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + patience.stretched(READY_S)
         while b'"ready"' not in self.output():
             if not self.alive or time.monotonic() > deadline:
                 self.kill()
