@@ -40,6 +40,7 @@ def test_every_cell_runs_and_the_panel_goes_on(open_notebook, tmp_path, save_scr
     notebook.wait_until_all_is_run()
     assert notebook.page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.error']").count() == 0
     notebook.picture.scroll_into_view_if_needed()
+    notebook.wait_until_the_picture_moves()  # by then the page has drawn what stands around it
     save_screenshot("lesson 00, all run")
 
     panel = notebook.page.locator(".jp-OutputArea", has=notebook.page.locator("img.widget-image")).first

@@ -182,6 +182,7 @@ def test_beside_the_wings_the_lab_has_only_what_two_of_them_stand_on():
     assert [name for name, path in FILES.items() if path.parent == LAB] == [
         "orderstream.lab",
         "orderstream.lab.lifeline",
+        "orderstream.lab.patience",
     ]
 
 

@@ -106,8 +106,8 @@ def test_there_is_a_most_of_each_kind(room, monkeypatch):
 
 def test_a_killed_consumer_s_orders_are_finished_by_another(room, eventually):
     """The row says that it was killed and what it holds, and the mission sees both steps."""
-    room.rate.value, room.work.value = 50, 100
-    room.until(lambda now: now.oldest_new_s >= 0.5 and now.held.get("c1"))
+    room.rate.value, room.work.value = 50, 2_000
+    room.until(lambda now: now.oldest_new_s >= 0.5 and now.throughput == 0 and now.held.get("c1"))  # in its handler
     press(room, "kill -9 c1")
     eventually(lambda: controls(room)["kill -9 c1"].disabled)
     assert "✝ killed" in shown(room)
@@ -175,9 +175,10 @@ def test_lost_replies_make_orders_twice_until_redis_remembers(room, eventually):
 
 def test_a_burst_waits_for_a_moment(room):
     """And then it is over."""
-    room.rate.value, room.work.value = 0, 20
+    room.rate.value, room.work.value = 0, 2_000
     press(room, "100 orders at once")
     room.until(lambda now: now.oldest_new_s > 0)
+    room.work.value = 1
     room.until(lambda now: now.handled >= 100 and now.oldest_new_s == now.pending == 0)
 
 
