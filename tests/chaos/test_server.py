@@ -276,10 +276,9 @@ def test_when_the_clock_of_the_server_jumps_ahead_orders_run_twice_at_most(
     other = Consumer(patient, rival, name="other")
 
     def jump_in_the_first(order):
-        if len(handler.runs) == 1:
-            make_due(*pending())
-            for _ in range(3):
-                other.step()
+        while len(handler.runs) == 1 and ORDERS[0] not in rival.runs:
+            make_due(*pending())  # once more, if a heartbeat comes between the jump and the claim
+            other.step()
 
     handler = Record(jump_in_the_first)
     consumer = Consumer(patient, handler, name="me")
