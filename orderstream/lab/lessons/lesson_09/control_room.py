@@ -49,7 +49,7 @@ MOST = 8  # producers, and consumers: they share the cores of a small machine
 LINES = 8  # of the log
 LETTERS = 100
 LANES_S = 10  # the swim lanes show so many last seconds
-SETTLED_S = 2.5  # after so long, other consumers have claimed the orders of a dead one
+SETTLED_S = 2.5  # after so long, other consumers have usually claimed the orders of a dead one
 IN_LANES = 3  # orders in the swim lanes
 TIGHT = "line-height: 1.4; overflow: hidden"
 REMEMBERED = 10_000  # orders whose ids are kept, to see whether one is handled again
@@ -280,6 +280,9 @@ class ControlRoom:
                 if member.worker.exit_code == KILLED:
                     self._draw_lanes_at = sample.t_s + SETTLED_S
         if sample.t_s >= self._draw_lanes_at:
+            dead = {member.worker.name for member in list(self._team) if member.worker.exit_code == KILLED}
+            # Again later, if nobody has claimed their orders yet.
+            self._draw_lanes_at = sample.t_s + SETTLED_S if dead & sample.held.keys() else float("inf")
             self._draw_lanes()
         self._read_letters(sample)
         if sample.waiting is not None:
@@ -294,7 +297,6 @@ class ControlRoom:
         self._tasks.say(f'<div style="columns: 24em 2; {TIGHT}">{"".join(map(_as_html, self.missions))}</div>')
 
     def _draw_lanes(self) -> None:
-        self._draw_lanes_at = float("inf")
         picture = self._paths()
         self._lanes.value, self._lanes.layout.display = picture.png, None
         self._lanes_text.say(f'<div style="{TIGHT}">{html.escape(picture.sentence)}</div>')
