@@ -146,6 +146,10 @@ class Notebook:
         expect(self.page.locator(".jp-Dialog")).to_have_count(0)
         self.wait_until_idle()
 
+    def shut_kernel_down(self) -> None:
+        self.page.evaluate("void jupyterapp.commands.execute('kernelmenu:shutdown')")
+        expect(self.page.locator("#jp-bottom-panel").get_by_text("No Kernel")).to_be_visible()
+
     @property
     def picture(self):
         """The moving picture."""

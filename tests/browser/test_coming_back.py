@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell
 from playwright.sync_api import expect
 
+from tests.browser.conftest import Notebook
 from tests.notebooks import sample
 
 pytestmark = pytest.mark.any_server("what JupyterLab stores and shows; no Redis is asked about it")
@@ -80,16 +81,19 @@ def test_the_next_day_answers_are_there_and_a_line_says_what_a_widget_needs(left
     expect(place).to_have_count(0)
 
 
-def test_a_panel_whose_kernel_was_restarted_takes_no_clicks_and_says_why(left, save_screenshot):
+@pytest.mark.parametrize("end", [Notebook.restart_kernel, Notebook.shut_kernel_down])
+def test_a_panel_whose_kernel_has_ended_takes_no_clicks_and_says_why(end, left, save_screenshot):
     """Its buttons would do nothing."""
     assert_what_was_answered_is_there(left)
-    left.restart_kernel()
-    panel = left.cell(PANEL).locator(".jp-OutputArea-output > .jupyter-widgets-disconnected")
+    end(left)
+    panel = left.cell(PANEL).locator(".jp-OutputArea-output > .jupyter-widgets")
     expect(panel).to_have_css("pointer-events", "none")
     assert LINE in panel.evaluate(WORDS_BEHIND)
     assert_what_was_answered_is_there(left)
     left.cell(PANEL).scroll_into_view_if_needed()
-    save_screenshot("a panel after a restart")
+    save_screenshot(f"a panel after {end.__name__}")
+    if end is Notebook.shut_kernel_down:
+        return
     left.run(0)
     left.run(PANEL)
     left.wait_until_the_picture_moves()

@@ -171,6 +171,13 @@ def test_a_killed_consumer_s_orders_are_handled_by_the_other(panel):
     assert panel.consumers[1].alive
 
 
+def test_a_consumer_that_a_cell_killed_cannot_be_killed_again(panel, eventually):
+    """Its button says who lives."""
+    panel.consumers[0].kill()
+    eventually(lambda: button(panel, "kill -9 c1").disabled)
+    assert not button(panel, "kill -9 c2").disabled
+
+
 def test_what_its_consumers_handled_while_it_was_made_counts(lesson):
     """Otherwise the orders in the stream and those handled never add up."""
     worker, sender = consumer("c1", work_ms=1), producer(rate_per_s=50)

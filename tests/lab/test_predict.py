@@ -70,6 +70,7 @@ def test_a_right_prediction_is_stored_as_right(lab_home):
         "answer": "3: reading leaves them",
         "observed": "3",
         "right": True,
+        "first": True,
         "belief": None,
     }
 

@@ -54,6 +54,15 @@ def test_an_untouched_course_says_so_and_writes_nothing(lab_home):
     assert not lab_home.exists()
 
 
+def test_right_at_first_is_what_the_first_run_said():
+    """Who was right may look at another option, and who was wrong may answer better."""
+    for choice in (3, 0):
+        answer("01a", choice)
+    for choice in (0, 3):
+        answer("01b", choice)
+    assert lab.scoreboard().summary() == "2 predictions, 1 right at first"
+
+
 def test_an_answer_counts_once_its_experiment_has_run():
     predict("01a", "How many?", {3: "three", 0: ("none", QUEUE)}).choose(0)
     assert repr(lab.scoreboard()) == EMPTY
@@ -118,7 +127,7 @@ def test_the_file_holds_a_name_only_if_one_was_given(lab_home):
     saved = json.loads((lab_home / "scoreboard.json").read_text())
     assert (saved["file"], saved["name"]) == ("orderstream scoreboard", None)
     assert saved["answers"] == [
-        {"id": "01a", "right": False, "belief": QUEUE, "beliefs": [QUEUE, TURNS], "held": []}
+        {"id": "01a", "right": False, "first": False, "belief": QUEUE, "beliefs": [QUEUE, TURNS], "held": []}
     ]
     lab.scoreboard("Ann")
     assert json.loads((lab_home / "scoreboard.json").read_text())["name"] == "Ann"

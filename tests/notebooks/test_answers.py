@@ -507,7 +507,7 @@ def test_what_the_cap_took_was_sent_and_never_handled_and_no_number_says_so(busy
     assert not r.exists("busy-dlq")
 
 
-# 04 Nobody comes back ---------------------------------------------------------------------------------------
+# 04 A consumer dies --------------------------------------------------------------------------------------------
 
 
 @answers("04 play 1")

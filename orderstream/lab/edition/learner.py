@@ -44,7 +44,7 @@ def reset(lesson: str) -> None:
         NoLesson: No lesson has this number.
     """
     print(LearnersEdition(FOLDER).give_back(lesson))
-    print("If it is open in JupyterLab, choose File → Reload Notebook from Disk.")
+    print("If it is open in JupyterLab, choose File → Reload Notebook from Disk. What you have not saved is then gone.")
 
 
 class LearnersEdition:

@@ -128,10 +128,11 @@ class Panel(ABC):
         Raises:
             TimeoutError: It did not hold within *timeout_s* seconds, or longer on a busy machine.
         """
+        limit_s = patience.stretched(timeout_s)
         asked = time.monotonic()  # an older moment may not show yet what the caller has just done
         while self.moments[-1].t_s <= asked - self._began or not condition(self.moments[-1]):
-            if time.monotonic() > asked + patience.stretched(timeout_s):
-                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the panel last saw {self.moments[-1]}")
+            if time.monotonic() > asked + limit_s:
+                raise TimeoutError(f"it did not happen within {limit_s:.3g} s; the panel last saw {self.moments[-1]}")
             time.sleep(0.02)
         return self.moments[-1]
 

@@ -271,6 +271,8 @@ class Panel:
             self._said.value = alert(f"{type(error).__name__}: {error}")
 
     def _show(self, sample: Sample) -> None:
+        for button, consumer in zip(self._kill_buttons.children, list(self.consumers), strict=False):
+            button.disabled = not consumer.alive  # a cell can kill it, too
         self._outage.value = alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else ""
         self.chart.push(sample)
         if self._lanes and sample.t_s - self._lanes_drawn_s > LANES_EVERY_S:

@@ -135,10 +135,11 @@ class Sampler:
             TimeoutError: It did not within *timeout_s* seconds, more on a busy machine. The message holds the
                 newest sample.
         """
+        limit_s = patience.stretched(timeout_s)
         asked = time.monotonic()  # an older sample may not show yet what the caller has just done
         while (now := self.latest).t_s <= asked - self._began or not condition(now):
-            if time.monotonic() > asked + patience.stretched(timeout_s):
-                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the newest sample is {now}")
+            if time.monotonic() > asked + limit_s:
+                raise TimeoutError(f"it did not happen within {limit_s:.3g} s; the newest sample is {now}")
             time.sleep(0.02)
         return now
 

@@ -60,11 +60,12 @@ class Recorder:
             TimeoutError: It did not within *timeout_s* seconds, more on a busy machine. The message holds the
                 spans' names.
         """
-        deadline = time.monotonic() + patience.stretched(timeout_s)
+        limit_s = patience.stretched(timeout_s)
+        deadline = time.monotonic() + limit_s
         while not condition(found := self.spans()):
             if time.monotonic() > deadline:
                 names = ", ".join(span.name for span in found) or "none"
-                raise TimeoutError(f"it did not happen within {timeout_s:g} s; the spans are {names}")
+                raise TimeoutError(f"it did not happen within {limit_s:.3g} s; the spans are {names}")
             time.sleep(POLL_S)
 
     def table(self) -> State:

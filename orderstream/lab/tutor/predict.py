@@ -27,10 +27,11 @@ another kernel. What was chosen is stored in one small file for each prediction,
 
     predictions/01.1.json   {"id": "01.1", "question": …, "beliefs": ["a stream is a queue"], "held": [],
                              "chosen": "0", "answer": "0: reading removes them",
-                             "observed": "3", "right": false, "belief": "a stream is a queue"}
+                             "observed": "3", "right": false, "first": false, "belief": "a stream is a queue"}
 
 ``chosen`` and ``observed`` are the `repr` of the values; ``right`` is missing until the experiment has run.
-``beliefs`` are those that the question may reveal, ``held`` those that earlier answers to it have revealed.
+``first`` is what the first run said, also if another option is tried later. ``beliefs`` are those that the question may
+reveal, ``held`` those that earlier answers to it have revealed.
 """
 
 import hashlib
@@ -142,6 +143,8 @@ class Prediction:
         held = [*self.record.get("held", []), *([before] if before else [])]
         about = {"beliefs": [o.belief for o in self.options if o.belief], "held": list(dict.fromkeys(held))}
         answer = {"chosen": repr(option.value), "answer": option.text}
+        if "first" in self.record:
+            answer["first"] = self.record["first"]
         self.record = {"id": self.id, "question": self.question, **about, **answer}
         self.note = _save(self.record)
         return self
@@ -155,7 +158,8 @@ class Prediction:
             return
         right = chosen is observed
         belief = None if right else chosen.belief
-        self.record |= {"observed": repr(observed.value), "right": right, "belief": belief}
+        first = self.record.get("first", right)
+        self.record |= {"observed": repr(observed.value), "right": right, "first": first, "belief": belief}
         self.note = _save(self.record)
         options = "".join(_line(f"{'●' if option is chosen else '○'} {option.text}") for option in self.options)
         known = _line("The result is known. To choose anew, run this cell again.")

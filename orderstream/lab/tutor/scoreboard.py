@@ -69,6 +69,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     id: str
     right: bool | None = None
+    first: bool | None = None
     belief: str | None = None
     beliefs: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
@@ -80,8 +81,10 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def right_at_first(self) -> bool:
-        """True if there was no wrong answer before the right one."""
-        return self.right is True and not self.shown
+        """True if the first answer was right."""
+        if self.first is None:  # stored before this was noted
+            return self.right is True and not self.shown
+        return self.first
 
     @property
     def lesson(self) -> str:
