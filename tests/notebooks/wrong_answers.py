@@ -1571,6 +1571,15 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return sorted({e['consumer'] for e in r.xpending_range(key, group, '-', '+', 1_000, idle=idle_ms)})",
             "gina's stuck order stands behind 1000 others",
         ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    names, start = set(), 0\n"
+            "    while page := r.xpending_range(key, group, start, '+', 100, idle=idle_ms):\n"
+            "        names |= {e['consumer'] for e in page}\n"
+            "        start = int(page[-1]['message_id'].split('-')[0]) + 1\n"
+            "    return sorted(names)",
+            "bob asked for new orders a moment ago",
+        ),
     ],
     "10.1": [
         (
@@ -1783,6 +1792,17 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return r.xdel(key, i) == 1",
             "then dora of the books had it in hand",
         ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    done = True\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        held = g['name'] != group and r.xpending_range(key, g['name'], i, i, 1)\n"
+            "        done = done and not held and place(g['last-delivered-id']) >= place(i)\n"
+            "    r.xack(key, group, i)\n"
+            "    return done and r.xdel(key, i) == 1",
+            "two of them at once, and it is still there",
+        ),
     ],
     "11.1": [
         ("def lost(sent, handled, dead, pending): return len(sent) - len(handled)", "a list of order ids"),
@@ -1884,6 +1904,63 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("class MyConsumer(Right):\n    def step(self): return super().step() or 1", "returns 0: ann never stopped"),
         ("class MyConsumer(Right):\n    def step(self): return len(r.xrange(self.stream))", "does not go along"),
         ("class MyConsumer(Right):\n    def handled(self, fields): self.handler(1, 1)", "takes the order, a dict"),
+        (
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        super().work(entry_id, fields, attempt)\n"
+            "        self.client.xdel(self.stream, entry_id)",
+            "1-0 is gone from it, for all of them",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def handled(self, fields):\n"
+            "        try: self.handler(json.loads(fields['data']), repr(fields))\n"
+            "        except Exception: return False\n"
+            "        return True",
+            "was charged 2 times, under the keys",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def claim(self):\n"
+            "        for due in self.client.xpending_range(self.stream, self.group, '-', '+', 1, idle=10_000):\n"
+            "            ids, attempt = [due['message_id']], due['times_delivered'] + 1\n"
+            "            for entry in self.client.xclaim(self.stream, self.group, self.name, 10_000, ids):\n"
+            "                if entry[0]: return *entry, attempt",
+            "while yan, alive, was working on it",
+        ),
+        (
+            "OTHER = MOVE.replace('unpack(entry[2])', 'entry[2][1], entry[2][2]')\n"
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
+            "            self.client.xack(self.stream, self.group, entry_id)\n"
+            "        elif attempt >= 3:\n"
+            "            keys = self.stream, f'{self.stream}-dlq'\n"
+            "            self.client.eval(OTHER, 2, *keys, self.group, entry_id, self.name, attempt)",
+            "has a dead letter without its fields",
+        ),
+        (
+            "OTHER = MOVE.replace(\"'*'\", 'id')\n"
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
+            "            self.client.xack(self.stream, self.group, entry_id)\n"
+            "        elif attempt >= 3:\n"
+            "            keys = self.stream, f'{self.stream}-dlq'\n"
+            "            self.client.eval(OTHER, 2, *keys, self.group, entry_id, self.name, attempt)",
+            "equal or smaller",
+        ),
+        (
+            "OTHER = MOVE.replace(\"'*'\", \"'MAXLEN', 10, '*'\")\n"
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
+            "            self.client.xack(self.stream, self.group, entry_id)\n"
+            "        elif attempt >= 3:\n"
+            "            keys = self.stream, f'{self.stream}-dlq'\n"
+            "            self.client.eval(OTHER, 2, *keys, self.group, entry_id, self.name, attempt)",
+            "a dead letter is kept: 100 older ones",
+        ),
         ("MyConsumer = Right(None, 'check', 'order_group', 'ann', print)", "the class itself"),
     ],
 }

@@ -57,7 +57,7 @@ def a_day_at_work(*more: tuple[str, int, int]) -> Iterator[Witness]:
     try:
         r = server.current().client
         for n in range(1, BUSY + STUCK + 3 + sum(count for _, count, _ in more)):
-            r.xadd(KEY, {"data": f"o-{n}"}, id=f"{n}-0")
+            r.xadd(KEY, {"data": f"o-{n}"}, id=f"1-{n}")  # all in one millisecond
         r.xgroup_create(KEY, GROUP, id="0")
         for name, count, idle_ms in (
             ("ann", BUSY, 0),
@@ -108,6 +108,6 @@ def stuck(answer):
         told = f"gina's stuck order stands behind 1000 others, and you name {got!r}{witness.trace()}"
         assert "gina" in got, f"everybody who holds a stuck order is named: {told}"
     with a_day_at_work() as witness:
-        server.current().client.xack(KEY, GROUP, *(f"{n}-0" for n in range(BUSY + 1, BUSY + STUCK + 3)))
+        server.current().client.xack(KEY, GROUP, *(f"1-{n}" for n in range(BUSY + 1, BUSY + STUCK + 3)))
         got = answer(witness.client, KEY, GROUP, IDLE_MS)
         assert got == [], f"nothing is stuck, ann is busy with all that is pending: you name {got!r}{witness.trace()}"

@@ -37,6 +37,8 @@ MOST_LIVES, MOST_EVENTS = 20, 1_500
 SILENT_S, SILENT_STARTS = 5.0, 150  # so long may a turn be silent: seconds, and then starts of Python, see `_Silence`
 MOST_FAILED = 2 * MAX_ATTEMPTS  # lives in a row that an error of the class ended: it may give up by the delivery count
 BEAT_S = 5.0
+BEAT_AGO_MS = 30_000  # so long ago did Yan say last that he works on it
+OLDER = {"data": "an older dead letter"}
 FORGIVEN = ("ConnectionError", "TimeoutError", f"RuntimeError: {MADE_TO_FAIL}")  # a life may end with these
 REFUSED = "WRONGTYPE"
 
@@ -140,7 +142,10 @@ class _Game:
         try:
             adding = self.client.pipeline(transaction=False)
             for entry, order in sorted(self.orders.items(), key=lambda each: int(each[0][:-2])):
-                adding.xadd(KEY, self.fields[order], id=entry)
+                again = {"sent": "again"} if entry != self.run.entries[order][0] else {}
+                adding.xadd(KEY, self.fields[order] | again, id=entry)
+            for n in range(self.run.level.letters):
+                adding.xadd(DLQ, OLDER, id=f"{1_000 + n}-0")
             adding.execute()
             self.client.xgroup_create(KEY, GROUP, id="0")
             if self.refusing:
@@ -181,7 +186,18 @@ class _Game:
         self._yan_is_done()
         self.run.events.sort(key=lambda event: event.t)
         assert not (self.error and self.run.verdict), f"your class raised {self.error}"
+        self._others_keep_theirs()
         return self.run
+
+    def _others_keep_theirs(self) -> None:
+        """Fail if the class removed what is not its own: entries of the stream, or older dead letters."""
+        there = {entry for entry, _ in self.client.xrange(KEY)}
+        gone = [
+            entry for entry, order in self.orders.items() if entry not in there and order not in self.run.deleted
+        ]
+        assert not gone, f"other groups read this stream: {gone[0]} is gone from it, for all of them"
+        before, now = self.run.level.letters, len(self._letters()) - len(self.run.dead)
+        assert now == before, f"a dead letter is kept: {before} older ones were in {DLQ}, and now {now}"
 
     # One life -------------------------------------------------------------------------------------------
 
@@ -264,7 +280,7 @@ class _Game:
             entry, owner = each["message_id"], each["consumer"] or UNOWNED
             slow = self.orders[entry] in self.slow
             if slow or each["time_since_delivered"] < PASSED_MS:
-                passing.xclaim(KEY, GROUP, owner, 0, [entry], idle=0 if slow else PASSED_MS, justid=True)
+                passing.xclaim(KEY, GROUP, owner, 0, [entry], idle=BEAT_AGO_MS if slow else PASSED_MS, justid=True)
         passing.execute()
 
     def _delete(self) -> None:
@@ -317,12 +333,16 @@ class _Game:
         }
         [group] = self.client.xinfo_groups(KEY)
         run.undelivered = [entry for entry, _ in self.client.xrange(KEY, f"({group['last-delivered-id']}")]
-        letters = self.client.xrange(DLQ) if self.client.type(DLQ) == "stream" else []
-        run.dead = [self._order_of(fields) for _, fields in letters]
+        run.dead = [self._order_of(fields) for _, fields in self._letters() if fields != OLDER]
         for order, entries in before.items():
             if entries and not run.open(order):
                 self._settled(order, "dead" if order in run.dead else "acked")
         return run.pending, run.undelivered, run.dead
+
+    def _letters(self) -> list[tuple[str, dict[str, str]]]:
+        found: list[tuple[str, dict[str, str]]]
+        found = self.client.xrange(DLQ) if self.client.type(DLQ) == "stream" else []
+        return found
 
     def _order_of(self, dead: dict[str, str]) -> str:
         """Return the order whose fields, as they were, are in a dead letter."""
