@@ -880,6 +880,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return client.eval(capped, 2, key, dlq, entry_id, deliveries, consumer) == 1",
             "a dead letter is kept",
         ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    if client.type(dlq) == 'string': client.delete(dlq)\n"
+            "    return client.eval(MOVE, 2, key, dlq, entry_id) == 1",
+            "a key of somebody else is left alone",
+        ),
     ],
     "05.2": [
         (
@@ -1960,6 +1966,28 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "            keys = self.stream, f'{self.stream}-dlq'\n"
             "            self.client.eval(OTHER, 2, *keys, self.group, entry_id, self.name, attempt)",
             "a dead letter is kept: 100 older ones",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def claim(self):\n"
+            "        group = self.stream, self.group\n"
+            "        while due := self.client.xpending_range(*group, '-', '+', 1, idle=60_000):\n"
+            "            ids, attempt = [due[0]['message_id']], due[0]['times_delivered'] + 1\n"
+            "            for entry in self.client.xclaim(*group, self.name, 0, ids):\n"
+            "                if entry[0]: return *entry, attempt\n"
+            "            self.client.xack(*group, *ids)",
+            "took o-111 while gina, alive, was working on it",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def claim(self):\n"
+            "        group = self.stream, self.group\n"
+            "        while due := self.client.xpending_range(*group, '-', '+', 1, idle=60_000):\n"
+            "            ids, attempt = [due[0]['message_id']], due[0]['times_delivered'] + 1\n"
+            "            for entry in self.client.xclaim(*group, self.name, 60_000, ids):\n"
+            "                if entry[0]: return *entry, attempt\n"
+            "            self.client.xack(*group, *ids)",
+            "acked o-111 while gina, alive, was working on it",
         ),
         ("MyConsumer = Right(None, 'check', 'order_group', 'ann', print)", "the class itself"),
     ],

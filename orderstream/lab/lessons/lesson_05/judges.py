@@ -96,6 +96,8 @@ def _dlq_of_the_wrong_type(answer: Any) -> None:
         with suppress(redis.ResponseError):  # the answer may raise it
             answer(witness.client, KEY, DLQ, "ann", "1-0", 1)
         trace = witness.trace()
+        note = server.current().client.type(DLQ) == "string"
+        assert note, f"a key of somebody else is left alone: {DLQ} held a note, and it is gone{trace}"
         assert _owner(), f"no order is lost: the XADD failed, {DLQ} is no stream, and 1-0 was acked all the same{trace}"
 
 

@@ -164,23 +164,6 @@ def settle(answer):
     for word in COMMANDS:
         with shop("1-0") as witness:
 
-            def settle_too(witness: Witness = witness) -> None:
-                with Witness(KEY, "", PATIENCE) as books:
-                    answer(books.client, KEY, "books", "1-0")
-                witness.note("the books", "settle 1-0, too")
-
-            for group in ("books", "screen"):
-                client.xreadgroup(group, "dora", {KEY: ">"})
-            client.xack(KEY, "screen", "1-0")
-            witness.freeze_after(word, settle_too)
-            answer(witness.client, KEY, "kitchen", "1-0")
-            there = bool(client.xrange(KEY, "1-0", "1-0"))
-            acked = not client.xpending_range(KEY, "books", "1-0", "1-0", 1)
-            told = f"every group has acked 1-0, two of them at once, and it is still there{witness.trace()}"
-            assert not (there and acked), f"what nobody needs is deleted: {told}"
-    for word in COMMANDS:
-        with shop("1-0") as witness:
-
             def read(witness: Witness = witness) -> None:
                 client.xreadgroup("books", "dora", {KEY: ">"})
                 witness.note("dora", "of the books reads 1-0")
@@ -202,6 +185,23 @@ def settle(answer):
             with suppress(Died):
                 answer(witness.client, KEY, "kitchen", "1-0")
             _no_ghost(witness)
+    for word in COMMANDS:
+        with shop("1-0") as witness:
+
+            def settle_too(witness: Witness = witness) -> None:
+                with Witness(KEY, "", PATIENCE) as books:
+                    answer(books.client, KEY, "books", "1-0")
+                witness.note("the books", "settle 1-0, too")
+
+            for group in ("books", "screen"):
+                client.xreadgroup(group, "dora", {KEY: ">"})
+            client.xack(KEY, "screen", "1-0")
+            witness.freeze_after(word, settle_too)
+            answer(witness.client, KEY, "kitchen", "1-0")
+            there = bool(client.xrange(KEY, "1-0", "1-0"))
+            acked = not client.xpending_range(KEY, "books", "1-0", "1-0", 1)
+            told = f"every group has acked 1-0, two of them at once, and it is still there{witness.trace()}"
+            assert not (there and acked), f"what nobody needs is deleted: {told}"
 
 
 def _settled(answer: Any, witness: Witness, group: str, entry_id: str, wanted: bool, why: str) -> None:

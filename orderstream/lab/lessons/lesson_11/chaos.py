@@ -115,6 +115,7 @@ class _Game:
     def __init__(self, source: str, level: Level, seed: int) -> None:
         chance = random.Random(f"{level.number} {seed}")
         every = [f"o-{n}" for n in range(1, level.orders + 1)]
+        self.gina: list[str] = []  # what she has in hand
         self.slow, orders = every[: level.slow], every[level.slow :]
         middle = orders[1 : len(orders) // 2 + 1]  # orders before and behind may suffer with it
         bad = chance.sample(middle, k=len(level.bad))
@@ -134,6 +135,7 @@ class _Game:
         self.fields = {order: fields_of(order, item) for order, item in items.items()}
         self.client = server.current().client
         self.refusing, self.refused = level.refuses, False
+        self.rival = level.rival
         self.error = ""  # of its own, with which the last life ended
 
     @contextmanager
@@ -183,7 +185,7 @@ class _Game:
                 stuck = (idle and not mended) or failed_in_a_row > MOST_FAILED
                 if stuck or self.run.is_hopeless or not self._is_waiting():
                     break
-        self._yan_is_done()
+        self._living_are_done()
         self.run.events.sort(key=lambda event: event.t)
         assert not (self.error and self.run.verdict), f"your class raised {self.error}"
         self._others_keep_theirs()
@@ -204,7 +206,7 @@ class _Game:
     def _live(self) -> bool:
         """Run one process, from its start to its end. Return True if it handled nothing."""
         name, self.error = self._new_name(), ""
-        worker = Worker(self.source, name, KEY, self.link.url, self.fates)
+        worker = Worker(self.source, name, KEY, self.link.url, self.fates, rival=self.rival)
         begun_at, open_before = len(self.run.events), self._open()
         silence, beaten = _Silence(), time.monotonic()
         try:
@@ -260,7 +262,12 @@ class _Game:
         self.refused |= REFUSED in told.get("error", "")
         ids = [*told.get("ids", ()), told.get("id")]
         orders = frozenset({self.orders.get(each, each) for each in ids} & self.run.items.keys())
+        if what == "rival":
+            self.rival, self.gina = False, [*orders]
+            what, name = "busy", "gina"
         self.run.events.append(Event(told["t"], name, what, orders, told.get("text", ""), told.get("key", "")))
+        if name == "gina":
+            return
         if what in ("dies", "busy", "failed") and self.fates.get(told["id"]):
             self.fates[told["id"]].pop(0)
         if what == "busy":
@@ -278,7 +285,7 @@ class _Game:
         passing = self.client.pipeline(transaction=False)
         for each in self._pending_range():
             entry, owner = each["message_id"], each["consumer"] or UNOWNED
-            slow = self.orders[entry] in self.slow
+            slow = self.orders[entry] in self.slow + self.gina
             if slow or each["time_since_delivered"] < PASSED_MS:
                 passing.xclaim(KEY, GROUP, owner, 0, [entry], idle=BEAT_AGO_MS if slow else PASSED_MS, justid=True)
         passing.execute()
@@ -305,15 +312,16 @@ class _Game:
         return True
 
     def _is_waiting(self) -> bool:
-        """Return whether something is undelivered, or pending for somebody else than Yan."""
+        """Return whether something is undelivered, or pending for somebody else than Yan and Gina."""
         pending = {self.orders[entry] for entry in self.run.pending}
-        return bool(self.run.undelivered or pending - {*self.slow})
+        return bool(self.run.undelivered or pending - {*self.slow, *self.gina})
 
-    def _yan_is_done(self) -> None:
-        for order in self.slow:
-            self._note("yan", "handled", [order], f"handler charges {order}, key {order}", order)
-        if self.slow:
-            self.client.xack(KEY, GROUP, *(entry for order in self.slow for entry in self.run.entries[order]))
+    def _living_are_done(self) -> None:
+        for name, orders in ("yan", self.slow), ("gina", self.gina):
+            for order in orders:
+                self._note(name, "handled", [order], f"handler charges {order}, key {order}", order)
+        if done := self.slow + self.gina:
+            self.client.xack(KEY, GROUP, *(entry for order in done for entry in self.run.entries[order]))
             self._look()
 
     # What Redis knows -----------------------------------------------------------------------------------

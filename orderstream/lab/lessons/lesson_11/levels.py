@@ -35,6 +35,7 @@ class Level:
             those of ``MALFORMED`` are no orders.
         refuses: Whether the dead-letter key is no stream until it has refused a dead letter.
         lost: Words of commands. The first reply to each of these commands is lost.
+        rival: Whether Gina, alive, claims the first suspect that a process has seen with XPENDING, before it does.
         letters: How many older dead letters there are, with ids above those of the orders.
     """
 
@@ -48,6 +49,7 @@ class Level:
     bad: tuple[str, ...] = ()
     refuses: bool = False
     lost: tuple[str, ...] = ()
+    rival: bool = False
     letters: int = 0
 
 
@@ -57,7 +59,7 @@ LEVELS = (
     Level(3, "a kill between effect and ack", 7, fates=("after effect", "twice")),
     Level(4, "poison, and an order that always fails", 8, held=8, bad=("poison", "failing"), letters=100),
     Level(5, "trouble that passes", 6, fates=("fails twice",), bad=("failing",), refuses=True),
-    Level(6, "more pending than one page", 116, slow=110, held=3),
+    Level(6, "more pending than one page", 116, slow=110, held=3, rival=True),
     Level(7, "entries that hold no order, or are gone", 8, held=4, deleted=2, bad=MALFORMED),
     Level(
         8,
