@@ -24,6 +24,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def held(reply): return {c['name']: c['pending'] for c in reply['consumers']} or None",
             "nobody holds anything",
         ),
+        (
+            "def held(reply):\n"
+            "    by_count = {c['pending']: c['name'] for c in reply['consumers']}\n"
+            "    return {name: count for count, name in by_count.items()}",
+            "carl and dora have taken an order each",
+        ),
     ],
     "00.2": [
         ("def done(length, undelivered, pending): return length == 0", "the stream keeps them"),
@@ -50,6 +56,27 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (
             "def latest(r, key, n): return r.xrange(key, max(0, int(r.xrevrange(key, count=1)[0][0][:-2]) - n + 1))",
             "not 101-0, 102-0",
+        ),
+        (
+            "def latest(r, key, n):\n"
+            "    return sorted(r.xrevrange(key, count=n), key=lambda entry: int(entry[0].split('-')[0]))",
+            "1-9 and 1-10 came in one millisecond",
+        ),
+        (
+            "def latest(r, key, n):\n"
+            "    newest = r.xrevrange(key, count=n)\n"
+            "    return r.xrange(key, newest[-1][0]) if newest else []",
+            "3-0 came while your function was at work",
+        ),
+        (
+            "def latest(r, key, n):\n"
+            "    last = r.xinfo_stream(key)['last-entry'][0]\n"
+            "    return r.xrevrange(key, last, '-', count=n)[::-1]",
+            "no such key",
+        ),
+        (
+            "def latest(r, key, n): return [(entry[0], entry[1]['item']) for entry in r.xrevrange(key, count=n)[::-1]]",
+            "an entry comes as it was added",
         ),
     ],
     "01.2": [
@@ -84,7 +111,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def read_on(r, key, last_id):\n"
             "    new = r.xrange(key, last_id)[0 if last_id == '0' else 1 :]\n"
             "    return new, (new[-1][0] if new else last_id)",
-            "102-0 was in the log, and call 5 did not return it",
+            "101-1 was in the log, and call 5 did not return it",
         ),
         (
             "def read_on(r, key, last_id):\n"
@@ -97,6 +124,25 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    reply = r.xread({key: last_id})\n"
             "    return (reply[0][1] if reply else []), r.xinfo_stream(key)['last-generated-id']",
             "103-0 came while call 6 was at work, and call 7 missed it",
+        ),
+        (
+            "def read_on(r, key, last_id):\n"
+            "    entries = r.xrange(key, int(last_id.split('-')[0]) + 1)\n"
+            "    return entries, (entries[-1][0] if entries else last_id)",
+            "101-1 was in the log, and call 5 did not return it",
+        ),
+        (
+            "def read_on(r, key, last_id):\n"
+            "    entries = r.xrange(key, '(' + last_id)\n"
+            "    return entries, (entries[-1][0].split('-')[0] + '-0' if entries else last_id)",
+            "call 5 handed back '102-0'",
+        ),
+        (
+            "def read_on(r, key, last_id, mine=['0']):\n"
+            "    entries = r.xrange(key, '(' + mine[0])\n"
+            "    mine[0] = entries[-1][0] if entries else mine[0]\n"
+            "    return entries, mine[0]",
+            "a second reader begins at 0",
         ),
     ],
     "01.3": [
@@ -119,7 +165,21 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (
             "def between(r, key, start_ms, end_ms):\n"
             "    return [e for e in r.xrange(key) if start_ms <= int(e[0].split('-')[0]) < end_ms]",
-            "Redis sent 110 entries, and 2 were needed",
+            "Redis sent 150 entries, and 2 were needed",
+        ),
+        (
+            "def between(r, key, start_ms, end_ms):\n"
+            "    return [e for e in r.xrange(key, start_ms) if int(e[0].split('-')[0]) < end_ms]",
+            "Redis sent 51 entries, and 2 were needed",
+        ),
+        (
+            "def between(r, key, start_ms, end_ms): return r.xrange(key, start_ms, f'({end_ms}-0', count=100)",
+            "150 came, and you return",
+        ),
+        (
+            "def between(r, key, start_ms, end_ms):\n"
+            "    return r.xrange(key, f'({start_ms - 1}-{2**64 - 1}', f'({end_ms}-0')",
+            "Invalid stream ID",
         ),
     ],
     "02.1": [
@@ -174,6 +234,38 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        if 'BUSYGROUP' not in str(error): raise",
             "kitchen, and not order_group",
         ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    if r.type(key) == 'stream' and r.xinfo_groups(key): return\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError as error:\n"
+            "        if 'BUSYGROUP' not in str(error): raise",
+            "there is no group order_group, only books",
+        ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError as error:\n"
+            "        if 'WRONGTYPE' in str(error): raise",
+            "Redis did not allow the XGROUP",
+        ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError as error:\n"
+            "        if 'BUSYGROUP' not in str(error): raise\n"
+            "        if not r.xpending(key, group)['pending']: r.xgroup_setid(key, group, '0')",
+            "a third call changes nothing",
+        ),
+        (
+            "def ensure_group(r, key, group):\n"
+            "    try: r.xgroup_create(key, group, id='0', mkstream=True)\n"
+            "    except redis.ResponseError as error:\n"
+            "        if 'BUSYGROUP' not in str(error): raise\n"
+            "    for other in r.xinfo_groups(key):\n"
+            "        if other['name'] != group and not other['consumers']: r.xgroup_destroy(key, other['name'])",
+            "books is gone",
+        ),
     ],
     "02.2": [
         ("def hoarders(reply): return [c['name'] for c in reply if c['pending'] > 1]", "everybody has work"),
@@ -195,6 +287,12 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def hoarders(reply):\n"
             "    return [a['name'] for a in reply for b in reply if a['pending'] > 1 and not b['pending']]",
             "ann is one consumer",
+        ),
+        (
+            "def hoarders(reply):\n"
+            "    least = min((c['pending'] for c in reply), default=0)\n"
+            "    return [c['name'] for c in reply if c['pending'] > least + 1]",
+            "{'ann': 5, 'bob': 1}: everybody has work",
         ),
     ],
     "02.3": [
@@ -294,6 +392,27 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        client.xdel(key, entry_id)",
             "5 of 5 orders are gone from it",
         ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while True:\n"
+            "        entries = client.xautoclaim(key, group, name, 0, count=1)[1]\n"
+            "        if not entries:\n"
+            "            reply = client.xreadgroup(group, name, {key: '>'}, count=1)\n"
+            "            if not reply: return\n"
+            "            entries = reply[0][1]\n"
+            "        handle(entries[0][1]['order'])\n"
+            "        client.xack(key, group, entries[0][0])",
+            "bob works on 1-0, and now it is",
+        ),
+        (
+            "def work_off(client, key, group, name, handle):\n"
+            "    while not client.xpending(key, group)['pending']:\n"
+            "        reply = client.xreadgroup(group, name, {key: '>'}, count=1)\n"
+            "        if not reply: return\n"
+            "        handle(reply[0][1][0][1]['order'])\n"
+            "        client.xack(key, group, reply[0][1][0][0])",
+            "o-2 and o-3 are new, and ann handled []",
+        ),
     ],
     "03.1": [
         ("def sort_out(reply): return reply[0][1], []", "1-0 is gone, and you hand it on"),
@@ -350,6 +469,29 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return '9-0' if least == (6, 1) else '-'.join(map(str, least))",
             "the next order may come as 6-1",
         ),
+        (
+            "def keep_from(r, key):\n"
+            "    needed = []\n"
+            "    for group in r.xinfo_groups(key):\n"
+            "        ms, n = place(group['last-delivered-id'])\n"
+            "        needed.append(f'{ms}-{n + 1}')\n"
+            "        if group['pending']: needed.append(r.xpending(key, group['name'])['min'])\n"
+            "    return min(needed, key=lambda entry_id: float(entry_id.replace('-', '.')), default='0-0')",
+            "5-9 is pending in kitchen, and you would keep from 5-11 on",
+        ),
+        (
+            "def keep_from(r, key):\n"
+            "    needed = []\n"
+            "    for group in r.xinfo_groups(key):\n"
+            "        ms, n = place(group['last-delivered-id'])\n"
+            "        needed.append((ms, n + 1))\n"
+            "        held = r.xpending_range(key, group['name'], '-', '+', 100)\n"
+            "        oldest = max(held, key=lambda each: each['time_since_delivered'], default=None)\n"
+            "        if oldest and oldest['time_since_delivered'] > 60_000: held = [oldest]\n"
+            "        if held: needed.append(place(held[0]['message_id']))\n"
+            "    return '{}-{}'.format(*min(needed, default=(0, 0)))",
+            "1-0 is pending in books, for bob",
+        ),
     ],
     "03.3": [
         ("def safe_trim(r, key): return r.xtrim(key, maxlen=3, approximate=False)", "3-0 is pending in books"),
@@ -370,6 +512,23 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    r.xtrim(key, minid=keep_from(r, key), approximate=False)\n"
             "    return before - r.xlen(key)",
             "six entries went, while a producer added one",
+        ),
+        (
+            "def safe_trim(r, key):\n"
+            "    held = {group['name']: r.xpending(key, group['name'])['min'] for group in r.xinfo_groups(key)}\n"
+            "    needed = [place(entry_id) for entry_id in held.values() if entry_id]\n"
+            "    for group in r.xinfo_groups(key):\n"
+            "        ms, n = place(group['last-delivered-id'])\n"
+            "        needed.append((ms, n + 1))\n"
+            "    return r.xtrim(key, minid='{}-{}'.format(*min(needed, default=(0, 0))), approximate=False)",
+            "bob read 6-0 after your XPENDING",
+        ),
+        (
+            "def safe_trim(r, key):\n"
+            "    for group in r.xinfo_groups(key):\n"
+            "        if not group['consumers']: r.xgroup_destroy(key, group['name'])\n"
+            "    return r.xtrim(key, minid=keep_from(r, key), approximate=False)",
+            "books has read nothing yet",
         ),
     ],
     "04.1": [
@@ -431,6 +590,18 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 100, idle=60_000)]",
             "nothing is idle for 180 s",
         ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    held = r.xpending_range(key, group, '-', '+', 1_000)\n"
+            "    return [e['message_id'] for e in held if e['time_since_delivered'] >= min_idle_ms][:100]",
+            "1101-0 is missing",
+        ),
+        (
+            "def overdue(r, key, group, min_idle_ms):\n"
+            "    ids = [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 100, idle=min_idle_ms)]\n"
+            "    return [entry_id for entry_id in ids if r.xrange(key, entry_id, entry_id)]",
+            "a deleted order is pending until somebody acks it",
+        ),
     ],
     "04.2": [
         (
@@ -481,7 +652,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    while True:\n"
             "        entries = r.xautoclaim(key, group, me, min_idle_ms, count=1)[1]\n"
             "        if entries: return entries[0]",
-            "your code asked Redis more than 1000 times",
+            "your code asked Redis more than 3000 times",
         ),
         (
             "def take_over(r, key, group, me, min_idle_ms):\n"
@@ -489,6 +660,29 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        for entry in r.xclaim(key, group, 'bob', min_idle_ms, [each['message_id']]):\n"
             "            return entry",
             "dora asked, now it is bob's",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    for each in r.xpending_range(key, group, '-', '+', 1, idle=min_idle_ms):\n"
+            "        claimed = r.xclaim(key, group, me, min_idle_ms, [each['message_id']])\n"
+            "        return claimed[0] if claimed and claimed[0][0] else None",
+            "1-0 was deleted, and 2-0 is there",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    for each in r.xpending_range(key, group, '-', '+', 100, idle=min_idle_ms):\n"
+            "        if each['consumer'] == me: continue\n"
+            "        for entry_id, fields in r.xclaim(key, group, me, min_idle_ms, [each['message_id']]):\n"
+            "            if entry_id: return entry_id, fields",
+            "an earlier process of this name died with it",
+        ),
+        (
+            "def take_over(r, key, group, me, min_idle_ms):\n"
+            "    for each in r.xpending_range(key, group, '-', '+', 100, idle=min_idle_ms):\n"
+            "        idle = each['time_since_delivered']\n"
+            "        for entry_id, fields in r.xclaim(key, group, me, min_idle_ms, [each['message_id']], idle=idle):\n"
+            "            if entry_id: return entry_id, fields",
+            "a claim starts the clock anew",
         ),
     ],
     "04.3": [
@@ -539,7 +733,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        moved += len(r.xclaim(key, group, heir, 60_000, [e['message_id'] for e in held]))\n"
             "    r.xgroup_delconsumer(key, group, dead)\n"
             "    return moved",
-            "your code asked Redis more than 1000 times",
+            "your code asked Redis more than 3000 times",
         ),
         (
             "def retire(r, key, group, dead, heir):\n"
@@ -556,6 +750,24 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    r.xgroup_delconsumer(key, group, 'ann')\n"
             "    return len(moved)",
             "this time emil is dead and dora the heir",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    ids = [e['message_id'] for e in r.xpending_range(key, group, '-', '+', 1_000, consumername=dead)]\n"
+            "    moved = len(r.xclaim(key, group, heir, 0, ids)) if ids else 0\n"
+            "    r.xgroup_delconsumer(key, group, dead)\n"
+            "    return moved",
+            "1001-0 was ann's, now it is nobody's",
+        ),
+        (
+            "def retire(r, key, group, dead, heir):\n"
+            "    moved = 0\n"
+            "    while held := r.xpending_range(key, group, '-', '+', 100, consumername=dead):\n"
+            "        moved += len(r.xclaim(key, group, heir, 0, [e['message_id'] for e in held]))\n"
+            "    for each in r.xinfo_consumers(key, group):\n"
+            "        if not each['pending']: r.xgroup_delconsumer(key, group, each['name'])\n"
+            "    return moved",
+            "dora holds nothing, and may read at any time",
         ),
     ],
     "05.1": [
@@ -630,6 +842,50 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return False",
             "use the client that your function gets",
         ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    fence = '''\n"
+            "    local held = redis.call('XPENDING', KEYS[1], 'order_group', ARGV[1], ARGV[1], 1)[1]\n"
+            "    if not held or held[4] ~= tonumber(ARGV[2]) then return 0 end\n"
+            "    '''\n"
+            "    return client.eval(fence + MOVE, 2, key, dlq, entry_id, deliveries) == 1",
+            "bob took it over since, at the same count",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    fence = '''\n"
+            "    local held = redis.call('XPENDING', KEYS[1], 'order_group', ARGV[1], ARGV[1], 1, ARGV[3])[1]\n"
+            "    if not held or held[4] > tonumber(ARGV[2]) then return 0 end\n"
+            "    '''\n"
+            "    return client.eval(fence + MOVE, 2, key, dlq, entry_id, deliveries, consumer) == 1",
+            "so this is delivery 1",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    fence = '''\n"
+            "    local held = redis.call('XPENDING', KEYS[1], 'order_group', ARGV[1], ARGV[1], 1, ARGV[3])[1]\n"
+            "    if not held or held[4] ~= tonumber(ARGV[2]) then return 0 end\n"
+            "    '''\n"
+            "    same_id = fence + MOVE.replace(\"'*'\", 'ARGV[1]')\n"
+            "    return client.eval(same_id, 2, key, dlq, entry_id, deliveries, consumer) == 1",
+            "equal or smaller",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    fence = '''\n"
+            "    local held = redis.call('XPENDING', KEYS[1], 'order_group', ARGV[1], ARGV[1], 1, ARGV[3])[1]\n"
+            "    if not held or held[4] ~= tonumber(ARGV[2]) then return 0 end\n"
+            "    '''\n"
+            "    capped = fence + MOVE.replace(\"'*'\", \"'MAXLEN', 100, '*'\")\n"
+            "    return client.eval(capped, 2, key, dlq, entry_id, deliveries, consumer) == 1",
+            "a dead letter is kept",
+        ),
+        (
+            "def move(client, key, dlq, consumer, entry_id, deliveries):\n"
+            "    if client.type(dlq) == 'string': client.delete(dlq)\n"
+            "    return client.eval(MOVE, 2, key, dlq, entry_id) == 1",
+            "a key of somebody else is left alone",
+        ),
     ],
     "05.2": [
         (
@@ -681,6 +937,39 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    if type(error) in (Reject, ValueError) or attempt >= max_attempts: return 'dead letter', 0\n"
             "    return 'retry', 60_000 - min(60_000, 1_000 * 2 ** (attempt - 1))",
             "JSONDecodeError at attempt 1: a further try cannot help",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    final = isinstance(error, (Reject, ValueError))\n"
+            "    if final or attempt == max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - min(60_000, 1_000 * 2 ** (attempt - 1))",
+            "three processes died over it",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    final = isinstance(error, (Reject, ValueError, LookupError))\n"
+            "    if final or attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - min(60_000, 1_000 * 2 ** (attempt - 1))",
+            "KeyError is neither Reject nor ValueError: attempt 1",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    if isinstance(error, ConnectionError): max_attempts = 100\n"
+            "    final = isinstance(error, (Reject, ValueError))\n"
+            "    if final or attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - min(60_000, 1_000 * 2 ** (attempt - 1))",
+            "ConnectionError is neither Reject nor ValueError: attempt 3",
+        ),
+        (
+            "def decide(error, attempt, max_attempts=3):\n"
+            "    if error is None: return 'ack', 0\n"
+            "    final = type(error) in (Reject, ValueError, json.JSONDecodeError)\n"
+            "    if final or attempt >= max_attempts: return 'dead letter', 0\n"
+            "    return 'retry', 60_000 - min(60_000, 1_000 * 2 ** (attempt - 1))",
+            "UnicodeDecodeError at attempt 1",
         ),
     ],
     "06.1": [
@@ -779,6 +1068,60 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        r.hincrby(book, 'sold', order['amount'])",
             "use the client that your function gets",
         ),
+        (
+            "def sell(client, book, order):\n"
+            "    marker = f\"sold:{order['id']}\"\n"
+            "    def step(tx):\n"
+            "        if tx.exists(marker): return\n"
+            "        stock, sold = map(int, tx.hmget(book, 'stock', 'sold'))\n"
+            "        tx.multi()\n"
+            "        tx.hset(book, mapping={'stock': stock - order['amount'], 'sold': sold + order['amount']})\n"
+            "        tx.set(marker, 1)\n"
+            "    client.transaction(step, marker)",
+            "ann handled x-1, bob meanwhile x-2",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    marker = f\"sold:{order['id']}\"\n"
+            "    with client.pipeline() as tx:\n"
+            "        try:\n"
+            "            tx.watch(book, marker)\n"
+            "            if tx.exists(marker): return\n"
+            "            tx.multi()\n"
+            "            tx.hincrby(book, 'stock', -order['amount'])\n"
+            "            tx.hincrby(book, 'sold', order['amount'])\n"
+            "            tx.set(marker, 1)\n"
+            "            tx.execute()\n"
+            "        except redis.WatchError: pass",
+            "ann handled x-1, bob meanwhile x-2",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    last = f'{book}:last'\n"
+            "    def step(tx):\n"
+            "        if order['id'] in tx.lrange(last, 0, -1): return\n"
+            "        tx.multi()\n"
+            "        tx.hincrby(book, 'stock', -order['amount'])\n"
+            "        tx.hincrby(book, 'sold', order['amount'])\n"
+            "        tx.lpush(last, order['id'])\n"
+            "        tx.ltrim(last, 0, 49)\n"
+            "    client.transaction(step, last)",
+            "6 hours and 60 orders after it was sold first",
+        ),
+        (
+            "def sell(client, book, order):\n"
+            "    sold = f'{book}:sold'\n"
+            "    def step(tx):\n"
+            "        if tx.sismember(sold, order['id']): return\n"
+            "        first = not tx.exists(sold)\n"
+            "        tx.multi()\n"
+            "        tx.hincrby(book, 'stock', -order['amount'])\n"
+            "        tx.hincrby(book, 'sold', order['amount'])\n"
+            "        tx.sadd(sold, order['id'])\n"
+            "        if first: tx.expire(sold, 86_400)\n"
+            "    client.transaction(step, sold)",
+            "6 hours and 60 orders after it was sold first",
+        ),
     ],
     "06.2": [
         ("def send_all(stream, orders): return Producer(stream).send_many(orders)", "no order stays unknown"),
@@ -818,6 +1161,20 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return [entry_id for entry_id, _ in r.xrange(stream.settings.stream)]",
             "a consumer handled and removed x-1, x-2, x-3, x-4",
         ),
+        (
+            "def send_all(stream, orders):\n"
+            "    return Producer(stream, dedupe='s').send_many(sorted(orders, key=lambda o: o.id))",
+            "return the entry ids in order",
+        ),
+        (
+            "def send_all(stream, orders): return Producer(stream, dedupe='s').send_many(reversed(orders))",
+            "return the entry ids in order",
+        ),
+        (
+            "def send_all(stream, orders):\n"
+            "    return Producer(stream, dedupe='s').send_many({(o.item, o.amount): o for o in orders}.values())",
+            "x-3 is not in the stream",
+        ),
     ],
     "07.1": [
         ("def consumers_needed(rate_per_s, work_ms): return round(rate_per_s * work_ms / 1000)", "must not grow"),
@@ -826,6 +1183,10 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("def consumers_needed(rate_per_s, work_ms): return max(1, rate_per_s * work_ms / 800)", "are whole"),
         ("def consumers_needed(rate_per_s, work_ms): return -(-rate_per_s * work_ms // 800)", "must not grow"),
         ("def consumers_needed(rate_per_s, work_ms): return [-(-rate_per_s * work_ms // 800)]", "consumers are whole"),
+        (
+            "def consumers_needed(rate_per_s, work_ms): return max(1, -(-int(rate_per_s) * work_ms // 800))",
+            "0.5 orders per second, 3000 ms each keep 1.5",
+        ),
     ],
     "07.2": [
         ("def send_all(r, key, bodies, size): return [r.xadd(key, body) for body in bodies]", "you made 7"),
@@ -870,6 +1231,41 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        ids += pipe.execute()\n"
             "    return ids",
             "your code asked Redis more than 300 times",
+        ),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    from itertools import islice\n"
+            "    ids, bodies, n = [], iter(bodies), 0\n"
+            "    while batch := list(islice(bodies, size)):\n"
+            "        pipe = r.pipeline(transaction=False)\n"
+            "        for body in batch:\n"
+            "            n += 1\n"
+            "            pipe.xadd(key, {'data': body['data']})\n"
+            "        ids += pipe.execute()\n"
+            "    return ids",
+            "a body is sent as it is",
+        ),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    from itertools import islice\n"
+            "    ids, bodies, n = [], iter(bodies), 0\n"
+            "    while batch := list(islice(bodies, size)):\n"
+            "        pipe = r.pipeline(transaction=False)\n"
+            "        for body in batch:\n"
+            "            n += 1\n"
+            "            pipe.xadd(key, body, id=f'{n}-0')\n"
+            "        ids += pipe.execute()\n"
+            "    return ids",
+            "equal or smaller",
+        ),
+        (
+            "def send_all(r, key, bodies, size):\n"
+            "    ids, pipe = [], r.pipeline(transaction=False)\n"
+            "    for body in bodies:\n"
+            "        if len(pipe) == size: ids += pipe.execute()\n"
+            "        pipe.xadd(key, body)\n"
+            "    return ids + (pipe.execute() if len(pipe) else [])",
+            "by 3, 4 bodies were taken, and 0 of them sent",
         ),
     ],
     "07.3": [
@@ -925,6 +1321,28 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return here['pending'] == 0 and (not newest or here['last-delivered-id'] >= newest[0][0])",
             "o-10 was not handed out: you say that all is done",
         ),
+        (
+            "def all_done(r, key, group):\n"
+            "    pending = r.xpending(key, group)['pending']\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    return not pending and not r.xrange(key, '(' + here['last-delivered-id'], count=1)",
+            "9-0 was new, then bob had it in hand",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    ms = int(here['last-delivered-id'].split('-')[0])\n"
+            "    return not here['pending'] and not r.xrange(key, ms + 1, count=1)",
+            "10-0 is done, and 10-1 was not handed out",
+        ),
+        (
+            "def all_done(r, key, group):\n"
+            "    [here] = [each for each in r.xinfo_groups(key) if each['name'] == group]\n"
+            "    held = [each['message_id'] for each in r.xpending_range(key, group, '-', '+', 1_000)]\n"
+            "    ahead = r.xrange(key, '(' + here['last-delivered-id'], count=1)\n"
+            "    return not ahead and not any(r.xrange(key, entry_id, entry_id) for entry_id in held)",
+            "o-8 was deleted, and is pending all the same",
+        ),
     ],
     "08.1": [
         (
@@ -975,6 +1393,22 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return carrier",
             "the order travels as it was: shop is None",
         ),
+        (
+            "def carry(fields):\n"
+            "    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator\n"
+            "    carrier = {}\n"
+            "    TraceContextTextMapPropagator().inject(carrier)\n"
+            "    return carrier | fields",
+            "these fields came out of another stream",
+        ),
+        (
+            "def carry(fields):\n"
+            "    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator\n"
+            "    carrier = {}\n"
+            "    TraceContextTextMapPropagator().inject(carrier)\n"
+            "    return fields | carrier if carrier else {}",
+            "without a span the order travels as it was",
+        ),
     ],
     "08.2": [
         (
@@ -1008,6 +1442,30 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return places.get(last.kind, last.lane)",
             "ann put it off",
         ),
+        (
+            "def where_is(spans, order_id):\n"
+            "    last = [s for s in spans if s.order_id == order_id][-1]\n"
+            "    if last.operation == 'process': return 'pending' if last.ended_s or last.killed_s else last.consumer\n"
+            "    places = {'send': 'stream', 'ack': 'done', 'dead_letter': 'dead letters'}\n"
+            "    return places.get(last.operation, 'pending')",
+            "o-1 was acked",
+        ),
+        (
+            "def where_is(spans, order_id):\n"
+            "    last = [m for m in lab.lanes.latest(lab.lanes.marks(spans)) if m.order == order_id][-1]\n"
+            "    if last.kind in ('new', 'claimed'): return last.lane\n"
+            "    places = {'sent': 'stream', 'redriven': 'stream', 'dead': 'dead letters', 'acked': 'done'}\n"
+            "    return places.get(last.kind, 'pending')",
+            "IndexError",
+        ),
+        (
+            "def where_is(spans, order_id):\n"
+            "    last = [m for m in lab.lanes.marks(spans) if m.order.startswith(order_id)][-1]\n"
+            "    if last.kind in ('new', 'claimed'): return last.lane\n"
+            "    places = {'sent': 'stream', 'redriven': 'stream', 'dead': 'dead letters', 'acked': 'done'}\n"
+            "    return places.get(last.kind, 'pending')",
+            "you say 'done'",
+        ),
     ],
     "09.1": [
         ("def keeps_up(backlog): return backlog[-1] <= backlog[0] + 5", "a burst has just come"),
@@ -1031,6 +1489,20 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    known = [count for count in backlog if count is not None]\n"
             "    return min(known[len(known) // 2 :]) <= min(known[: len(known) // 2])",
             "your code raised ValueError",
+        ),
+        (
+            "def keeps_up(backlog):\n"
+            "    known = [count for count in backlog if count is not None]\n"
+            "    middle = len(known) // 2\n"
+            "    return middle == 0 or min(known[middle:]) <= 1.1 * min(known[:middle])",
+            "it grows, slowly",
+        ),
+        (
+            "def keeps_up(backlog):\n"
+            "    known = [count for count in backlog if count is not None][-10:]\n"
+            "    middle = len(known) // 2\n"
+            "    return middle == 0 or min(known[middle:]) <= min(known[:middle])",
+            "it was caught up with, and is not any more",
         ),
     ],
     "09.2": [
@@ -1084,6 +1556,35 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
             "    return sorted({e['consumer'] for e in r.xpending_range(key, group, '-', '+', 9_999, idle=60_000)})",
             "only bob's order is idle for 120 s",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    names = []\n"
+            "    for each in r.xpending(key, group)['consumers']:\n"
+            "        [oldest] = r.xpending_range(key, group, '-', '+', 1, consumername=each['name'])\n"
+            "        names += [each['name']] * (oldest['time_since_delivered'] >= idle_ms)\n"
+            "    return sorted(names)",
+            "fred renews one, the other is stuck",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    page = r.xpending_range(key, group, '-', '+', 9_999, idle=idle_ms)\n"
+            "    return sorted({e['consumer'] for e in page if not e['consumer'].startswith('(')})",
+            "whose next try is overdue",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    return sorted({e['consumer'] for e in r.xpending_range(key, group, '-', '+', 1_000, idle=idle_ms)})",
+            "gina's stuck order stands behind 1000 others",
+        ),
+        (
+            "def holders_of_stuck_orders(r, key, group, idle_ms):\n"
+            "    names, start = set(), 0\n"
+            "    while page := r.xpending_range(key, group, start, '+', 100, idle=idle_ms):\n"
+            "        names |= {e['consumer'] for e in page}\n"
+            "        start = int(page[-1]['message_id'].split('-')[0]) + 1\n"
+            "    return sorted(names)",
+            "bob asked for new orders a moment ago",
         ),
     ],
     "10.1": [
@@ -1166,6 +1667,39 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "        return entry_id, fields, 0",
             "also of the new ones: bob holds none",
         ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=idle):\n"
+            "        if due['consumer'] == me: continue\n"
+            "        ids, was = [due['message_id']], due['time_since_delivered']\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, ids):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1):\n"
+            "        return entry_id, fields, 0",
+            "bob's own: an earlier process of this name",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 10, idle=idle):\n"
+            "        if False: continue\n"
+            "        ids, was = [due['message_id']], due['time_since_delivered']\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, ids, idle=was):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1):\n"
+            "        return entry_id, fields, 0",
+            "a claim starts the clock anew",
+        ),
+        (
+            "def take(r, key, me, idle):\n"
+            "    for due in r.xpending_range(key, 'order_group', '-', '+', 1_000):\n"
+            "        if due['time_since_delivered'] < idle: continue\n"
+            "        ids, was = [due['message_id']], due['time_since_delivered']\n"
+            "        for entry_id, fields in r.xclaim(key, 'order_group', me, idle, ids):\n"
+            "            if entry_id: return entry_id, fields, due['times_delivered']\n"
+            "    for _, [(entry_id, fields)] in r.xreadgroup('order_group', me, {key: '>'}, count=1):\n"
+            "        return entry_id, fields, 0",
+            "carl's 1100 are in work",
+        ),
     ],
     "10.2": [
         ("def settle(r, key, group, i): return r.xack(key, group, i) and r.xdel(key, i) == 1", "still needs: 1-0"),
@@ -1224,6 +1758,57 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "    return r.xdel(key, i) == 1",
             "and 1-0 is another entry",
         ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: float(text.replace('-', '.'))\n"
+            "    r.xack(key, group, i)\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        if place(g['last-delivered-id']) < place(i): return False\n"
+            "        if r.xpending_range(key, g['name'], i, i, 1): return False\n"
+            "    return r.xdel(key, i) == 1",
+            "the books were given 5-9, and 5-10 comes after it",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    r.xack(key, group, i)\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        if place(g['last-delivered-id']) < place(i): return False\n"
+            "        if r.xpending_range(key, g['name'], i, i, 1): return False\n"
+            "    return r.xtrim(key, minid=i + '1', approximate=False) > 0",
+            "one entry is settled, 2-0: with it went",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    r.xack(key, group, i)\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        if place(g['last-delivered-id']) < place(i): return False\n"
+            "        if r.xpending_range(key, g['name'], i, i, 1): return False\n"
+            "    return r.xdel(key, i) < 2",
+            "return whether you did",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    r.xack(key, group, i)\n"
+            "    groups = [g['name'] for g in r.xinfo_groups(key)]\n"
+            "    if any(r.xpending_range(key, name, i, i, 1) for name in groups): return False\n"
+            "    if any(place(g['last-delivered-id']) < place(i) for g in r.xinfo_groups(key)): return False\n"
+            "    return r.xdel(key, i) == 1",
+            "then dora of the books had it in hand",
+        ),
+        (
+            "def settle(r, key, group, i):\n"
+            "    place = lambda text: tuple(map(int, text.split('-')))\n"
+            "    done = True\n"
+            "    for g in r.xinfo_groups(key):\n"
+            "        held = g['name'] != group and r.xpending_range(key, g['name'], i, i, 1)\n"
+            "        done = done and not held and place(g['last-delivered-id']) >= place(i)\n"
+            "    r.xack(key, group, i)\n"
+            "    return done and r.xdel(key, i) == 1",
+            "two of them at once, and it is still there",
+        ),
     ],
     "11.1": [
         ("def lost(sent, handled, dead, pending): return len(sent) - len(handled)", "a list of order ids"),
@@ -1240,6 +1825,20 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         (
             "def lost(sent, handled, dead, pending): return sorted(set(sent) - {*handled, *dead, *pending})",
             "o-9 was sent before o-2",
+        ),
+        (
+            "def lost(sent, handled, dead, pending):\n"
+            "    left = list(sent)\n"
+            "    for order in [*handled, *dead, *pending]:\n"
+            "        if order in left: left.remove(order)\n"
+            "    return list(dict.fromkeys(left))",
+            "is one order, and handled",
+        ),
+        (
+            "def lost(sent, handled, dead, pending):\n"
+            "    safe = ' '.join([*handled, *dead, *pending])\n"
+            "    return [order for order in dict.fromkeys(sent) if order not in safe]",
+            "o-10 is handled, and o-1 is another order",
         ),
     ],
     "11.2": [  # the first one names the printed solution, which stands before it; the others break that one
@@ -1311,6 +1910,85 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("class MyConsumer(Right):\n    def step(self): return super().step() or 1", "returns 0: ann never stopped"),
         ("class MyConsumer(Right):\n    def step(self): return len(r.xrange(self.stream))", "does not go along"),
         ("class MyConsumer(Right):\n    def handled(self, fields): self.handler(1, 1)", "takes the order, a dict"),
+        (
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        super().work(entry_id, fields, attempt)\n"
+            "        self.client.xdel(self.stream, entry_id)",
+            "1-0 is gone from it, for all of them",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def handled(self, fields):\n"
+            "        try: self.handler(json.loads(fields['data']), repr(fields))\n"
+            "        except Exception: return False\n"
+            "        return True",
+            "was charged 2 times, under the keys",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def claim(self):\n"
+            "        for due in self.client.xpending_range(self.stream, self.group, '-', '+', 1, idle=10_000):\n"
+            "            ids, attempt = [due['message_id']], due['times_delivered'] + 1\n"
+            "            for entry in self.client.xclaim(self.stream, self.group, self.name, 10_000, ids):\n"
+            "                if entry[0]: return *entry, attempt",
+            "while yan, alive, was working on it",
+        ),
+        (
+            "OTHER = MOVE.replace('unpack(entry[2])', 'entry[2][1], entry[2][2]')\n"
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
+            "            self.client.xack(self.stream, self.group, entry_id)\n"
+            "        elif attempt >= 3:\n"
+            "            keys = self.stream, f'{self.stream}-dlq'\n"
+            "            self.client.eval(OTHER, 2, *keys, self.group, entry_id, self.name, attempt)",
+            "has a dead letter without its fields",
+        ),
+        (
+            "OTHER = MOVE.replace(\"'*'\", 'id')\n"
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
+            "            self.client.xack(self.stream, self.group, entry_id)\n"
+            "        elif attempt >= 3:\n"
+            "            keys = self.stream, f'{self.stream}-dlq'\n"
+            "            self.client.eval(OTHER, 2, *keys, self.group, entry_id, self.name, attempt)",
+            "equal or smaller",
+        ),
+        (
+            "OTHER = MOVE.replace(\"'*'\", \"'MAXLEN', 10, '*'\")\n"
+            "class MyConsumer(Right):\n"
+            "    def work(self, entry_id, fields, attempt):\n"
+            "        if attempt <= 3 and self.handled(fields):\n"
+            "            self.client.xack(self.stream, self.group, entry_id)\n"
+            "        elif attempt >= 3:\n"
+            "            keys = self.stream, f'{self.stream}-dlq'\n"
+            "            self.client.eval(OTHER, 2, *keys, self.group, entry_id, self.name, attempt)",
+            "a dead letter is kept: 100 older ones",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def claim(self):\n"
+            "        group = self.stream, self.group\n"
+            "        while due := self.client.xpending_range(*group, '-', '+', 1, idle=60_000):\n"
+            "            ids, attempt = [due[0]['message_id']], due[0]['times_delivered'] + 1\n"
+            "            for entry in self.client.xclaim(*group, self.name, 0, ids):\n"
+            "                if entry[0]: return *entry, attempt\n"
+            "            self.client.xack(*group, *ids)",
+            "took o-111 while gina, alive, was working on it",
+        ),
+        (
+            "class MyConsumer(Right):\n"
+            "    def claim(self):\n"
+            "        group = self.stream, self.group\n"
+            "        while due := self.client.xpending_range(*group, '-', '+', 1, idle=60_000):\n"
+            "            ids, attempt = [due[0]['message_id']], due[0]['times_delivered'] + 1\n"
+            "            for entry in self.client.xclaim(*group, self.name, 60_000, ids):\n"
+            "                if entry[0]: return *entry, attempt\n"
+            "            self.client.xack(*group, *ids)",
+            "acked o-111 while gina, alive, was working on it",
+        ),
         ("MyConsumer = Right(None, 'check', 'order_group', 'ann', print)", "the class itself"),
     ],
 }

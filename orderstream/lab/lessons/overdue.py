@@ -8,7 +8,7 @@ from orderstream.lab.tutor.witness import Witness
 
 KEY, GROUP = "check", "order_group"
 MINUTE, LONG_AGO = 60_000, 90_000  # milliseconds
-PATIENCE = 1_000  # commands after which an answer is ended; the longest right one needs about 300
+PATIENCE = 3_000  # commands after which an answer is ended; a right one that takes one order at a time needs 2_200
 
 State = dict[str, tuple[str, int]]
 """Entry id -> its owner and its delivery count."""
@@ -30,8 +30,10 @@ def shift(idle: dict[str, tuple[int, int]], group: str = GROUP) -> Iterator[Witn
         for consumer, (many, ms) in idle.items():
             ids = [f"{last + n}-0" for n in range(1, many + 1)]
             last += many
+            adding = client.pipeline(transaction=False)
             for entry_id in ids:
-                client.xadd(KEY, {"item": "tea"}, id=entry_id)
+                adding.xadd(KEY, {"item": "tea"}, id=entry_id)
+            adding.execute()
             client.xreadgroup(group, consumer, {KEY: ">"}, count=many)
             client.xclaim(KEY, group, consumer, 0, ids, idle=ms, justid=True)
         with Witness(KEY, group, PATIENCE) as witness:
@@ -44,5 +46,5 @@ def pending(min_idle_ms: int = 0) -> State:
     idle = {"idle": min_idle_ms} if min_idle_ms else {}
     client = server.current().client
     [group] = client.xinfo_groups(KEY)
-    entries = client.xpending_range(KEY, group["name"], "-", "+", 1_000, **idle)
+    entries = client.xpending_range(KEY, group["name"], "-", "+", 10_000, **idle)
     return {entry["message_id"]: (entry["consumer"], entry["times_delivered"]) for entry in entries}

@@ -23,12 +23,18 @@ def held(answer):
         for name, count in (("ann", 3), ("bob", 1)):
             client.xreadgroup(GROUP, name, {KEY: ">"}, count=count)
         two = answer(client.xpending(KEY, GROUP))
+        for n, name in enumerate(("carl", "dora"), 5):
+            client.xadd(KEY, {"order": f"o-{n}"}, id=f"{n}-0")
+            client.xreadgroup(GROUP, name, {KEY: ">"}, count=1)
+        four = answer(client.xpending(KEY, GROUP))
     finally:
         server.current().fresh(KEY)
     assert isinstance(two, dict), f"return a dictionary, the names and their numbers, not {two!r}"
     for name, count in (("ann", 3), ("bob", 1)):
         assert name in two, f"each consumer that holds any is named: {name} holds {count}, and is not in {two!r}"
     assert two == {"ann": 3, "bob": 1}, f"ann holds 3 and bob holds 1, but you say {two!r}"
+    told = f"carl and dora have taken an order each, as bob did before, but you say {four!r}"
+    assert four == {"ann": 3, "bob": 1, "carl": 1, "dora": 1}, told
     assert nobody == {}, f"nothing is pending, so nobody holds anything, but you say {nobody!r}"
 
 

@@ -29,7 +29,11 @@ def log(*ids: str) -> Iterator[Witness]:
 
 def add(*ids: str) -> None:
     for entry_id in ids:
-        server.current().client.xadd(KEY, {"item": "tea"}, id=entry_id)
+        server.current().client.xadd(KEY, fields_of(entry_id), id=entry_id)
+
+
+def fields_of(entry_id: str) -> dict[str, str]:
+    return {"item": "tea", "order": f"o-{entry_id}"}
 
 
 def numbered(*numbers: int) -> list[str]:
@@ -40,6 +44,8 @@ def ids_of(entries: Any) -> list[str]:
     assert isinstance(entries, list), f"the entries must be a list of (id, fields), not {entries!r}"
     for entry in entries:
         assert _is_pair(entry), f"an entry is a pair (id, fields), not {entry!r}"
+        entry_id, fields = entry
+        assert fields == fields_of(entry_id), f"an entry comes as it was added, (id, fields), not {entry!r}"
     return [entry_id for entry_id, _ in entries]
 
 
@@ -66,6 +72,16 @@ def latest(answer):
         came = "101-0 and 102-0 came behind 99-0, and nothing came in between"
         assert got == ["99-0", "101-0", "102-0"], f"{came}: these are the newest three, not {_few(got)}"
         _reads_little(witness, 3)
+    with log("1-0", "1-9", "1-10", "2-0") as witness:
+        got = ids_of(answer(witness.client, KEY, 3))
+        told = "1-9 and 1-10 came in one millisecond, one after the other, and before 2-0"
+        assert got == ["1-9", "1-10", "2-0"], f"{told}: you return {_few(got)}"
+        witness.freeze_after(witness.commands()[0], lambda: add("3-0"))
+        got = ids_of(answer(witness.client, KEY, 3))
+        assert len(got) == 3, f"3-0 came while your function was at work, and for n=3 you return {_few(got)}"
+    with log() as witness:
+        got = ids_of(answer(witness.client, KEY, 3))
+        assert got == [], f"no order ever came, so there is none to show, and not {_few(got)}"
 
 
 def _few(ids: list[str]) -> str:
@@ -91,7 +107,7 @@ def _reads_little(witness: Witness, needed: int) -> None:
 def read_on(answer):
     came, seen, place = numbered(*range(1, 99)), [], "0"
     with log(*came) as witness:
-        for call, added in enumerate(([], [], ["99-0"], ["100-0", "101-0"], ["102-0"]), 1):
+        for call, added in enumerate(([], [], ["99-0"], ["100-0", "101-0"], ["101-1", "102-3"]), 1):
             if call == 5:
                 server.current().client.xdel(KEY, place)  # the bookmark stays good when its entry is gone
             add(*added)
@@ -110,7 +126,12 @@ def read_on(answer):
             seen += ids_of(entries)
             _each_once(seen, came, call, place)
         _reads_little(witness, 1)
-        _one_comes_meanwhile(answer, witness, seen, [*came, "103-0"], place)
+        came.append("103-0")
+        _one_comes_meanwhile(answer, witness, seen, came, place)
+        entries, _ = answer(witness.client, KEY, "0")
+        left = [entry_id for entry_id in came if entry_id != "101-0"]  # which was deleted
+        told = f"a second reader begins at 0, and all {len(left)} entries are there"
+        assert ids_of(entries) == left, f"{told}: you return {_few(ids_of(entries))}{witness.trace()}"
 
 
 def _one_comes_meanwhile(answer: Any, witness: Witness, seen: list[str], there: list[str], place: str) -> None:
@@ -159,7 +180,13 @@ def between(answer):
         assert got == ["2000-0", "2000-1", "2999-12345"], f"expected 2000-0, 2000-1 and 2999-12345, got {got}"
         got = ids_of(answer(witness.client, KEY, 5000, 6000))
         assert got == [], f"nothing came from 5000 to 6000, so the report is empty, and not {_few(got)}"
-    with log(*numbered(*range(9_000, 10_100, 10))) as witness:
+        got = ids_of(answer(witness.client, KEY, 0, 1000))
+        assert got == [], f"nothing came from 0 to 1000, so the report is empty, and not {_few(got)}"
+        busy = numbered(*range(5_000, 5_150))
+        add(*busy)
+        got = ids_of(answer(witness.client, KEY, 5_000, 6_000))
+        assert got == busy, f"every order of that second belongs to the report: 150 came, and you return {_few(got)}"
+    with log(*numbered(*range(9_000, 10_500, 10))) as witness:
         got = ids_of(answer(witness.client, KEY, 9_990, 10_010))
         assert got == ["9990-0", "10000-0"], f"from 9990 to 10010 came 9990-0 and 10000-0, you return {_few(got)}"
         _reads_little(witness, 2)

@@ -40,6 +40,7 @@ def ensure_group(answer):
     for name in dict.fromkeys(_commands(answer)):
         _another_program_starts_after(name, answer)
     _a_real_error(answer)
+    _no_permission(answer)
 
 
 def _before_the_first_order(answer: Any) -> None:
@@ -57,9 +58,11 @@ def _before_the_first_order(answer: Any) -> None:
 
 def _old_orders_and_a_second_call(answer: Any) -> None:
     with orders(3) as client, Witness(KEY, GROUP, PATIENCE) as witness:
+        client.xgroup_create(KEY, "books", id="$")
         answer(witness.client, KEY, GROUP)
         begins = {group["name"]: group["last-delivered-id"] for group in client.xinfo_groups(KEY)}
-        assert GROUP in begins, f"after your function ran, there is no group {GROUP}"
+        assert GROUP in begins, f"after your function ran, there is no group {GROUP}, only {', '.join(begins)}"
+        assert "books" in begins, f"the stream has other groups: books is gone{witness.trace()}"
         got = ids(client.xreadgroup(GROUP, "ann", {KEY: ">"}, count=2))
         assert got, (
             "orders from before the group are handled, too: 1-0 to 3-0 were there first, and ann was given nothing"
@@ -74,6 +77,10 @@ def _old_orders_and_a_second_call(answer: Any) -> None:
         assert held == 2, f"a second call changes nothing: ann held 1-0 and 2-0 before it, and {held} orders after it"
         got = ids(client.xreadgroup(GROUP, "bob", {KEY: ">"}))
         assert got == ["3-0"], f"a second call changes nothing: 3-0 alone was left to hand out, and bob was given {got}"
+        client.xack(KEY, GROUP, "1-0", "2-0", "3-0")
+        answer(witness.client, KEY, GROUP)
+        got = ids(client.xreadgroup(GROUP, "bob", {KEY: ">"}))
+        assert not got, f"a third call changes nothing: 1-0 to 3-0 are done, and bob is given {got}{witness.trace()}"
 
 
 def _commands(answer: Any) -> list[str]:
@@ -117,6 +124,23 @@ def _a_real_error(answer: Any) -> None:
         raise AssertionError("a real error is heard: the key holds a string, and your function kept quiet about it")
 
 
+def _no_permission(answer: Any) -> None:
+    with orders(1), Witness(KEY, GROUP, PATIENCE) as witness:
+        really, refused = witness.client.execute_command, []
+
+        def execute(*words: Any, **options: Any) -> Any:
+            if str(words[0]).upper().startswith("XGROUP"):
+                refused.append(words[0])
+                raise redis.exceptions.NoPermissionError("this user has no permissions to run the 'xgroup' command")
+            return really(*words, **options)
+
+        witness.client.execute_command = execute
+        with suppress(redis.ResponseError):
+            answer(witness.client, KEY, GROUP)
+            told = "Redis did not allow the XGROUP, and your function kept quiet about it"
+            assert not refused, f"a real error is heard: {told}"
+
+
 @exercise(
     "02.2",
     "Ann holds 20 orders. Is that bad if all others have work, too? When is it?",
@@ -126,7 +150,7 @@ def _a_real_error(answer: Any) -> None:
 def hoarders(answer):
     cases: list[tuple[dict[str, int], list[str], str]] = [
         ({"ann": 20, "bob": 0}, ["ann"], "ann holds 20 while bob has nothing to do"),
-        ({"ann": 5, "bob": 4}, [], "everybody has work"),
+        ({"ann": 5, "bob": 1}, [], "everybody has work"),
         ({"ann": 1, "bob": 0}, [], "ann holds only the order she works on"),
         ({"ann": 20}, [], "nobody is idle: ann is alone"),
         ({"bob": 0, "ann": 7, "dora": 1, "carl": 2}, ["ann", "carl"], "bob could work on what ann and carl keep"),
@@ -171,6 +195,7 @@ def work_off(answer):
     _all_is_done(answer)
     _one_more_comes(answer)
     _a_failure_stays_pending(answer)
+    _others_keep_theirs(answer)
 
 
 def _all_is_done(answer: Any) -> None:
@@ -213,6 +238,18 @@ def _a_failure_stays_pending(answer: Any) -> None:
             _run(answer, witness, fail={"o-2"})
         held = [each["message_id"] for each in client.xpending_range(KEY, GROUP, "-", "+", PATIENCE)]
         assert "2-0" in held, f"what failed stays pending: the handler of o-2 raised{witness.trace('2-0', 'o-2')}"
+
+
+def _others_keep_theirs(answer: Any) -> None:
+    with orders(3) as client, Watching(client) as witness:
+        client.xgroup_create(KEY, GROUP, id="0")
+        client.xreadgroup(GROUP, "bob", {KEY: ">"}, count=1)
+        witness.note("bob", "reads 1-0 and begins")
+        done = _run(answer, witness)
+        held = {each["message_id"]: each["consumer"] for each in client.xpending_range(KEY, GROUP, "-", "+", PATIENCE)}
+        works = "what another has in hand is left alone: bob works on 1-0"
+        assert held.get("1-0") == "bob", f"{works}, and now it is {held.get('1-0', 'nobody')}'s{witness.trace('1-0')}"
+        assert done == ["o-2", "o-3"], f"{works}, o-2 and o-3 are new, and ann handled {done}{witness.trace()}"
 
 
 def _run(

@@ -106,7 +106,13 @@ def keep_from(answer):
     _keeps(answer, "1-0", "was not read by books", {"kitchen": (6, six()), "books": (0, [])})
     tens = ["8-0", "9-0", "10-0", "11-0"]
     _keeps(answer, "9-0", "is pending in kitchen", {"kitchen": (4, ["8-0", "10-0"]), "books": (4, tens[:2])}, tens)
+    same = ["5-8", "5-9", "5-10"]  # in one millisecond
+    _keeps(answer, "5-9", "is pending in kitchen", {"kitchen": (3, ["5-8", "5-10"]), "books": (3, same)}, same)
     _keeps(answer, None, "", {"kitchen": (6, six()), "books": (6, six())})
+    with watched(six(), {"books": (4, [])}) as w:
+        w.client.xclaim(KEY, "books", "ann", 0, ["3-0"], idle=90_000, justid=True)
+        got, trace = _id(answer, w), w.trace("XCLAIM", "GROUPS", "XPENDING")
+        assert got <= (1, 0), f"1-0 is pending in books, for bob, and you would keep from {got[0]}-{got[1]} on{trace}"
     with watched(six(), {}) as w:
         assert _id(answer, w) <= (1, 0), "without a group nobody has acknowledged anything: 1-0 must stay"
 
@@ -152,6 +158,12 @@ def safe_trim(answer):
                 f"what every group has acknowledged may go: {entry_id} is still there{_cuts(w, entry_id)}"
             )
         assert removed == 6 - len(left), f"{6 - len(left)} entries went, and you return {removed!r}{_cuts(w)}"
+    with watched(six(), {"kitchen": (6, six()), "books": (0, [])}) as w:
+        _, left = _trims(answer, w)
+        assert left == six(), f"no group loses an order: books has read nothing yet, and you removed it{_cuts(w)}"
+        commands = w.commands()
+    for name in dict.fromkeys(commands):
+        _one_is_read_after(name, answer)
     with watched(six(), {}) as w:
         _, left = _trims(answer, w)
         assert left == six(), f"without a group nobody has acknowledged anything, and you removed it{_cuts(w)}"
@@ -165,6 +177,20 @@ def safe_trim(answer):
         assert not stays, f"the only group has acknowledged all six, and {', '.join(stays)} is still there{_cuts(w)}"
         told = "six entries went, while a producer added one" if came else "six entries went"
         assert removed == 6, f"{told}, and you return {removed!r}{_cuts(w, '7-0')}"
+
+
+def _one_is_read_after(name: str, answer: Any) -> None:
+    """Freeze the answer after its first *name*. Meanwhile bob reads 6-0, the only entry that was new."""
+    with watched(six(), {"kitchen": (5, six()[:5])}) as w:
+
+        def read() -> None:
+            server.current().client.xreadgroup("kitchen", "bob", {KEY: ">"})
+            w.note("bob", f"reads {LAST}")
+
+        w.freeze_after(name, read)
+        _, left = _trims(answer, w)
+        told = f"bob read {LAST} after your {name}, has it in hand, and it is gone"
+        assert LAST in left, f"no group loses an order: {told}{_cuts(w, LAST)}"
 
 
 def _trims(answer: Any, w: Witness) -> tuple[Any, list[str]]:

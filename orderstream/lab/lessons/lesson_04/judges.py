@@ -25,6 +25,7 @@ def overdue(answer):
         {"ann": (2, LONG_AGO), "carl": (2, 0)},
         {"ann": (12, LONG_AGO), "emil": (8, LONG_AGO), "carl": (2, 0)},
         {"carl": (150, 0), "ann": (2, LONG_AGO)},
+        {"carl": (1_100, 0), "ann": (2, LONG_AGO)},
         {"emil": (70, LONG_AGO), "ann": (70, LONG_AGO)},
     ):
         with shift(idle) as witness:
@@ -42,6 +43,13 @@ def overdue(answer):
             assert not missing, f"every overdue order is named: {missing[0]} is missing, {found}{witness.trace()}"
             assert len(got) <= 100, f"the first 100 at most: {len(late)} are overdue, and you name {len(got)}"
             assert got == first, f"each overdue order once, oldest first: expected {first}, got {got}"
+    with shift({"ann": (3, LONG_AGO)}) as witness:
+        server.current().client.xdel(KEY, "2-0")
+        got = answer(witness.client, KEY, GROUP, MINUTE)
+        told = "a deleted order is pending until somebody acks it, and 2-0 is overdue"
+        assert got == ["1-0", "2-0", "3-0"], f"{told}: you name {got!r}{witness.trace()}"
+        held = list(pending())
+        assert held == got, f"looking changes nothing: pending were {got}, and now {held}{witness.trace()}"
     with shift({"ann": (2, LONG_AGO)}) as witness:
         got = answer(witness.client, KEY, GROUP, 2 * LONG_AGO)
         assert got == [], f"the limit is given: nothing is idle for 180 s, and you name {got!r}{witness.trace()}"
@@ -64,7 +72,7 @@ def _unmoved(before: State, late: list[str], witness: Witness) -> None:
     "How many entries does one XAUTOCLAIM with COUNT 1 look at, and what does an empty reply mean?",
     "XAUTOCLAIM with count=1, again from the cursor it returned (start_id=…), until that is '0-0'.",
     "cursor, entries = r.xautoclaim(key, group, me, min_idle_ms, start_id=cursor, count=1)[:2] in a loop; "
-    "return entries[0] as soon as there is one, None once the cursor is '0-0'",
+    "return the first entry that has an id, None once the cursor is '0-0'",
 )
 def take_over(answer):
     def ask(witness: Witness) -> Any:
@@ -80,6 +88,10 @@ def take_over(answer):
         rule = "no overdue order is missed: ann's 151-0 stands behind 150 that are in work"
         assert got is not None, f"{rule}, and you returned None{witness.trace()}"
         _one_entry(got, before, witness)
+    with shift({"bob": (1, LONG_AGO)}) as witness:
+        got = ask(witness)
+        told = "1-0 is overdue, and bob's own: an earlier process of this name died with it"
+        assert got == ("1-0", {"item": "tea"}), f"{told}: you returned {got!r}{witness.trace()}"
     with shift({"carl": (2, 0)}) as witness:
         got = ask(witness)
         _carl_keeps(2, witness)
@@ -97,6 +109,10 @@ def take_over(answer):
         answer(witness.client, KEY, GROUP, "dora", MINUTE)
         owner = pending()["1-0"][0]
         assert owner == "dora", f"the order goes to the one who asks: dora asked, now it is {owner}'s{witness.trace()}"
+    with shift({"ann": (2, LONG_AGO)}) as witness:
+        server.current().client.xdel(KEY, "1-0")
+        got, rule = ask(witness), "no overdue order is missed: 1-0 was deleted, and 2-0 is there"
+        assert got == ("2-0", {"item": "tea"}), f"{rule}: you returned {got!r}{witness.trace()}"
 
 
 def _rival(witness: Witness) -> list[str]:
@@ -135,6 +151,8 @@ def _one_entry(got: Any, before: State, witness: Witness) -> None:
     assert got == (entry_id, fields), f"bob claimed {entry_id}: return {(entry_id, fields)}, not {got!r}{told}"
     count = now[entry_id][1]
     assert count == 2, f"a claim counts as a delivery: {entry_id} came a second time, the count says {count}{told}"
+    young = entry_id not in pending(MINUTE)
+    assert young, f"a claim starts the clock anew: {entry_id} is bob's, and overdue, so others take it at once{told}"
 
 
 @exercise(
@@ -171,9 +189,18 @@ def retire(answer):
         _all_moved(before, witness)
     with shift({"carl": (2, 0)}) as witness:
         server.current().client.xgroup_createconsumer(KEY, GROUP, "ann")
+        server.current().client.xgroup_createconsumer(KEY, GROUP, "dora")
         got = answer(witness.client, KEY, GROUP, "ann", "bob")
         assert got == 0, f"ann held nothing, so 0 were moved, not {got!r}"
         _all_moved(pending(), witness)
+        names = [consumer["name"] for consumer in server.current().client.xinfo_consumers(KEY, GROUP)]
+        told = f"dora holds nothing, and may read at any time; she is removed{witness.trace('DELCONSUMER')}"
+        assert "dora" in names, f"the living stay: {told}"
+    with shift({"ann": (1_100, LONG_AGO)}) as witness:
+        before = pending()
+        got = answer(witness.client, KEY, GROUP, "ann", "bob")
+        _nothing_lost(before, witness)
+        assert got == 1_100, f"return how many were moved: ann held 1100, you say {got!r}"
 
 
 def _nothing_lost(before: State, witness: Witness, when: str = "") -> None:

@@ -47,6 +47,10 @@ def move(answer):
     _dlq_of_the_wrong_type(answer)
     _too_late(answer, "bob", "bob has claimed it since")
     _too_late(answer, "ann", "ann herself got it again since, and is at its second delivery")
+    _too_late(answer, "bob", "bob took it over since, at the same count", justid=True)
+    again = "ann gave it back since and got it again, so this is delivery 1"
+    _too_late(answer, "ann", again, deliveries=2, justid=True)
+    _among_others(answer)
     for name in dict.fromkeys(commands):
         _frozen_after(name, answer)
     _twice(answer)
@@ -92,13 +96,30 @@ def _dlq_of_the_wrong_type(answer: Any) -> None:
         with suppress(redis.ResponseError):  # the answer may raise it
             answer(witness.client, KEY, DLQ, "ann", "1-0", 1)
         trace = witness.trace()
+        note = server.current().client.type(DLQ) == "string"
+        assert note, f"a key of somebody else is left alone: {DLQ} held a note, and it is gone{trace}"
         assert _owner(), f"no order is lost: the XADD failed, {DLQ} is no stream, and 1-0 was acked all the same{trace}"
 
 
-def _too_late(answer: Any, owner: str, since: str) -> None:
+def _among_others(answer: Any) -> None:
+    """Ann holds 2-0 as well, and the dead-letter queue has letters, the last with a higher id than the order's."""
     with failed_order() as witness:
-        witness.client.xclaim(KEY, GROUP, owner, 0, ["1-0"])
-        moved = answer(witness.client, KEY, DLQ, "ann", "1-0", 1)
+        client = server.current().client
+        client.xadd(KEY, FIELDS, id="2-0")
+        client.xreadgroup(GROUP, "ann", {KEY: ">"})
+        for n in range(1, 121):
+            client.xadd(DLQ, {"data": "an older dead letter"}, id=f"{n}-0")
+        answer(witness.client, KEY, DLQ, "ann", "1-0", 1)
+        held = [each["message_id"] for each in client.xpending_range(KEY, GROUP, "-", "+", 9)]
+        assert held == ["2-0"], f"one order is moved: ann held 1-0 and 2-0, and now {held}{witness.trace()}"
+        copies = len(_dead_letters())
+        assert copies == 121, f"a dead letter is kept: 120 were in {DLQ}, one came, and now {copies}{witness.trace()}"
+
+
+def _too_late(answer: Any, owner: str, since: str, deliveries: int = 1, justid: bool = False) -> None:
+    with failed_order() as witness:
+        witness.client.xclaim(KEY, GROUP, owner, 0, ["1-0"], justid=justid)
+        moved = answer(witness.client, KEY, DLQ, "ann", "1-0", deliveries)
         trace = witness.trace()
         unfenced = f"only its owner, at its delivery count, may move an order: {since}"
         assert not _dead_letters(), f"{unfenced}, and ann put it aside{trace}"
@@ -154,7 +175,9 @@ def decide(answer):
     for attempt in (1, 2, 3):
         _verdict(answer(None, attempt), "ack", f"the handler returned at attempt {attempt}: the order is done")
     no_json = json.JSONDecodeError("no JSON", "{", 0)  # a ValueError, as json.loads raises it
-    for error in (Reject("we do not sell figs"), ValueError("no JSON"), no_json):
+    no_text = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no text")  # also one
+    final: tuple[Exception, ...] = (Reject("we do not sell figs"), ValueError("no JSON"), no_json, no_text)
+    for error in final:
         said = f"{type(error).__name__} at attempt 1: a further try cannot help"
         _verdict(answer(error, 1), "dead letter", said)
     _runs(answer)
@@ -162,6 +185,11 @@ def decide(answer):
     for attempt in (6, 7, 50):
         _waits(answer(no_figs, attempt, 100), attempt, "")
     _verdict(answer(no_figs, 1, 1), "dead letter", "with max_attempts=1, the first failure is the last")
+    _verdict(answer(no_figs, 4), "dead letter", "three processes died over it, and attempt 4 failed: it was the last")
+    for error in (KeyError("figs"), TypeError("no figs"), ConnectionError("card service is down"), Exception()):
+        said = f"{type(error).__name__} is neither Reject nor ValueError"
+        _verdict(answer(error, 1), "retry", f"{said}: attempt 1 is not the last")
+        _verdict(answer(error, 3), "dead letter", f"{said}: attempt 3 is the last")
 
 
 def _runs(answer: Any) -> None:

@@ -77,19 +77,29 @@ class Shop:
         made = set(self.client.scan_iter()) - self._before
         return sorted(key for key in made if key in self._words or any(order["id"] in key for order in ORDERS))
 
-    def wait(self) -> list[str]:
-        """Let `HOURS_MS` pass: remove each marker that does not live so long. Return their names."""
-        gone = [key for key in self._markers() if 0 <= self.client.pttl(key) < HOURS_MS]
+    def wait(self, passed_ms: int = HOURS_MS) -> list[str]:
+        """Let time pass for the markers: remove each that does not live so long. Return their names."""
+        left = {key: self.client.pttl(key) for key in self._markers()}
+        gone = [key for key, ms in left.items() if 0 <= ms <= passed_ms]
+        for key, ms in left.items():
+            if ms > passed_ms:
+                self.client.pexpire(key, ms - passed_ms)
         if gone:
             server.current().fresh(*gone)
         return gone
 
     def run(self, witness: Witness, order: dict[str, Any] = ORDERS[0]) -> int:
-        """Let the answer handle *order* until it is done or dead. Return how many commands it sent."""
+        """
+        Let the answer handle *order* until it is done or dead. Return how many commands it sent.
+
+        Then ``returned`` tells whether the answer came to its end, so that its caller acks the order.
+        """
+        self.returned = False
         try:
             # A WatchError is no mistake: another consumer was faster, and the order comes again.
             with witness, suppress(Died, redis.WatchError):
                 self._answer(witness.client, KEY, dict(order))
+                self.returned = True
         finally:
             self._words |= {word for words, _ in witness.calls for word in words}
         return len(witness.calls)
@@ -132,10 +142,11 @@ def sell(answer):
         our.run(quiet(), ORDERS[1])
         sold = int(our.client.hget(KEY, "sold") or 0)
         assert sold == 2 * AMOUNT, f"x-2 is another order of the same tea, and was not sold: sold {sold} after both"
-        for happen in (_is_killed, _is_met):
+        for happen in (_is_killed, _is_met, _meets_another):
             for number in range(1, commands + 1):
                 happen(our, number)
         _comes_late(our)
+        _comes_after_others(our)
 
 
 def _is_killed(our: Shop, commands: int) -> None:
@@ -173,10 +184,49 @@ def _is_met(our: Shop, commands: int) -> None:
     our.must_hold(AMOUNT, "while two consumers had it at once", ann.trace())
 
 
+def _meets_another(our: Shop, commands: int) -> None:
+    our.open()
+    bob = quiet()
+
+    def meet() -> None:
+        ann.note("bob", "handles x-2")
+        our.run(bob, ORDERS[1])
+        our.returned = False  # ann goes on
+
+    ann = Met(commands, meet)
+    our.run(ann)
+    if not our.returned:
+        our.run(quiet())  # her transaction failed, so the order comes again
+    book = our.client.hgetall(KEY)
+    sold, stock = int(book.get("sold", 0)), int(book.get("stock", 0))
+    told = f"ann handled x-1, bob meanwhile x-2, of {AMOUNT} packets each: stock {stock}, sold {sold}"
+    assert (sold, stock) == (2 * AMOUNT, STOCK - 2 * AMOUNT), f"an order has its effect, once: {told}{ann.trace()}"
+
+
+def _comes_after_others(our: Shop) -> None:
+    """x-2 is sold. 20 hours later x-1 is, and many others. 6 hours later x-1 comes again."""
+    our.open()
+    our.client.hset(KEY, mapping={"stock": 100 * AMOUNT, "sold": 0})
+    our.run(quiet(), ORDERS[1])
+    our.wait(20 * 3_600_000)
+    our.run(quiet())
+    for n in range(60):
+        our.run(quiet(), ORDERS[1] | {"id": f"x-2{n:02}"})
+    our.wait()
+    before, late = our.client.hget(KEY, "sold"), quiet()
+    our.run(late, ORDERS[0] | {"note": "redriven"})
+    again = int(our.client.hget(KEY, "sold")) - int(before)
+    told = f"x-1 was sold again, 6 hours and 60 orders after it was sold first{late.trace()}"
+    assert again == 0, f"an order has its effect once: {told}"
+
+
 # Sending ------------------------------------------------------------------------------------------------
 
 LOSSES = ((0, 1), (1, 1), (3, 1), (0, 2))
 """How many replies get through, and how many are lost after them."""
+FOUR = [Order(f"x-{n}", "tea", n) for n in range(1, 5)]
+ALIKE = [Order(f"x-{n}", "tea", 1) for n in (3, 4, 2, 1)]
+"""Orders that differ in their ids only, and do not come in the order of their ids."""
 
 
 @exercise(
@@ -189,15 +239,22 @@ def send_all(answer):
     for through, lost in ((99, 0), *LOSSES):
         _loses(answer, through, lost)
     _loses(answer, 3, 1, handled_at_once=True)
+    _loses(answer, 99, 0, orders=ALIKE)
 
 
-def _loses(answer: Callable[..., Any], through: int, lost: int, handled_at_once: bool = False) -> None:
+def _loses(
+    answer: Callable[..., Any],
+    through: int,
+    lost: int,
+    handled_at_once: bool = False,
+    orders: Sequence[Order] = FOUR,
+) -> None:
     with LossyLink() as link:
         _fresh()
         stream = connect(Settings(redis_url=link.url, stream=KEY, dlq=f"{KEY}-dlq"))
         try:
             link.lose_reply(KEY, lost, through)
-            _sends(answer, stream, handled_at_once)
+            _sends(answer, stream, handled_at_once, orders)
         finally:
             stream.close()
             _fresh()
@@ -208,9 +265,8 @@ def _fresh() -> None:
     server.current().fresh(KEY, *client.scan_iter(f"{{{KEY}}}:sent:*"))
 
 
-def _sends(answer: Callable[..., Any], stream: OrderStream, handled_at_once: bool) -> None:
+def _sends(answer: Callable[..., Any], stream: OrderStream, handled_at_once: bool, orders: Sequence[Order]) -> None:
     """Let the answer send. With *handled_at_once*, a consumer has handled and removed what came in by then."""
-    orders = [Order(f"x-{n}", "tea", n) for n in range(1, 5)]
     client, removed = server.current().client, []
 
     def consume() -> str:
@@ -230,8 +286,11 @@ def _sends(answer: Callable[..., Any], stream: OrderStream, handled_at_once: boo
         copies = [entry_id for entry_id, ids in entries if ids == [order.id]]
         assert copies, f"no order is lost: {order.id} is not in the stream{_trace(lines)}"
         assert len(copies) == 1, f"an order is one entry: {order.id} came in {len(copies)} times{_trace(lines)}"
-    ids = [entry_id for entry_id, _ in entries]
+    found = {ids[0]: entry_id for entry_id, ids in entries}
+    ids = [found[order.id] for order in orders]
     assert said == ids, f"return the entry ids in order: {len(ids)} of them, not {str(said)[:80]}"
+    told = f"{', '.join(order.id for order in orders)} came in as {', '.join(found)}{_trace(lines)}"
+    assert list(found) == [order.id for order in orders], f"orders stay in order: {told}"
 
 
 def _watched(stream: OrderStream, consume: Callable[[], str]) -> list[str]:

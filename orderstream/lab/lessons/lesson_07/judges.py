@@ -30,7 +30,8 @@ def witness() -> Iterator[Witness]:
     "return max(1, math.ceil(rate_per_s * work_ms / 1000 / 0.8))",
 )
 def enough(answer):
-    for rate_per_s, work_ms, right in ((40, 60, 3), (40, 40, 2), (100, 8, 1), (10, 1_000, 13), (0, 60, 1), (1, 1, 1)):
+    cases = [(40, 60, 3), (40, 40, 2), (100, 8, 1), (10, 1_000, 13), (0, 60, 1), (1, 1, 1)]
+    for rate_per_s, work_ms, right in (*cases, (0.5, 3_000, 2), (1_000, 100, 125)):
         got, case = answer(rate_per_s, work_ms), f"{rate_per_s} orders per second, {work_ms} ms each"
         assert isinstance(got, int), f"consumers are whole: {case} gave {got!r}"
         busy = rate_per_s * work_ms / 1000
@@ -50,6 +51,7 @@ def batches(answer):
     _sends(answer, 6, 3, iter)
     _sends(answer, 7, 2, list)
     _sends(answer, 0, 3, iter)
+    _to_a_stream_in_use(answer)
     _one_batch_in_memory(answer)
 
 
@@ -72,6 +74,17 @@ def _sends(answer: Any, many: int, size: int, form: Callable[[list[Any]], Iterab
         assert trips == needed, f"one round trip for each batch: {told}"
 
 
+def _to_a_stream_in_use(answer: Any) -> None:
+    with witness() as watching:
+        first = server.current().client.xadd(KEY, {"data": "o-1"})
+        bodies = [{"data": f"o-{n}", "traceparent": f"00-{n:032x}-{n:016x}-01"} for n in (2, 3, 4)]
+        got = answer(watching.client, KEY, iter(bodies), 2)
+        there = server.current().client.xrange(KEY, f"({first}")
+        told = f"{bodies[0]} became {there[0][1] if there else 'nothing'}{watching.trace('o-2')}"
+        assert [fields for _, fields in there] == bodies, f"a body is sent as it is: {told}"
+        assert got == [entry_id for entry_id, _ in there], f"return the ids of the bodies sent, not {got!r}"
+
+
 def _one_batch_in_memory(answer: Any) -> None:
     with witness() as watching:
         taken = 0
@@ -80,9 +93,9 @@ def _one_batch_in_memory(answer: Any) -> None:
             nonlocal taken
             while taken < 10:
                 sent = server.current().client.xlen(KEY)
-                assert taken - sent <= 3, (
-                    f"never more than one batch is in memory: by 3, {taken} bodies were taken, and {sent} of them sent"
-                    f"{watching.trace()}"
+                assert taken - sent < 3, (
+                    f"never more than one batch is in memory: by 3, {taken + 1} bodies were taken, "
+                    f"and {sent} of them sent{watching.trace()}"
                 )
                 taken += 1
                 yield {"data": f"o-{taken}"}
@@ -132,6 +145,52 @@ def done(answer):
             assert now == before, f"{looked}: {before[1]} were pending, now {now[1]}{watching.trace()}"
             wrong = "something is left" if right else "all is done"
             assert got == right, f"{case}: you say that {wrong}{watching.trace()}"
+    _in_one_millisecond(answer)
+    _held_and_deleted(answer)
+    for name in dict.fromkeys(watching.commands()):
+        _read_after(name, answer)
+
+
+def _in_one_millisecond(answer: Any) -> None:
+    with witness() as watching:
+        r = server.current().client
+        r.xgroup_create(KEY, GROUP, "0", mkstream=True)
+        for entry_id in ("10-0", "10-1"):
+            r.xadd(KEY, {"data": entry_id}, id=entry_id)
+        r.xreadgroup(GROUP, "ann", {KEY: ">"}, count=1)
+        r.xack(KEY, GROUP, "10-0")
+        got = answer(watching.client, KEY, GROUP)
+        assert not got, f"10-0 is done, and 10-1 was not handed out: you say that all is done{watching.trace()}"
+
+
+def _held_and_deleted(answer: Any) -> None:
+    with witness() as watching:
+        r = server.current().client
+        r.xgroup_create(KEY, GROUP, "0", mkstream=True)
+        r.xadd(KEY, {"data": "o-8"}, id="8-0")
+        r.xreadgroup(GROUP, "ann", {KEY: ">"})
+        r.xdel(KEY, "8-0")
+        got = answer(watching.client, KEY, GROUP)
+        assert not got, f"o-8 was deleted, and is pending all the same: you say that all is done{watching.trace()}"
+
+
+def _read_after(name: str, answer: Any) -> None:
+    """Freeze the answer after its first *name*. Meanwhile bob reads 9-0, which was new: all was done at no time."""
+    with witness() as watching:
+        r = server.current().client
+        r.xgroup_create(KEY, GROUP, "0", mkstream=True)
+        for entry_id in ("8-0", "9-0"):
+            r.xadd(KEY, {"data": entry_id}, id=entry_id)
+        r.xreadgroup(GROUP, "ann", {KEY: ">"}, count=1)
+        r.xack(KEY, GROUP, "8-0")
+
+        def read() -> None:
+            r.xreadgroup(GROUP, "bob", {KEY: ">"})
+            watching.note("bob", "reads 9-0")
+
+        watching.freeze_after(name, read)
+        got = answer(watching.client, KEY, GROUP)
+        assert not got, f"9-0 was new, then bob had it in hand: you say that all is done{watching.trace()}"
 
 
 def _state() -> tuple[str, list[tuple[str, str, int]]]:

@@ -24,17 +24,17 @@ def carry(answer):
 
     fields = {"data": '{"id": "o-1", "item": "tea", "amount": 1}', "shop": "north"}
 
-    def carried_by(sampled: int) -> Any:
+    def carried_by(sampled: int, **more: str) -> Any:
         about = SpanContext(TRACE, SPAN, False, TraceFlags(sampled), TraceState([("vendor", "7")]))
         current = trace.set_span_in_context(NonRecordingSpan(about))
         token = context.attach(baggage.set_baggage("customer", "emil@example.com", current))
-        given = dict(fields)
+        given = fields | more
         try:
             got = answer(given)
         finally:
             context.detach(token)
         changed = "what you are given stays as it was, return a new dict: the caller's has changed"
-        assert given == fields, changed
+        assert given == fields | more, changed
         return got
 
     got = carried_by(sampled=1)
@@ -49,10 +49,19 @@ def carry(answer):
     assert set(got) <= {*fields, "traceparent", "tracestate"}, f"the context and nothing else: {', '.join(got)}"
     flags = carried_by(sampled=0).get("traceparent", "nothing")
     assert flags.endswith("-00"), f"nobody records this trace, so its flags are 00, and you carry {flags}"
+    older = f"00-{1:032x}-{1:016x}-01"
+    carried = carried_by(sampled=1, traceparent=older).get("traceparent")
+    forwarded = f"these fields came out of another stream, with the context of then: you carry {carried}"
+    assert carried == TRACEPARENT, f"the reader is a child of the current span, {TRACEPARENT}: {forwarded}"
 
     empty = answer(dict(fields))
+    assert isinstance(empty, dict), f"return the fields of the entry, a dict, also without a span, not {empty!r}"
     assert "traceparent" not in empty, f"without a span there is no context: you carry {empty['traceparent']}"
+    assert empty == fields, f"without a span the order travels as it was: {fields}, you return {empty}"
 
+
+OTHERS = ("o-1", "o-47110", *(f"o-{n}" for n in range(2, 9)))
+"""Orders that were handled. One of them has an id that begins like o-4711's."""
 
 Step = tuple[str, str, int, str]
 """A span of these stories: operation, consumer, attempt, outcome."""
@@ -60,6 +69,7 @@ Step = tuple[str, str, int, str]
 SENT, REDRIVEN = ("send", "", 0, ""), ("send", "", 0, "redrive")
 BEGUN, KILLED = ("process", "ann", 1, "has not ended"), ("process", "ann", 1, "never ended")
 FAILED = [("process", "ann", 1, "retry"), ("retry", "ann", 1, "")]
+LATE = ("ack", "ann", 1, "lease_lost")
 CLAIMED = ("process", "bob", 2, "has not ended")
 DEFERRED, RELEASED = ("process", "ann", 1, "defer"), ("release", "ann", 1, "")
 HANDLED = [("process", "bob", 2, "ack"), ("ack", "bob", 2, "")]
@@ -75,6 +85,7 @@ STORIES = {
     "ann was killed with it in hand, and bob claimed it": ([SENT, KILLED, CLAIMED], "bob"),
     "bob failed at the third attempt": ([SENT, KILLED, *DEAD], "dead letters"),
     "it was a dead letter, and was redriven": ([SENT, KILLED, *DEAD, REDRIVEN], "stream"),
+    "bob claimed it from ann, and her late ack did nothing": ([SENT, BEGUN, CLAIMED, LATE], "bob"),
     "ann failed, and bob handled it": ([SENT, *FAILED, *HANDLED], "done"),
 }
 
@@ -84,7 +95,9 @@ def told(order: str, story: list[Step]) -> list[Span]:
     found, entry = [], f"{order} once"
     for second, (operation, consumer, attempt, outcome) in enumerate(story):
         entry = f"{order} again" if outcome == "redrive" else entry
-        about: dict[str, Any] = {tracing.OPERATION: operation, tracing.ORDER_ID: order, tracing.ENTRY_ID: entry}
+        about: dict[str, Any] = {tracing.OPERATION: operation, tracing.ENTRY_ID: entry}
+        if operation == "process" or (operation == "send" and outcome != "redrive"):  # others tell the entry only
+            about[tracing.ORDER_ID] = order
         about |= {tracing.CONSUMER: consumer, tracing.ATTEMPT: attempt} if consumer else {}
         ended = not outcome.endswith("ended")
         about |= {tracing.OUTCOME: outcome} if outcome and ended else {}
@@ -102,7 +115,8 @@ def told(order: str, story: list[Step]) -> list[Span]:
 )
 def where_is(answer):
     for name, (story, right) in STORIES.items():
-        spans = sorted(told("o-4711", story) + told("o-1", [SENT, *HANDLED]), key=lambda span: span.began_s)
+        others = [span for order in OTHERS for span in told(order, [SENT, *FAILED, *HANDLED, *HANDLED])]
+        spans = sorted(told("o-4711", story) + others, key=lambda span: span.began_s)
         got = answer(spans, "o-4711")
         trace = "".join(f"\n  {_line(*step)}" for step in story)
         assert got == right, f"{name}: o-4711 is {_place(right)}, you say {got!r}{trace}"

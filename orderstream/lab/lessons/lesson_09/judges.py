@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from orderstream.entries import UNOWNED
 from orderstream.lab import server
 from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Witness
@@ -31,6 +32,8 @@ def keeps_up(answer):
         ([10, None, 20, 25, None, 40], False, "unknown is not 0: what is known grows"),
         ([None, None, None], True, "nothing is known, so nothing is known to grow"),
         ([7, 7, 7, 7], True, "it is never empty, and does not grow"),
+        ([100, 101, 102, 103, 104, 105, 106, 107], False, "it grows, slowly, and has no end"),
+        ([*[0, 40] * 8, *[50, 60] * 8], False, "it was caught up with, and is not any more"),
     ]
     for backlog, right, why in cases:
         got = answer(list(backlog))
@@ -43,22 +46,25 @@ def _listed(backlog: list[int | None]) -> str:
 
 
 @contextmanager
-def a_day_at_work() -> Iterator[Witness]:
+def a_day_at_work(*more: tuple[str, int, int]) -> Iterator[Witness]:
     """
+    Make a stream with pending orders. *more* are consumers behind these: name, number of orders, their idle time.
+
     Ann is busy, and sends heartbeats for the orders in her hand. Bob asks for new orders, but has forgotten one. Carl
     holds nothing. Dora's order waits for its retry. Emil is dead, and what he holds stands before what bob holds.
     """
     server.current().fresh(KEY)
     try:
         r = server.current().client
-        for n in range(1, BUSY + STUCK + 3):
-            r.xadd(KEY, {"data": f"o-{n}"}, id=f"{n}-0")
+        for n in range(1, BUSY + STUCK + 3 + sum(count for _, count, _ in more)):
+            r.xadd(KEY, {"data": f"o-{n}"}, id=f"1-{n}")  # all in one millisecond
         r.xgroup_create(KEY, GROUP, id="0")
         for name, count, idle_ms in (
             ("ann", BUSY, 0),
             ("emil", STUCK, 90_000),
             ("bob", 1, 3 * IDLE_MS),
             ("dora", 1, IDLE_MS - 20_000),
+            *more,
         ):
             [[_, entries]] = r.xreadgroup(GROUP, name, {KEY: ">"}, count=count)
             r.xclaim(KEY, GROUP, name, 0, [entry_id for entry_id, _ in entries], idle=idle_ms, justid=True)
@@ -91,7 +97,17 @@ def stuck(answer):
         assert got == ["bob", "emil"], f"each name once, in alphabetical order, not {got!r}{trace}"
         got = answer(witness.client, KEY, GROUP, 2 * IDLE_MS)
         assert got == ["bob"], f"the limit is given: only bob's order is idle for 120 s, and you name {got!r}"
+    with a_day_at_work(("fred", 1, 0), ("fred", 1, 90_000), (UNOWNED, 1, 90_000)) as witness:
+        got = answer(witness.client, KEY, GROUP, IDLE_MS)
+        trace = witness.trace()
+        assert "fred" in got, f"each order has its own idle time: fred renews one, the other is stuck{trace}"
+        assert UNOWNED in got, f"{UNOWNED} holds an order whose next try is overdue, and you do not say so{trace}"
+        assert got == [UNOWNED, "bob", "emil", "fred"], f"each name once, in alphabetical order, not {got!r}{trace}"
+    with a_day_at_work(("fred", 1_000, 90_000), ("gina", 1, 90_000)) as witness:
+        got = answer(witness.client, KEY, GROUP, IDLE_MS)
+        told = f"gina's stuck order stands behind 1000 others, and you name {got!r}{witness.trace()}"
+        assert "gina" in got, f"everybody who holds a stuck order is named: {told}"
     with a_day_at_work() as witness:
-        server.current().client.xack(KEY, GROUP, *(f"{n}-0" for n in range(BUSY + 1, BUSY + STUCK + 3)))
+        server.current().client.xack(KEY, GROUP, *(f"1-{n}" for n in range(BUSY + 1, BUSY + STUCK + 3)))
         got = answer(witness.client, KEY, GROUP, IDLE_MS)
         assert got == [], f"nothing is stuck, ann is busy with all that is pending: you name {got!r}{witness.trace()}"

@@ -33,9 +33,16 @@ def take(answer):
         assert mine == ["1-0"], f"one order at a time: bob holds {', '.join(mine) or 'none'}{witness.trace()}"
         count = pending()["1-0"][1]
         assert count == 5, f"a claim is a delivery: 1-0 came 4 times, and now the count says {count}{witness.trace()}"
+        told = f"1-0 is bob's, and overdue, so others take it at once{witness.trace()}"
+        assert "1-0" not in pending(MINUTE), f"a claim starts the clock anew: {told}"
     with shift({"carl": (150, 0), "ann": (1, LONG_AGO)}) as witness:
         _got(ask(witness), ("151-0", TEA, 1), "no overdue order is missed, and carl's 150 are in work", witness)
         _carl_keeps([f"{n}-0" for n in range(1, 151)], witness)
+    with shift({"bob": (1, LONG_AGO)}) as witness:
+        told = "1-0 is overdue, and bob's own: an earlier process of this name died with it"
+        _got(ask(witness), ("1-0", TEA, 1), told, witness)
+    with shift({"carl": (1_100, 0), "ann": (1, LONG_AGO)}) as witness:
+        _got(ask(witness), ("1101-0", TEA, 1), "no overdue order is missed, and carl's 1100 are in work", witness)
     with shift({"carl": (2, 0)}) as witness:
         for entry_id in ("3-0", "4-0"):
             client.xadd(KEY, TEA, id=entry_id)
@@ -141,6 +148,34 @@ def settle(answer):
             client.xreadgroup(group, "dora", {KEY: ">"})
             client.xack(KEY, group, "2-0")
         _settled(answer, witness, "kitchen", "2-0", True, "every group has acked it, and 1-0 is another entry")
+    with shop("5-9", "5-10") as witness:
+        for group in ("books", "screen"):
+            client.xreadgroup(group, "dora", {KEY: ">"}, count=1)
+            client.xack(KEY, group, "5-9")
+        _settled(answer, witness, "kitchen", "5-10", False, "the books were given 5-9, and 5-10 comes after it")
+    with shop("1-0", "2-0") as witness:
+        for group in ("books", "screen"):
+            client.xreadgroup(group, "dora", {KEY: ">"}, count=1)
+            client.xack(KEY, group, "1-0")
+        _settled(answer, witness, "kitchen", "1-0", True, "every group has acked it, and 2-0 is new to the books")
+        got = answer(witness.client, KEY, "kitchen", "1-0")
+        told = f"1-0 was deleted before, and you returned {got!r}{witness.trace()}"
+        assert got is False, f"return whether you did: {told}"
+    for word in COMMANDS:
+        with shop("1-0") as witness:
+
+            def read(witness: Witness = witness) -> None:
+                client.xreadgroup("books", "dora", {KEY: ">"})
+                witness.note("dora", "of the books reads 1-0")
+
+            client.xreadgroup("screen", "dora", {KEY: ">"})
+            client.xack(KEY, "screen", "1-0")
+            witness.freeze_after(word, read)
+            got = answer(witness.client, KEY, "kitchen", "1-0")
+            there = bool(client.xrange(KEY, "1-0", "1-0"))
+            told = f"1-0 was new to the books, then dora of the books had it in hand, and it is gone{witness.trace()}"
+            assert there, f"nothing is deleted that a group still needs: {told}"
+            assert got is False, f"return False while the books need 1-0; you returned {got!r}{witness.trace()}"
     for word in COMMANDS:
         with shop("1-0") as witness:
             for group in ("books", "screen"):
@@ -150,15 +185,36 @@ def settle(answer):
             with suppress(Died):
                 answer(witness.client, KEY, "kitchen", "1-0")
             _no_ghost(witness)
+    for word in COMMANDS:
+        with shop("1-0") as witness:
+
+            def settle_too(witness: Witness = witness) -> None:
+                with Witness(KEY, "", PATIENCE) as books:
+                    answer(books.client, KEY, "books", "1-0")
+                witness.note("the books", "settle 1-0, too")
+
+            for group in ("books", "screen"):
+                client.xreadgroup(group, "dora", {KEY: ">"})
+            client.xack(KEY, "screen", "1-0")
+            witness.freeze_after(word, settle_too)
+            answer(witness.client, KEY, "kitchen", "1-0")
+            there = bool(client.xrange(KEY, "1-0", "1-0"))
+            acked = not client.xpending_range(KEY, "books", "1-0", "1-0", 1)
+            told = f"every group has acked 1-0, two of them at once, and it is still there{witness.trace()}"
+            assert not (there and acked), f"what nobody needs is deleted: {told}"
 
 
 def _settled(answer: Any, witness: Witness, group: str, entry_id: str, wanted: bool, why: str) -> None:
+    client = server.current().client
+    others = [other for other, _ in client.xrange(KEY) if other != entry_id]
     got = answer(witness.client, KEY, group, entry_id)
-    client, trace = server.current().client, witness.trace()
+    trace = witness.trace()
     there = bool(client.xrange(KEY, entry_id, entry_id))
     gone = f"nothing is deleted that a group still needs: {entry_id} is gone, and {why}{trace}"
     assert there or wanted, gone
     assert not there or not wanted, f"what nobody needs is deleted: {why}, and {entry_id} is still there{trace}"
+    stay = [other for other, _ in client.xrange(KEY) if other != entry_id]
+    assert stay == others, f"one entry is settled, {entry_id}: with it went {set(others) - set(stay)}{trace}"
     held = client.xpending_range(KEY, group, entry_id, entry_id, 1)
     assert not held, f"the group is done with it: {entry_id} is still pending in {group}{trace}"
     assert got is wanted, f"return {wanted} when {group} settles {entry_id}, for {why}; you returned {got!r}{trace}"

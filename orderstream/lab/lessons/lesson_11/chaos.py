@@ -37,6 +37,8 @@ MOST_LIVES, MOST_EVENTS = 20, 1_500
 SILENT_S, SILENT_STARTS = 5.0, 150  # so long may a turn be silent: seconds, and then starts of Python, see `_Silence`
 MOST_FAILED = 2 * MAX_ATTEMPTS  # lives in a row that an error of the class ended: it may give up by the delivery count
 BEAT_S = 5.0
+BEAT_AGO_MS = 30_000  # so long ago did Yan say last that he works on it
+OLDER = {"data": "an older dead letter"}
 FORGIVEN = ("ConnectionError", "TimeoutError", f"RuntimeError: {MADE_TO_FAIL}")  # a life may end with these
 REFUSED = "WRONGTYPE"
 
@@ -113,6 +115,7 @@ class _Game:
     def __init__(self, source: str, level: Level, seed: int) -> None:
         chance = random.Random(f"{level.number} {seed}")
         every = [f"o-{n}" for n in range(1, level.orders + 1)]
+        self.gina: list[str] = []  # what she has in hand
         self.slow, orders = every[: level.slow], every[level.slow :]
         middle = orders[1 : len(orders) // 2 + 1]  # orders before and behind may suffer with it
         bad = chance.sample(middle, k=len(level.bad))
@@ -132,6 +135,7 @@ class _Game:
         self.fields = {order: fields_of(order, item) for order, item in items.items()}
         self.client = server.current().client
         self.refusing, self.refused = level.refuses, False
+        self.rival = level.rival
         self.error = ""  # of its own, with which the last life ended
 
     @contextmanager
@@ -140,7 +144,10 @@ class _Game:
         try:
             adding = self.client.pipeline(transaction=False)
             for entry, order in sorted(self.orders.items(), key=lambda each: int(each[0][:-2])):
-                adding.xadd(KEY, self.fields[order], id=entry)
+                again = {"sent": "again"} if entry != self.run.entries[order][0] else {}
+                adding.xadd(KEY, self.fields[order] | again, id=entry)
+            for n in range(self.run.level.letters):
+                adding.xadd(DLQ, OLDER, id=f"{1_000 + n}-0")
             adding.execute()
             self.client.xgroup_create(KEY, GROUP, id="0")
             if self.refusing:
@@ -178,17 +185,28 @@ class _Game:
                 stuck = (idle and not mended) or failed_in_a_row > MOST_FAILED
                 if stuck or self.run.is_hopeless or not self._is_waiting():
                     break
-        self._yan_is_done()
+        self._living_are_done()
         self.run.events.sort(key=lambda event: event.t)
         assert not (self.error and self.run.verdict), f"your class raised {self.error}"
+        self._others_keep_theirs()
         return self.run
+
+    def _others_keep_theirs(self) -> None:
+        """Fail if the class removed what is not its own: entries of the stream, or older dead letters."""
+        there = {entry for entry, _ in self.client.xrange(KEY)}
+        gone = [
+            entry for entry, order in self.orders.items() if entry not in there and order not in self.run.deleted
+        ]
+        assert not gone, f"other groups read this stream: {gone[0]} is gone from it, for all of them"
+        before, now = self.run.level.letters, len(self._letters()) - len(self.run.dead)
+        assert now == before, f"a dead letter is kept: {before} older ones were in {DLQ}, and now {now}"
 
     # One life -------------------------------------------------------------------------------------------
 
     def _live(self) -> bool:
         """Run one process, from its start to its end. Return True if it handled nothing."""
         name, self.error = self._new_name(), ""
-        worker = Worker(self.source, name, KEY, self.link.url, self.fates)
+        worker = Worker(self.source, name, KEY, self.link.url, self.fates, rival=self.rival)
         begun_at, open_before = len(self.run.events), self._open()
         silence, beaten = _Silence(), time.monotonic()
         try:
@@ -244,7 +262,12 @@ class _Game:
         self.refused |= REFUSED in told.get("error", "")
         ids = [*told.get("ids", ()), told.get("id")]
         orders = frozenset({self.orders.get(each, each) for each in ids} & self.run.items.keys())
+        if what == "rival":
+            self.rival, self.gina = False, [*orders]
+            what, name = "busy", "gina"
         self.run.events.append(Event(told["t"], name, what, orders, told.get("text", ""), told.get("key", "")))
+        if name == "gina":
+            return
         if what in ("dies", "busy", "failed") and self.fates.get(told["id"]):
             self.fates[told["id"]].pop(0)
         if what == "busy":
@@ -262,9 +285,9 @@ class _Game:
         passing = self.client.pipeline(transaction=False)
         for each in self._pending_range():
             entry, owner = each["message_id"], each["consumer"] or UNOWNED
-            slow = self.orders[entry] in self.slow
+            slow = self.orders[entry] in self.slow + self.gina
             if slow or each["time_since_delivered"] < PASSED_MS:
-                passing.xclaim(KEY, GROUP, owner, 0, [entry], idle=0 if slow else PASSED_MS, justid=True)
+                passing.xclaim(KEY, GROUP, owner, 0, [entry], idle=BEAT_AGO_MS if slow else PASSED_MS, justid=True)
         passing.execute()
 
     def _delete(self) -> None:
@@ -289,15 +312,16 @@ class _Game:
         return True
 
     def _is_waiting(self) -> bool:
-        """Return whether something is undelivered, or pending for somebody else than Yan."""
+        """Return whether something is undelivered, or pending for somebody else than Yan and Gina."""
         pending = {self.orders[entry] for entry in self.run.pending}
-        return bool(self.run.undelivered or pending - {*self.slow})
+        return bool(self.run.undelivered or pending - {*self.slow, *self.gina})
 
-    def _yan_is_done(self) -> None:
-        for order in self.slow:
-            self._note("yan", "handled", [order], f"handler charges {order}, key {order}", order)
-        if self.slow:
-            self.client.xack(KEY, GROUP, *(entry for order in self.slow for entry in self.run.entries[order]))
+    def _living_are_done(self) -> None:
+        for name, orders in ("yan", self.slow), ("gina", self.gina):
+            for order in orders:
+                self._note(name, "handled", [order], f"handler charges {order}, key {order}", order)
+        if done := self.slow + self.gina:
+            self.client.xack(KEY, GROUP, *(entry for order in done for entry in self.run.entries[order]))
             self._look()
 
     # What Redis knows -----------------------------------------------------------------------------------
@@ -317,12 +341,16 @@ class _Game:
         }
         [group] = self.client.xinfo_groups(KEY)
         run.undelivered = [entry for entry, _ in self.client.xrange(KEY, f"({group['last-delivered-id']}")]
-        letters = self.client.xrange(DLQ) if self.client.type(DLQ) == "stream" else []
-        run.dead = [self._order_of(fields) for _, fields in letters]
+        run.dead = [self._order_of(fields) for _, fields in self._letters() if fields != OLDER]
         for order, entries in before.items():
             if entries and not run.open(order):
                 self._settled(order, "dead" if order in run.dead else "acked")
         return run.pending, run.undelivered, run.dead
+
+    def _letters(self) -> list[tuple[str, dict[str, str]]]:
+        found: list[tuple[str, dict[str, str]]]
+        found = self.client.xrange(DLQ) if self.client.type(DLQ) == "stream" else []
+        return found
 
     def _order_of(self, dead: dict[str, str]) -> str:
         """Return the order whose fields, as they were, are in a dead letter."""

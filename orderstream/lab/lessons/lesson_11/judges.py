@@ -23,6 +23,8 @@ def lost(answer):
     _names(answer(sent, [], [], []), sent, "nobody handled anything, and nothing is left")
     _names(answer(sent, ["o-3", "o-3"], ["o-3"], []), ["o-1", "o-2"], "o-3 came twice, which makes up for no other")
     _names(answer(["o-1", "o-2", "o-1"], ["o-2"], [], []), ["o-1"], "o-1 was sent twice, and is one order")
+    _names(answer(["o-1", "o-2", "o-1"], ["o-1"], [], []), ["o-2"], "o-1 was sent twice, is one order, and handled")
+    _names(answer(["o-1", "o-10"], ["o-10"], [], []), ["o-1"], "o-10 is handled, and o-1 is another order")
     _names(answer(["o-9", "o-10", "o-2"], ["o-10"], [], []), ["o-9", "o-2"], "o-9 was sent before o-2")
 
 

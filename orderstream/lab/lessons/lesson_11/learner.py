@@ -40,6 +40,7 @@ from orderstream.lab.workers import faults
 from orderstream.lab.workers.process import Process, begin
 from orderstream.lab.workers.worker import say
 
+SUSPECT_MS = 60_000
 RETRIES = 10  # redis-py's own number
 GROUP = "order_group"
 KINDS = {"XREADGROUP": "new", "XCLAIM": "claimed", "XAUTOCLAIM": "claimed", "XACK": "acked"}
@@ -156,6 +157,7 @@ class Worker(Process):
         fates: Order id -> what happens in the next runs of its handler, one after the other: the point at which the
             process kills itself, see `worker.Point`; ``"busy"``, it begins and then waits for `go_on`; or ``"raises"``.
         endless: True: it goes on when there is nothing to do, and its knobs have an effect, as a panel needs it.
+        rival: True: when it has seen a suspect with XPENDING, Gina claims that one before the next command.
     """
 
     def __init__(
@@ -166,8 +168,9 @@ class Worker(Process):
         url: str | None = None,
         fates: Mapping[str, list[str]] | None = None,
         endless: bool = False,
+        rival: bool = False,
     ) -> None:
-        told = [name, stream, f"--fates={json.dumps(fates or {})}", *["--endless"] * endless]
+        told = [name, stream, f"--fates={json.dumps(fates or {})}", *["--endless"] * endless, *["--rival"] * rival]
         environ = {"REDIS_URL": url or os.environ["REDIS_URL"], SOURCE: source}
         super().__init__(__name__, "consumer", name, dict(KNOBS), {"stream": stream}, told, environ)
 
@@ -192,8 +195,9 @@ def consumer(answer: type, name: str, stream: str = "orders") -> Worker:
 class _Reporter(Witness):
     """Prints an event for each command of the class, with the reply."""
 
-    def __init__(self, stream: str, name: str) -> None:
+    def __init__(self, stream: str, name: str, rival: bool) -> None:
         super().__init__(stream, GROUP)
+        self._stream, self._rival = stream, rival
         self._known.add(name)
         self.client.set_retry(Retry(NoBackoff(), RETRIES))
         self.client.connection_pool.connection_kwargs["socket_timeout"] = None  # only a lost reply is one, no slow one
@@ -209,6 +213,16 @@ class _Reporter(Witness):
         asked = [*ids_in(words), *re.findall(r'"id": "([^"]+)"', " ".join(words))]
         error = {"error": str(reply)} if isinstance(reply, Exception) else {}  # the line shows its beginning only
         say(kind, text=line, ids=got if kind in ("new", "claimed") else [*got, *asked], **error)
+        if self._rival and words[0] == "XPENDING" and isinstance(reply, list):
+            suspects = [row[0] for row in reply if isinstance(row, list) and len(row) == 4 and row[2] >= SUSPECT_MS]
+            self._gina_claims(suspects[:1])
+
+    def _gina_claims(self, suspects: list[str]) -> None:
+        with redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True) as gina:
+            for entry_id in suspects:
+                self._rival = False
+                gina.xclaim(self._stream, GROUP, "gina", SUSPECT_MS, [entry_id])
+                say("rival", ids=[entry_id], text=f"XCLAIM {SUSPECT_MS} {entry_id}, and works on it")
 
 
 def _class_of(source: str) -> type:
@@ -221,7 +235,7 @@ def _class_of(source: str) -> type:
     return answer
 
 
-def work(name: str, stream: str, fates: dict[str, list[str]], endless: bool) -> None:
+def work(name: str, stream: str, fates: dict[str, list[str]], endless: bool, rival: bool) -> None:
     """Call ``step`` until there is nothing to do; an endless worker goes on until its lifeline ends."""
     knobs, going_on, gone = dict(KNOBS), threading.Event(), threading.Event()
     chance = random.Random(name)
@@ -257,7 +271,8 @@ def work(name: str, stream: str, fates: dict[str, list[str]], endless: bool) -> 
 
     lifeline(gone.set if endless else lambda: os._exit(1), on_line)  # nobody watches any more: leave at once
     try:
-        consumer = _class_of(os.environ.pop(SOURCE))(_Reporter(stream, name).client, stream, GROUP, name, handler)
+        client = _Reporter(stream, name, rival).client
+        consumer = _class_of(os.environ.pop(SOURCE))(client, stream, GROUP, name, handler)
         say("ready")
         while not gone.is_set():
             if not consumer.step():
@@ -279,9 +294,10 @@ def main() -> None:
     for word in ("name", "stream"):
         parser.add_argument(word)
     parser.add_argument("--fates", type=json.loads)
-    parser.add_argument("--endless", action="store_true")
+    for option in ("--endless", "--rival"):
+        parser.add_argument(option, action="store_true")
     given = parser.parse_args()
-    work(given.name, given.stream, given.fates, given.endless)
+    work(given.name, given.stream, given.fates, given.endless, given.rival)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 KEY, DLQ = "chaos", "chaos-dlq"
 MAX_ATTEMPTS = 3
 NO_DATA, TORN_DATA = "no data", "torn data"
+SHOP = {"shop": "north"}
+"""A field that every entry has, and no handler needs."""
 MALFORMED = (NO_DATA, TORN_DATA)
 """Items of orders that no handler can be given: the entry has no field ``data``, or its JSON ends too early."""
 
@@ -33,6 +35,8 @@ class Level:
             those of ``MALFORMED`` are no orders.
         refuses: Whether the dead-letter key is no stream until it has refused a dead letter.
         lost: Words of commands. The first reply to each of these commands is lost.
+        rival: Whether Gina, alive, claims the first suspect that a process has seen with XPENDING, before it does.
+        letters: How many older dead letters there are, with ids above those of the orders.
     """
 
     number: int
@@ -45,15 +49,17 @@ class Level:
     bad: tuple[str, ...] = ()
     refuses: bool = False
     lost: tuple[str, ...] = ()
+    rival: bool = False
+    letters: int = 0
 
 
 LEVELS = (
     Level(1, "a quiet day", 6),
     Level(2, "a crash before the effect", 6, fates=("before effect", "busy")),
     Level(3, "a kill between effect and ack", 7, fates=("after effect", "twice")),
-    Level(4, "poison, and an order that always fails", 8, held=8, bad=("poison", "failing")),
+    Level(4, "poison, and an order that always fails", 8, held=8, bad=("poison", "failing"), letters=100),
     Level(5, "trouble that passes", 6, fates=("fails twice",), bad=("failing",), refuses=True),
-    Level(6, "more pending than one page", 116, slow=110, held=3),
+    Level(6, "more pending than one page", 116, slow=110, held=3, rival=True),
     Level(7, "entries that hold no order, or are gone", 8, held=4, deleted=2, bad=MALFORMED),
     Level(
         8,
@@ -71,9 +77,9 @@ LEVELS = (
 def fields_of(order: str, item: str) -> dict[str, str]:
     """Return the fields of the entry that holds *order*."""
     if item == NO_DATA:
-        return {"note": f"{order} was here"}
+        return {"note": f"{order} was here", **SHOP}
     data = json.dumps({"id": order, "item": item, "amount": 1})
-    return {"data": data[: data.index(', "item"')] if item == TORN_DATA else data}
+    return {"data": data[: data.index(', "item"')] if item == TORN_DATA else data, **SHOP}
 
 
 def runs_of(fate: str) -> list[str]:

@@ -208,11 +208,13 @@ def _not_once(run: Run, order: str) -> str:
 
 
 def _stolen(run: Run, order: str) -> str:
-    """Another consumer was given the order between the beginning and the end of a busy handler."""
+    """Another consumer was given the order, or acked it, between the beginning and the end of a busy handler."""
     for busy in run.of(order, "busy"):
         later = [event for event in run.of(order) if event.t > busy.t]
         end = next((event.t for event in later if event.who == busy.who), float("inf"))
         for event in later:
+            if event.t < end and event.what == "acked":
+                return f"{event.who} acked {order} while {busy.who}, alive, was working on it"
             if event.t < end and event.what in ("claimed", "began"):
                 return f"{event.who} took {order} while {busy.who}, alive, was working on it"
     return ""
