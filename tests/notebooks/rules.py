@@ -24,6 +24,9 @@ GATE_TAG = re.compile(r"redis>=(\d+\.\d+)")
 GATE_LINE = re.compile(r"if lab\.needs\(\"(\d+\.\d+)\"\):")
 MADE_UP_ID = re.compile(r"[0-9a-f]{8}|[0-9a-f-]{32,36}")
 PICTURES = {"image/png", "image/jpeg", "image/svg+xml"}
+FOLDED = re.compile(r"<details>.*?</details>", re.S)
+CLOSED = re.compile(r"<details><summary>(?!Explain|Wrong beliefs).*?</details>", re.S)
+"""A hint, a solution, an answer: not read by everybody, as what explains an experiment is."""
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -58,7 +61,7 @@ def headings(book):
 
 def words(book):
     """Count what there is to read: solutions stay closed, and code is read in another way."""
-    texts = [re.sub(r"<details>.*?</details>", "", text, flags=re.S) for _, text in prose(book)]
+    texts = [re.sub(r"<summary>.*?</summary>|</?details>", "", CLOSED.sub("", text)) for _, text in prose(book)]
     return len([word for word in " ".join(texts).split() if re.search(r"\w", word)])
 
 
@@ -249,6 +252,14 @@ def every_prediction_is_revealed_once_and_later(book, folder):
     for name, where in asked:
         if dict(shown).get(name, where + 1) <= where:
             yield f"{name}: reveal it in a cell behind the question"
+
+
+@rule
+def what_explains_an_experiment_is_folded(book, folder):
+    """Before a cell is run it has no output, so what stands below it is on the screen of the question."""
+    for cell, text in prose(book):
+        if re.search(r"\*(Explain|Wrong beliefs)\b", FOLDED.sub("", text)):
+            yield f"{cell['id']}: what explains an experiment stands in <details>"
 
 
 @rule

@@ -106,6 +106,7 @@ BROKEN = {
     "gates_and_tags_agree": lesson(more=code("more", 'if lab.needs("8.4"):\n    1', tags=["redis>=8.2"])),
     "links_lead_somewhere": lesson(more=markdown("more", "[next](02_missing.ipynb) and [up](#Nowhere)")),
     "every_prediction_is_revealed_once_and_later": lesson(reveal=code("reveal", 'lab.reveal("01b", 1)')),
+    "what_explains_an_experiment_is_folded": lesson(more=markdown("more", "*Explain.* One.")),
     "every_wrong_option_is_a_belief": lesson(
         predict=code("p", sample.PREDICT.replace('("none", "reading removes")', '"none"'))
     ),
