@@ -73,6 +73,10 @@ def _run() -> int:
         return cli.main(prog_name="orderstream", standalone_mode=False) or 0
     except click.Abort:
         return 0
+    except SystemExit:  # click's way of saying that whoever read the output has left
+        if isinstance(output_trouble(), BrokenPipeError):
+            return 0  # as with `| head`: enough was read
+        raise
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2
