@@ -175,7 +175,7 @@ def _work(
     """
     settings = stream.settings
     ledger = child.ledger if child else None
-    told, handled, at_work, files_closed = threading.Event(), 0, False, False
+    told, handled, handled_at, at_work, files_closed = threading.Event(), 0, 0.0, False, False
     call: Callable[[Order], Any] = handler  # it returns None, or what the consumer must see and refuse
 
     def stop() -> None:

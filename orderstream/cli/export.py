@@ -127,11 +127,11 @@ def _set_up(service: str, commands: bool) -> bool:
 
 def _through() -> str:
     """Return what to add if a proxy takes what is for the collector. It names no proxy: a URL may hold a password."""
-    from urllib.request import proxy_bypass_environment  # it loads a good deal
+    from urllib.request import proxy_bypass  # it loads a good deal
 
     asked = [ENDPOINT, *(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT" for signal in SIGNALS)]
     endpoint = next((urlsplit(environ[name]) for name in asked if environ.get(name)), None)
-    if endpoint is None or proxy_bypass_environment(endpoint.hostname or ""):
+    if endpoint is None or proxy_bypass(endpoint.hostname or ""):
         return ""
     scheme = endpoint.scheme
     if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc") == "grpc":

@@ -1,5 +1,5 @@
 """
-The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor``.
+The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor | lab``.
 
 Orders and state go to stdout, messages about the work go to stderr. An error is one line and exit code 1, or 2 for a
 wrong command line. Ctrl-C, SIGTERM and SIGHUP end every command with 0. ``produce`` and ``consume`` first finish what
@@ -20,6 +20,7 @@ from orderstream.cli import child
 from orderstream.cli.consume import consume
 from orderstream.cli.dlq import dlq
 from orderstream.cli.doctor import doctor
+from orderstream.cli.lab import lab
 from orderstream.cli.options import which_stream
 from orderstream.cli.produce import produce
 from orderstream.cli.status import status
@@ -46,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (produce, consume, status, dlq, trim, doctor):
+for command in (produce, consume, status, dlq, trim, doctor, lab):
     cli.add_command(command)
 
 

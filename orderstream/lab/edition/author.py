@@ -4,13 +4,24 @@ The author's edition: the lessons in ``notebooks/``, each cell with the result t
 A cell is found by its id. JupyterLab tells the kernel which cell it runs; where nobody does, the source tells.
 """
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from orderstream.errors import OrderStreamError
 
-FOLDER = Path(__file__).resolve().parents[3] / "notebooks"
-"""In a checkout. A package that was installed without one has no lessons."""
+
+def home() -> Path:
+    """Return the folder that holds ``notebooks`` and ``.jupyter``: the checkout, or where the wheel has put them."""
+    checkout = Path(__file__).resolve().parents[3]
+    if not (checkout / "notebooks" / "00_start_here.ipynb").exists():
+        for file in metadata.files("orderstream") or ():
+            if file.match("share/orderstream/notebooks/00_start_here.ipynb"):
+                return Path(str(file.locate())).resolve().parents[1]
+    return checkout
+
+
+FOLDER = home() / "notebooks"
 
 REDIS = "8.10"
 """The stored results come from this Redis, the newest that we test."""
@@ -38,7 +49,7 @@ def path_of(lesson: str) -> Path:
     if lesson in paths:
         return paths[lesson]
     if not paths:
-        raise NoLesson(f"the lessons are not in {FOLDER}: work in a clone of the repository")
+        raise NoLesson(f"the lessons are not in {FOLDER}: install the package with pip, or work in a clone")
     raise NoLesson(f"there is no lesson {lesson!r}; there are {min(paths)} to {max(paths)}")
 
 
