@@ -31,7 +31,7 @@ VERSION = "import platform as p; print(p.python_implementation(), '.'.join(p.pyt
 LOOK = "from orderstream.lab.tutor.environment import environment as e; exit(None if e().ready else str(e()))"
 
 TROUBLE = {
-    "proxy|Max retries|NewConnection|name resolution|NameResolution|timed out|SSLError|Connection broken":
+    "ProxyError|Max retries exceeded|NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|SSLError":
         "pip reaches no packages. Is there a network? Behind a proxy, type: HTTPS_PROXY=http://HOST:PORT make lab",
     "No space left":
         "The disk is full. A gigabyte is enough; then type: make lab",
@@ -108,7 +108,7 @@ def make() -> None:
         raise NotInstalled(f".venv cannot be made here: {last_line(made.stdout + made.stderr)}")
 
 
-def fill(more: list[str | Path]) -> None:
+def fill(more: list[str]) -> None:
     """Install what requirements.txt names, apart from a server without a wheel; and *more*, words for pip."""
     if subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode:
         subprocess.run([PYTHON, "-m", "ensurepip"], capture_output=True)  # uv leaves pip out
@@ -117,7 +117,7 @@ def fill(more: list[str | Path]) -> None:
     needed = VENV / "requirements.txt"
     needed.write_text("".join(line for line in lines if not left_out or not line.startswith(left_out)))
     command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", needed]
-    pip = subprocess.Popen(command + more, stderr=subprocess.PIPE, text=True)
+    pip = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
     said = ""
     for line in pip.stderr or ():  # it is shown at once: pip may try again for a minute
         sys.stderr.write(line)

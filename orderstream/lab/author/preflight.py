@@ -31,7 +31,7 @@ The facts that the answer depends on.
 
 ``system`` and ``arch`` are named as ``platform`` names them; a Python of 32 bits has the arch "32 bits". ``glibc`` is a
 version such as ``(2, 36)``, and ``()`` with another C library or on another system. ``python`` is the version that runs
-this file; ``pythons`` are the names of suitable ones on PATH, if it is too old. ``in_venv`` says that it is .venv's own;
+this file; ``pythons`` names suitable ones on PATH, if it is too old. ``in_venv`` says that it is .venv's own;
 ``has_pip`` that an environment of it has pip or can get it, for which Debian wants a package. ``redis`` is the version
 of the redis-server or valkey-server on PATH, or None; ``own_redis`` says that you chose a Redis with REDIS_URL,
 REDIS_ADDR or ORDERSTREAM_REDIS_SERVER. ``installer`` is "apt-get", "dnf", "apk", "brew" or "".
