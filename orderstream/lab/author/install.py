@@ -26,6 +26,7 @@ from pathlib import Path
 VENV = Path(".venv")
 PYTHON = VENV / "bin" / "python"
 PREFLIGHT = Path(__file__).with_name("preflight.py")
+PIP = "-m pip install --quiet --disable-pip-version-check --no-input".split()
 LISTS = [Path("requirements.txt"), Path("pyproject.toml")]
 VERSION = "import platform as p; print(p.python_implementation(), '.'.join(p.python_version_tuple()[:2]))"
 LOOK = "from orderstream.lab.tutor.environment import environment as e; exit(None if e().ready else str(e()))"
@@ -116,8 +117,7 @@ def fill(more: list[str]) -> None:
     lines = LISTS[0].read_text().splitlines(keepends=True)
     needed = VENV / "requirements.txt"
     needed.write_text("".join(line for line in lines if not left_out or not line.startswith(left_out)))
-    command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", needed]
-    pip = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
+    pip = subprocess.Popen([PYTHON, *PIP, "-r", needed, *more], stderr=subprocess.PIPE, text=True)
     said = ""
     for line in pip.stderr or ():  # it is shown at once: pip may try again for a minute
         sys.stderr.write(line)
