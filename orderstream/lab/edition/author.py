@@ -4,7 +4,6 @@ The author's edition: the lessons in ``notebooks/``, each cell with the result t
 A cell is found by its id. JupyterLab tells the kernel which cell it runs; where nobody does, the source tells.
 """
 
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from orderstream.errors import OrderStreamError
 
 
 def home() -> Path:
-    """Return the folder that holds ``notebooks`` and ``.jupyter``: the checkout, or where the wheel has put them."""
-    checkout = Path(__file__).resolve().parents[3]
-    if not (checkout / "notebooks" / "00_start_here.ipynb").exists():
-        for file in metadata.files("orderstream") or ():
-            if file.match("share/orderstream/notebooks/00_start_here.ipynb"):
-                return Path(str(file.locate())).resolve().parents[1]
-    return checkout
+    """Return the folder that holds ``notebooks`` and ``.jupyter``: the checkout, or where pip has put them."""
+    above = Path(__file__).resolve().parents
+    for folder in above:
+        for place in (folder, folder / "share" / "orderstream"):  # pip: beside the folder lib that we lie in
+            if (place / "notebooks" / "00_start_here.ipynb").exists():
+                return place
+    return above[3]
 
 
 FOLDER = home() / "notebooks"

@@ -11,6 +11,7 @@ JupyterLab, opened on the learner's edition, as the course shows it: see ``.jupy
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 from orderstream.lab.edition import author
@@ -29,7 +30,11 @@ def environ(folder: Path) -> dict[str, str]:
     """
     settings = [str(author.home() / ".jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     environ = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, settings))}
-    if not os.access(Path.home(), os.W_OK):
+    try:
+        with tempfile.TemporaryFile(dir=Path.home()):
+            pass
+    except OSError:
+        (folder / HOME).mkdir(exist_ok=True)
         environ["HOME"] = str(folder / HOME)
     return environ
 
