@@ -32,16 +32,16 @@ VERSION = "import platform as p; print(p.python_implementation(), '.'.join(p.pyt
 LOOK = "from orderstream.lab.tutor.environment import environment as e; exit(None if e().ready else str(e()))"
 
 TROUBLE = {
-    "ProxyError|Max retries exceeded|NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|SSLError":
-        "pip reaches no packages. Is there a network? Behind a proxy, type: HTTPS_PROXY=http://HOST:PORT make lab",
     "No space left":
         "The disk is full. A gigabyte is enough; then type: make lab",
     "Permission denied|Operation not permitted|Read-only file system":
         "pip may not write or start programs here. Move this folder to where you may do both, and type: make lab",
     "Failed building|Failed to build|metadata-generation-failed|subprocess-exited-with-error":
         "A package has no ready-made wheel here, and cannot be built. Type: make clean lab PYTHON=python3.12",
+    "connection broken by|Could not fetch URL|SSLError":
+        "pip reaches no packages. Is there a network? Behind a proxy, type: HTTPS_PROXY=http://HOST:PORT make lab",
 }  # fmt: skip
-"""What pip says -> what to do. The first that fits is meant: what comes later in this table is a consequence, too."""
+"""What pip says -> what to do. The first that fits is meant: pip may have tried again before it failed at something else."""
 UNKNOWN = "pip could not install everything; the lines above say why. To try again, type: make lab"
 
 
