@@ -33,6 +33,7 @@ COMMANDS = {
     "dlq purge": "--all --yes",
     "trim": "--json",
     "doctor": "--json",
+    "lab": "--fresh",
 }
 FIGS = Order("o-1", "figs", 3)
 # Ctrl-C reaches only whoever the terminal controls.

@@ -1,4 +1,4 @@
-"""``make lab`` up to JupyterLab: real make, real pip, in a small kit whose wheels lie in a folder. No network is asked."""
+"""``make lab`` up to JupyterLab: real make and real pip, without a network, in a kit whose wheels lie in a folder."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ MAKE = shutil.which("make")
 
 
 class Kit:
-    """What stands in for a clone: the files that install, a list with one requirement, and what is looked at after it."""
+    """What stands in for a clone: the files that install, a list with one requirement, and what is looked at then."""
 
     def __init__(self, folder):
         self.folder = folder / "kit"
@@ -165,7 +165,7 @@ SERVER = [line for line in (ROOT / "requirements.txt").read_text().splitlines() 
 
 
 def test_where_the_server_has_no_wheel_the_rest_is_installed_for_those_who_have_one(kit, tmp_path):
-    """On a Linux with an old C library. Without a server of your own, the line names the next step, and nothing is done."""
+    """On a Linux with an old C library. If you have none, the line names the next step, and nothing is done."""
     kit.has_an_environment()
     kit.needs("thing==1", *SERVER)
     (tmp_path / "sitecustomize.py").write_text("import os; os.confstr = lambda name: 'glibc 2.17'")

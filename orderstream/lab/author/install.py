@@ -41,7 +41,7 @@ TROUBLE = {
     "connection broken by|Could not fetch URL|SSLError":
         "pip reaches no packages. Is there a network? Behind a proxy, type: HTTPS_PROXY=http://HOST:PORT make lab",
 }  # fmt: skip
-"""What pip says -> what to do. The first that fits is meant: pip may have tried again before it failed at something else."""
+"""What pip says -> what to do. The first that fits is meant: pip may have waited for the network before it failed."""
 UNKNOWN = "pip could not install everything; the lines above say why. To try again, type: make lab"
 
 
