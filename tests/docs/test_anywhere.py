@@ -74,7 +74,7 @@ def test_the_badges_lead_to_the_first_lesson():
 
 @pytest.mark.parametrize("path", ["binder/start", ".devcontainer/lab"])
 def test_wherever_it_starts_the_learners_edition_is_made_and_the_courses_settings_hold(path):
-    """binder/start runs what Binder asks for. For ``make lab`` and ``orderstream lab``: tests/lab/test_jupyterlab.py."""
+    """binder/start runs what Binder asks for. ``make lab`` is in tests/lab/test_jupyterlab.py."""
     text = (ROOT / path).read_text()
     assert "python -m orderstream.lab.edition.learner" in text
     assert 'JUPYTER_CONFIG_PATH="$PWD/.jupyter"' in text

@@ -108,7 +108,7 @@ def test_preflight_agrees_with_the_lists():
     machine = preflight.this_machine()._replace(glibc=preflight.OLDEST_GLIBC)
     for system, arch in itertools.product(("Linux", "Darwin", "FreeBSD"), ("x86_64", "aarch64", "arm64", "riscv64")):
         there = {"sys_platform": system.lower(), "platform_machine": arch}
-        made = (system, arch) not in [("Darwin", "aarch64"), ("Darwin", "riscv64"), ("Linux", "arm64")]  # no such machine
+        made = (system, arch) not in [("Darwin", "aarch64"), ("Darwin", "riscv64"), ("Linux", "arm64")]
         if made:
             assert marker.evaluate(there) == preflight.has_wheel(machine._replace(system=system, arch=arch)), there
 
@@ -122,7 +122,7 @@ def test_pytest_does_not_load_what_the_server_brings_for_it():
     """Its fixtures start a server without our guard."""
     brought = [point.name for point in metadata.entry_points(group="pytest11") if point.dist.name == preflight.SERVER]
     assert brought == ["valkey"]
-    assert ["-p", "no:valkey"] == PROJECT["tool"]["pytest"]["ini_options"]["addopts"][2:4]
+    assert PROJECT["tool"]["pytest"]["ini_options"]["addopts"][2:4] == ["-p", "no:valkey"]
 
 
 def test_every_file_the_package_reads_is_shipped_with_it():
