@@ -34,14 +34,14 @@ LOOK = "from orderstream.lab.tutor.environment import environment as e; exit(Non
 TROUBLE = {
     "No space left":
         "The disk is full. A gigabyte is enough; then type: make lab",
-    "Permission denied|Operation not permitted|Read-only file system":
-        "pip may not write or start programs here. Move this folder to where you may do both, and type: make lab",
+    "Permission denied|Operation not permitted|Read-only file system|failed to map segment":
+        "Nobody may write or start programs here. Move this folder to where you may do both, and type: make lab",
     "Failed building|Failed to build|metadata-generation-failed|subprocess-exited-with-error":
         "A package has no ready-made wheel here, and cannot be built. Type: make clean lab PYTHON=python3.12",
     "connection broken by|Could not fetch URL|SSLError":
         "pip reaches no packages. Is there a network? Behind a proxy, type: HTTPS_PROXY=http://HOST:PORT make lab",
 }  # fmt: skip
-"""What pip says -> what to do. The first that fits is meant: pip may have waited for the network before it failed."""
+"""What pip or Python says -> what to do. The first that fits is meant: pip may have waited for the network before."""
 UNKNOWN = "pip could not install everything; the lines above say why. To try again, type: make lab"
 
 
@@ -123,7 +123,7 @@ def fill(more: list[str]) -> None:
         sys.stderr.write(line)
         said += line
     if pip.wait():
-        raise NotInstalled(next((todo for words, todo in TROUBLE.items() if re.search(words, said)), UNKNOWN))
+        raise NotInstalled(todo(said) or UNKNOWN)
 
 
 def look() -> None:
@@ -132,7 +132,13 @@ def look() -> None:
         environ = os.environ | {"ORDERSTREAM_LAB_HOME": home}
         looked = subprocess.run([PYTHON, "-c", LOOK], env=environ, capture_output=True, text=True)
     if looked.returncode:
-        raise NotInstalled(f"All is installed, but no lesson would run: {last_line(looked.stderr)}")
+        said = last_line(looked.stderr)
+        raise NotInstalled(f"All is installed, but no lesson would run: {said}. {todo(said)}".rstrip(" ."))
+
+
+def todo(said: str) -> str:
+    """Return what to do about what was *said*; empty if nobody knows."""
+    return next((todo for words, todo in TROUBLE.items() if re.search(words, said)), "")
 
 
 def last_line(text: str) -> str:
