@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from importlib import metadata
@@ -109,6 +110,13 @@ def test_preflight_agrees_with_the_lists():
         system, arch = made.split()
         there = {"sys_platform": system.lower(), "platform_machine": arch}
         assert marker.evaluate(there) == preflight.has_wheel(machine._replace(system=system, arch=arch)), made
+
+
+def test_python_2_7_and_every_python_3_can_read_preflight():
+    """Else the sentence about a Python that is too old would be a SyntaxError. .ci/elsewhere lets a real 2.7 say it."""
+    command = [sys.executable, "-c", "from vermin.main import main; main()", "--violations", "-t=2.7", "-t=3.0"]
+    read = subprocess.run([*command, preflight.__file__], capture_output=True, text=True)
+    assert read.returncode == 0, read.stdout + read.stderr
 
 
 def test_the_server_is_never_built_from_its_sources():

@@ -126,15 +126,6 @@ def test_it_runs_before_anything_is_installed(tmp_path):
     assert (answer.stdout.strip() == "") == preflight.has_wheel(preflight.this_machine())
 
 
-def test_python_2_7_and_every_python_3_can_read_it():
-    """Else the sentence about a Python that is too old would be a SyntaxError. .ci/elsewhere lets a real 2.7 say it."""
-    read = subprocess.run(
-        [sys.executable, "-c", "from vermin.main import main; main()", "--violations", "-t=2.7", "-t=3.0", SCRIPT],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert read.returncode == 0, read.stdout
-
-
 def test_a_machine_that_is_not_ready_ends_with_its_line_and_exit_1(capsys):
     windows = LAPTOP._replace(system="Windows")
     with pytest.raises(SystemExit) as end:
