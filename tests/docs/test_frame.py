@@ -140,6 +140,16 @@ def test_every_file_the_package_reads_is_shipped_with_it():
         assert any(fnmatch(name, pattern) for pattern in patterns), f"package-data lacks {name}"
 
 
+def test_every_file_of_the_course_is_shipped_for_those_who_have_no_clone():
+    """In the same folders beside each other, so that links and settings find them."""
+    shipped = PROJECT["tool"]["setuptools"]["data-files"]
+    for path in tracked():
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith(("notebooks/", ".jupyter/")):
+            patterns = shipped[f"share/orderstream/{path.parent.relative_to(ROOT).as_posix()}"]
+            assert any(fnmatch(name, pattern) for pattern in patterns), f"data-files lacks {name}"
+
+
 def test_mypy_is_strict_about_the_whole_package_and_every_exception_says_why():
     mypy = PROJECT["tool"]["mypy"]
     assert mypy["files"] == ["orderstream"]

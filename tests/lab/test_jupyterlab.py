@@ -19,7 +19,7 @@ from orderstream.lab.edition.learner import LearnersEdition
 from tests.docs.pages import ROOT
 from tests.process import Process
 
-pytestmark = pytest.mark.any_server("no lesson is run")
+pytestmark = pytest.mark.any_server("no lesson is run, and no Redis is asked")
 NOT_WRITABLE = "/proc"  # also for root
 
 

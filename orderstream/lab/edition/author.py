@@ -48,7 +48,7 @@ def path_of(lesson: str) -> Path:
     if lesson in paths:
         return paths[lesson]
     if not paths:
-        raise NoLesson(f"the lessons are not in {FOLDER}: install the package with pip, or work in a clone")
+        raise NoLesson(f"the lessons are not in {FOLDER}: work in a clone of the repository")
     raise NoLesson(f"there is no lesson {lesson!r}; there are {min(paths)} to {max(paths)}")
 
 
