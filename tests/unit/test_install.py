@@ -140,6 +140,7 @@ def test_an_environment_that_uv_has_made_is_used_as_it_is_and_gets_a_pip(kit):
     kit.write(".venv/yours", "")
     assert kit.make() == (0, [BEGINS])
     assert kit.thing() == "it runs\n"
+    assert (kit.folder / ".venv/bin/pip").exists()
     assert (kit.folder / ".venv/yours").exists()
 
 

@@ -112,7 +112,7 @@ def make() -> None:
 def fill(more: list[str]) -> None:
     """Install what requirements.txt names, apart from a server without a wheel; and *more*, words for pip."""
     if subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode:
-        subprocess.run([PYTHON, "-m", "ensurepip"], capture_output=True)  # uv leaves pip out
+        subprocess.run([PYTHON, "-m", "ensurepip", "--default-pip"], capture_output=True)  # uv leaves pip out
     left_out = subprocess.run([PYTHON, PREFLIGHT, "--leave-out"], capture_output=True, text=True).stdout.strip()
     lines = LISTS[0].read_text().splitlines(keepends=True)
     needed = VENV / "requirements.txt"
