@@ -74,7 +74,8 @@ def install(what: str, named: str) -> None:
         print("Installing into .venv. This takes a minute or two, and only once.", flush=True)
         fill(["-e", ".[dev]"] if what == "dev" else [])
         look()
-        stamp.write_text(state)
+        for name in {"lab", what}:  # dev is lab and more
+            (VENV / f"{name}-installed").write_text(state)
 
 
 def broken() -> str:
