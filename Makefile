@@ -2,12 +2,13 @@
 PYTHON ?= python3
 
 BIN := .venv/bin
-PREFLIGHT := $(PYTHON) orderstream/lab/author/preflight.py
+AUTHOR := orderstream/lab/author
+NAMED = $(if $(filter command environment,$(firstword $(origin PYTHON))),$(PYTHON))
+# What looks at this machine and installs: the Python that you name; else .venv's own, which has to run the lab; else python3.
+OWN = $(shell $(BIN)/python -c 'print("$(BIN)/python")' 2>/dev/null)
+LOOKER = $(or $(NAMED),$(OWN),$(PYTHON))
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 BROWSER_TESTS = $(if $(CHROMIUM),tests/browser)
-# JupyterLab refuses to run as root (in a container, say) unless told so.
-LAB_OPTIONS ?= $(if $(filter 0,$(shell id -u)),--allow-root)
-
 .DEFAULT_GOAL := help
 .PHONY: help lab test soak lint bench refresh services chromium clean
 
@@ -15,9 +16,7 @@ help:      ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lab: .venv/lab-installed      ## open the course in JupyterLab (FRESH=04: with lesson 04 as it was)
-	@$(BIN)/python -m orderstream.lab.edition.learner $(if $(FRESH),--fresh $(FRESH))
-	@echo "JupyterLab opens in your browser. To stop it, press Ctrl-C here. What you do stays in learn/."
-	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" $(LAB_OPTIONS) learn/$(notdir $(wildcard notebooks/$(or $(FRESH),00)_*.ipynb))
+	@$(BIN)/python -m orderstream.lab.edition.jupyterlab $(if $(FRESH),--fresh $(FRESH)) -- learn $(LAB_OPTIONS)
 
 test: lint chromium      ## everything: style, types, tests, every notebook compared with its committed output
 	$(BIN)/pytest --nbval -n 2 --dist loadfile
@@ -47,25 +46,20 @@ clean:      ## remove the environment and everything that was generated; learn/ 
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find . -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
-# The stamps make the second run quick: pip is asked again only when a list of requirements has changed.
-.venv/lab-installed: requirements.txt pyproject.toml
-	@$(PREFLIGHT)
-	@echo "Installing into .venv. This takes a minute or two, and only once."
-	@test -z "$$($(PREFLIGHT) --extra)" || echo "No redis-server of 6.2 or newer here: one is compiled, which takes a minute more."
-	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt $$($(PREFLIGHT) --extra)
-	@touch $@
+# Asked each time, and quick: pip is asked again only when a list of requirements has changed.
+.venv/lab-installed .venv/dev-installed: FORCE
+	@command -v $(LOOKER) >/dev/null || { echo "There is no $(PYTHON) here; the lab needs Python 3.11 or newer. If yours has another name, type: make lab PYTHON=python3.12"; exit 1; }
+	@$(LOOKER) $(AUTHOR)/preflight.py
+	@$(LOOKER) $(AUTHOR)/install.py $(patsubst .venv/%-installed,%,$@) $(NAMED)
 
-.venv/dev-installed: .venv/lab-installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
-	@touch $@
+FORCE:
 
 # The libraries we compare with never enter .venv: they would choose versions for everybody.
 .venv-bench/installed: benchmarks/requirements.txt benchmarks/requirements-arq.txt pyproject.toml
-	@$(PREFLIGHT)
+	@$(PYTHON) $(AUTHOR)/preflight.py
 	@echo "Installing the libraries to compare with into .venv-bench. This takes a minute, and only once."
 	@$(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt $$($(PREFLIGHT) --extra)
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@$(PYTHON) -m venv .venv-bench/arq
 	@.venv-bench/arq/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-arq.txt
 	@touch $@

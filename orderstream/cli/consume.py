@@ -175,7 +175,7 @@ def _work(
     """
     settings = stream.settings
     ledger = child.ledger if child else None
-    told, handled, at_work, files_closed = threading.Event(), 0, False, False
+    told, handled, handled_at, at_work, files_closed = threading.Event(), 0, 0.0, False, False
     call: Callable[[Order], Any] = handler  # it returns None, or what the consumer must see and refuse
 
     def stop() -> None:
@@ -183,7 +183,7 @@ def _work(
         consumer.stop()
 
     def work(order: Order) -> Any:
-        nonlocal handled, at_work, files_closed
+        nonlocal handled, handled_at, at_work, files_closed
         at_work = True
         try:
             time.sleep(work_ms / 1000)
@@ -203,6 +203,7 @@ def _work(
                 files_closed = files_closed or closed
                 raise problem if closed else Unprinted
         handled += 1
+        handled_at = time.monotonic()
         return result
 
     policy = Forgiving(settings.max_attempts, settings.backoff_ms, settings.defer_max_age_ms)
@@ -225,12 +226,13 @@ def _work(
         click.echo(f"{consumer.name} {all_of} {settings.stream} for {settings.group}.", err=True)
     if ledger:
         ledger.words[READY] = 1
-    began = time.monotonic()
+    began = handled_at = time.monotonic()
     outage_s = _step_until_idle(consumer, until_idle, told) if until_idle is not None else 0
     consumer.run()
     done()
     who = f"{consumer.name}: " if several else ""
-    click.echo(f"{who}Handled {pace(handled, began)}.", err=True)
+    ended = time.monotonic() if until_idle is None else handled_at  # the wait for more was asked for, it is no work
+    click.echo(f"{who}Handled {pace(handled, ended - began)}.", err=True)
     problem = output_trouble()
     if files_closed:
         say(f"{who}A handler has closed the files of its process.")

