@@ -37,6 +37,7 @@ UNKNOWN = {
     "cluster": {"orderstream.order"},
     "harmless": {"redis", "opentelemetry", "orderstream.observer", "orderstream.stream"},
     "tracing": {"redis", "orderstream.stream"},
+    "embedded": {"orderstream.cli", "orderstream.order", "orderstream.stream"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
     "cli.supervisor": {"redis", "orderstream"},
     "cli.terminal": {"redis"},
@@ -182,6 +183,7 @@ def test_beside_the_wings_the_lab_has_only_what_two_of_them_stand_on():
     assert [name for name, path in FILES.items() if path.parent == LAB] == [
         "orderstream.lab",
         "orderstream.lab.lifeline",
+        "orderstream.lab.patience",
     ]
 
 
