@@ -105,7 +105,8 @@ def join_embedded() -> None:
     server = shared.join()
     given["REDIS_URL"] = server.url
     if server.started:
-        click.echo(f"Started {server.started}. It ends when nobody uses it, and keeps its orders.", err=True)
+        line = f"Started {server.started} at {server.url}. It ends when nobody uses it, and keeps its orders."
+        click.echo(line, err=True)
 
 
 def export(settings: Settings) -> None:

@@ -82,10 +82,10 @@ def meeting_place() -> Path:
     except OSError as error:
         way = "set XDG_RUNTIME_DIR to a folder of yours"
         raise ServerError(f"{folder} cannot be made ({error.strerror}): {way}") from None
-    if len(os.fsencode(folder / SOCKET)) > LONGEST_PATH:
-        raise ServerError(f"{folder} is too long for the path of a socket: set XDG_RUNTIME_DIR to a shorter one")
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
         raise ServerError(f"{folder} is open to others: remove it, or set XDG_RUNTIME_DIR to a folder of yours")
+    if len(os.fsencode(folder.resolve() / SOCKET)) > LONGEST_PATH:
+        raise ServerError(f"{folder} is too long for the path of a socket: set XDG_RUNTIME_DIR to a shorter one")
     return folder.resolve()
 
 

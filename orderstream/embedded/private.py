@@ -64,9 +64,6 @@ class PrivateServer:
             self.close()
         raise ServerError(f"{self.executable} does not start ({reason}): set ORDERSTREAM_REDIS_SERVER to another one")
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
     def usable(self) -> bool:
         """Tell whether it is there."""
         return answers(self._client, self._dir)

@@ -115,7 +115,7 @@ def test_a_notebook_shows_an_error_as_one_line(scratch):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent's life")
 def test_a_killed_guard_takes_its_server_with_it(lesson, scratch, eventually):
     """SIGKILL, so the guard cannot clean up: the kernel does it, at the latest when it ends."""
-    psutil.Process(session._current._guard.pid).kill()
+    psutil.Process(session._current._server._guard.pid).kill()
     eventually(lambda: not scratch.processes())
     server.close()
     assert scratch.is_clean()

@@ -172,8 +172,8 @@ def test_without_any_server_one_line_says_which_extra_brings_one(start, environ,
 
 @pytest.fixture
 def runtime(environ):
-    """The runtime folder of a user who has started nothing yet. The path of a socket must be short."""
-    with tempfile.TemporaryDirectory(prefix="run-") as folder:
+    """The runtime folder of a user who has started nothing yet: short, as a socket needs it, and with odd letters."""
+    with tempfile.TemporaryDirectory(prefix="run 1%-") as folder:
         environ["XDG_RUNTIME_DIR"] = folder
         yield Path(folder).resolve() / "orderstream"
         for process in processes(folder):
@@ -227,7 +227,7 @@ def test_it_ends_after_the_last_one_and_the_next_finds_every_order(run, runtime,
     """Two commands, one after the other, are two users."""
     code, out, err = run("produce", "--embedded", "--count", 50)
     assert (code, out) == (0, "")
-    assert re.match(r"Started \w+-server\. It ends when nobody uses it, and keeps its orders\.\n", err)
+    assert re.match(r"Started \w+-server at unix:///\S+\. It ends when nobody uses it, and keeps its orders\.\n", err)
     assert "Started" not in run("status", "--embedded")[2]
     eventually(lambda: not processes(str(runtime)), shared_guard.LINGER_S + 10)
     assert not (runtime / SOCKET).exists()

@@ -4,24 +4,28 @@ from orderstream.embedded import private
 from orderstream.lab.server.client import open_client
 
 
-class PrivateServer(private.PrivateServer):
+class PrivateServer:
     """
     A redis-server that only this notebook uses, and that ends with it.
 
     Raises:
         ServerError: No redis-server was found, or it does not start.
-
-    Attributes:
-        client: A redis-py client of it, with readable replies.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._server = private.PrivateServer()
+        self.url = self._server.url
         self.client = open_client(self.url)
+
+    def __repr__(self) -> str:
+        return "PrivateServer()"
+
+    def usable(self) -> bool:
+        return self._server.usable()
 
     def fresh(self, *keys: str) -> None:
         self.client.delete(*keys)
 
     def close(self) -> None:
         self.client.close()
-        super().close()
+        self._server.close()
