@@ -36,11 +36,11 @@ def take(folder: Path, executable: str) -> int:
     Raises:
         ServerError: Another server has its data there, or the folder cannot be used.
     """
-    if (folder / "appendonlydir").exists() and (version_of_executable(executable) or OLDEST) < (7, 0):
-        # It would not look there, and begin without the orders.
-        raise ServerError(f"{executable} cannot read the data in {folder}, which a server of 7.0 or newer has written")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if (folder / "appendonlydir").exists() and (version_of_executable(executable) or OLDEST) < (7, 0):
+            # It would not look there, and begin without the orders.
+            raise ServerError(f"{executable} cannot read the data in {folder}: a server from 7.0 on has written it")
         file = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + ENDING_S
         while time.monotonic() < deadline:
