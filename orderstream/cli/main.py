@@ -41,7 +41,7 @@ def cli() -> None:
     Try it in three terminals:
       orderstream produce --embedded          sends ten random orders a second
       orderstream consume --embedded          prints and acknowledges them
-      orderstream status --embedded --watch   shows how much is left, and who has it
+      orderstream status --embedded --watch   shows what is left, and who has it
 
     With --embedded they start and share a Redis. Without it they use the one that you name, or one on localhost:6379;
     orderstream server starts one there.
