@@ -157,7 +157,7 @@ def test_a_server_that_ends_by_itself_is_an_error(serve):
 
 
 @pytest.mark.parametrize("command", ["server", "produce --embedded"])
-def test_without_any_server_one_line_says_which_extra_brings_one(start, environ, runtime, tmp_path, command):
+def test_where_no_server_is_found_one_line_says_which_extra_brings_one(start, environ, runtime, tmp_path, command):
     environ.pop("ORDERSTREAM_REDIS_SERVER", None)
     environ["PATH"] = str(tmp_path)
     process = start(*command.split(), through=("-c", NO_SERVER))
