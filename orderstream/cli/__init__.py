@@ -17,6 +17,7 @@ Read the files in this order; each imports only from those before it, and no com
     dlq           the dead letters: list, show, redrive, purge
     trim          remove what every group has acknowledged
     doctor        is this Redis fit to keep orders?
+    server        the Redis that comes along, until Ctrl-C
     lab           open the course in JupyterLab
     main          the command ``orderstream``: all of these in one, and each error in one line
 """

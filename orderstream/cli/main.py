@@ -1,5 +1,6 @@
 """
-The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor | lab``.
+The command ``orderstream``: ``orderstream produce | consume | status | dlq | trim | doctor |
+server | lab``.
 
 Orders and state go to stdout, messages about the work go to stderr. An error is one line and exit code 1, or 2 for a
 wrong command line. Ctrl-C, SIGTERM and SIGHUP end every command with 0. ``produce`` and ``consume`` first finish what
@@ -23,6 +24,7 @@ from orderstream.cli.doctor import doctor
 from orderstream.cli.lab import lab
 from orderstream.cli.options import which_stream
 from orderstream.cli.produce import produce
+from orderstream.cli.server import server
 from orderstream.cli.status import status
 from orderstream.cli.terminal import ENDINGS, coloured, open_console, output_trouble, printable
 from orderstream.cli.trim import trim
@@ -38,16 +40,19 @@ def cli() -> None:
 
     \b
     Try it in three terminals:
-      orderstream produce             sends ten random orders a second
-      orderstream consume             prints and acknowledges them
-      orderstream status --watch      shows how much is left, and who has it
+      orderstream produce --embedded          sends ten random orders a second
+      orderstream consume --embedded          prints and acknowledges them
+      orderstream status --embedded --watch   shows what is left, and who has it
+
+    With --embedded they start and share a Redis. Without it they use the one that you name, or one on localhost:6379;
+    orderstream server starts one there.
 
     All other settings are environment variables, ORDERSTREAM_…; config.py explains them. Keep a password in
     REDIS_URL: the options of a command are visible to others on this machine.
     """
 
 
-for command in (produce, consume, status, dlq, trim, doctor, lab):
+for command in (produce, consume, status, dlq, trim, doctor, server, lab):
     cli.add_command(command)
 
 

@@ -38,6 +38,8 @@ AT_LEAST_0, AT_LEAST_1 = click.IntRange(0), click.IntRange(1)
 SECONDS, PER_SECOND = Number(0, DAY_S), Number(0.001, 1_000_000)
 MILLISECONDS = click.IntRange(0, DAY_S * 1000)
 
+EMBEDDED = "orderstream.embedded"  # where a context notes that the option was given
+
 
 def setting(flag: str, variable: str, metavar: str, help: str, default: object, **attrs: Any) -> Callable[[FC], FC]:
     """
@@ -56,11 +58,23 @@ def setting(flag: str, variable: str, metavar: str, help: str, default: object, 
     return click.option(flag, callback=remember, expose_value=False, metavar=metavar, help=help, **attrs)
 
 
+def _remember(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        ctx.meta[EMBEDDED] = True
+
+
 def which_stream(command: FC) -> FC:
-    """Add the three options that every command has: ``--redis``, ``--stream`` and ``--group``."""
+    """Add the options that every command on a stream has: which Redis, which stream, which group."""
     for option in (
         setting("--group", "ORDERSTREAM_GROUP", "NAME", "Name of the consumer group.", Settings.group),
         setting("--stream", "ORDERSTREAM_STREAM", "KEY", "Key of the stream.", Settings.stream),
+        click.option(
+            "--embedded",
+            is_flag=True,
+            callback=_remember,
+            expose_value=False,
+            help="Use a Redis that your commands start and share. You need no other one.",
+        ),
         setting("--redis", "REDIS_URL", "URL", "redis://, rediss:// or unix://", "$REDIS_ADDR or localhost:6379"),
     ):
         command = option(command)
@@ -76,6 +90,23 @@ json_wanted = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def environ() -> dict[str, str]:
     """Return the environment variables, with the values of the options that stand in for one."""
     return {**os.environ, **click.get_current_context().ensure_object(dict)}
+
+
+def join_embedded() -> None:
+    """If ``--embedded`` was given, start the shared server or join it. ``environ()`` then says where it is."""
+    context = click.get_current_context()
+    if not context.meta.get(EMBEDDED):
+        return
+    given = context.ensure_object(dict)
+    if "REDIS_URL" in given:
+        raise click.UsageError("--embedded and --redis name two servers: leave one out.", context)
+    from orderstream.embedded import shared
+
+    server = shared.join()
+    given["REDIS_URL"] = server.url
+    if server.started:
+        line = f"Started {server.started} at {server.url}. It ends when nobody uses it, and keeps its orders."
+        click.echo(line, err=True)
 
 
 def export(settings: Settings) -> None:

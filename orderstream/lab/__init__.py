@@ -18,7 +18,7 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
 Its wings, in reading order. Each knows only those above it:
 
     patience.py    how much longer than usual this machine takes, for every deadline
-    lifeline.py    processes that cannot outlive the notebook: the ground of server and workers
+    lifeline.py    a process that the notebook talks with, and that cannot outlive it: the ground of workers
     server/        the Redis of the lesson: yours, or a private one
     workers/       producers and consumers as real processes, and what goes wrong with them on purpose
     pictures/      what is seen of a stream: tables, charts, swim lanes, spans and metrics

@@ -4,7 +4,7 @@ import os
 import signal
 
 from orderstream.cli.main import main
-from orderstream.lab.lifeline import lifeline
+from orderstream.embedded.lifeline import lifeline
 
 if __name__ == "__main__":
     lifeline(lambda: os.kill(os.getpid(), signal.SIGTERM))

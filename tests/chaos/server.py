@@ -8,10 +8,11 @@ from contextlib import ExitStack
 
 import redis
 
-from orderstream.lab.lifeline import Child, lifeline
+from orderstream.embedded.find import redis_server
+from orderstream.embedded.guard import die_with_parent
+from orderstream.embedded.lifeline import Child, lifeline
+from orderstream.embedded.private import START_S
 from orderstream.lab.server.client import open_client
-from orderstream.lab.server.guard import die_with_parent
-from orderstream.lab.server.private import START_S, redis_server
 from orderstream.lab.workers.lossy_link import LossyLink
 
 PAUSE_MS = 10_000  # the longest that a failover keeps writers waiting

@@ -35,10 +35,10 @@ from pathlib import Path
 from orderstream import Consumer, OrderStream, Settings
 from orderstream.cli.terminal import leave_when_told
 from orderstream.connection import open_client
+from orderstream.embedded.guard import die_with_parent
+from orderstream.embedded.lifeline import lifeline
 from orderstream.entries import Entry
 from orderstream.errors import DecodeError
-from orderstream.lab.lifeline import lifeline
-from orderstream.lab.server.guard import die_with_parent
 from orderstream.order import Order
 
 NAME, FOLDER = os.environ["SOAK_NAME"], Path(os.environ["SOAK_FOLDER"])

@@ -37,6 +37,7 @@ UNKNOWN = {
     "cluster": {"orderstream.order"},
     "harmless": {"redis", "opentelemetry", "orderstream.observer", "orderstream.stream"},
     "tracing": {"redis", "orderstream.stream"},
+    "embedded": {"orderstream.cli", "orderstream.order", "orderstream.stream"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
     "cli.supervisor": {"redis", "orderstream"},
     "cli.terminal": {"redis"},

@@ -12,9 +12,10 @@ import pytest
 import redis
 
 from orderstream import lab
+from orderstream.embedded.find import redis_server
+from orderstream.embedded.private import FOLDER
 from orderstream.lab import server
 from orderstream.lab.server.client import open_client
-from orderstream.lab.server.private import FOLDER, redis_server
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import Order
-from orderstream.lab.server.client import ServerError
+from orderstream.embedded.find import ServerError
 from orderstream.lab.workers.lossy_link import LossyLink
 
 FIGS, TEA = Order("o-1", "figs", 1), Order("o-2", "tea", 60)

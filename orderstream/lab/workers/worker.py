@@ -19,8 +19,8 @@ import redis
 
 from orderstream import Consumer, Order, OrderStream, Producer, SendUnknown, connect, random_orders
 from orderstream.connection import Trouble, trouble
+from orderstream.embedded.lifeline import lifeline
 from orderstream.entries import Entry
-from orderstream.lab.lifeline import lifeline
 from orderstream.lab.workers import faults, shop
 
 TICK_S = 0.05

@@ -28,13 +28,14 @@ import ipywidgets as widgets
 import msgspec
 
 from orderstream import DeadLetter, DeadLetterQueue, Order, Producer, Settings, connect, random_orders
+from orderstream.embedded.find import ServerError
 from orderstream.entries import UNOWNED
 from orderstream.lab import server
 from orderstream.lab.lessons.lesson_09.missions import POISON, Look, Mission, missions
 from orderstream.lab.pictures import charts, lanes
 from orderstream.lab.pictures.live import ROW, WIDE, LiveChart, alert
 from orderstream.lab.pictures.sampler import Sample, Sampler
-from orderstream.lab.server.client import PRIVATE, ServerError
+from orderstream.lab.server.client import PRIVATE
 from orderstream.lab.server.private import PrivateServer
 from orderstream.lab.workers.lossy_link import LossyLink
 from orderstream.lab.workers.process import Process, ProcessError, consumer, producer

@@ -34,7 +34,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import Consumer, Settings, connect
-from orderstream.lab.lifeline import lifeline
+from orderstream.embedded.lifeline import lifeline
 from orderstream.lab.tutor.witness import Witness, ids_in
 from orderstream.lab.workers import faults
 from orderstream.lab.workers.process import Process, begin

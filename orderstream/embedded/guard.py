@@ -1,8 +1,8 @@
 """
-The guard of a private redis-server. This process ends the server and removes its folder as soon as the notebook's
-process is gone, for whatever reason it ended.
+The guard of a private redis-server. This process ends the server and removes its folder as soon as the process that
+started it is gone, for whatever reason it ended.
 
-    python -m orderstream.lab.server.guard EXECUTABLE PORT FOLDER
+    python -m orderstream.embedded.guard FOLDER EXECUTABLE [OPTION]...
 """
 
 import ctypes
@@ -14,29 +14,38 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from orderstream.lab.lifeline import GRACE_S, lifeline
+from orderstream.embedded.lifeline import GRACE_S, lifeline
+
+Server = subprocess.Popen[bytes]
 
 
-def guard(executable: str, port: str, folder: str) -> None:
+def guard(folder: str, *command: str) -> None:
     """Run a redis-server until our lifeline ends, then end it and remove its folder."""
     gone = threading.Event()
-    options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": folder}
-    server = subprocess.Popen(
-        [executable, *(word for name, value in options.items() for word in (f"--{name}", value))],
-        stdin=subprocess.DEVNULL,
-        preexec_fn=die_with_parent(),  # only safe as long as this process has no second thread
-    )
+    server = start(command)
     lifeline(gone.set)
     try:
         while server.poll() is None and not gone.wait(0.2):
             pass
+    finally:
+        end(server)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def start(command: tuple[str, ...]) -> Server:
+    """Start a redis-server that inherits the files this process was given. Call it before any thread is started."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False, preexec_fn=die_with_parent())
+
+
+def end(server: Server) -> None:
+    """End a redis-server, and kill it if it does not end by itself."""
+    try:
         server.terminate()
         with suppress(subprocess.TimeoutExpired):
             server.wait(GRACE_S / 2)
     finally:
         server.kill()
         server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def die_with_parent() -> Callable[[], object] | None:
