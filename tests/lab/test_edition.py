@@ -15,7 +15,6 @@ from orderstream import lab
 from orderstream.lab import server
 from orderstream.lab.edition import author, learner
 from orderstream.lab.edition.learner import LearnersEdition
-from orderstream.lab.server.client import name_of
 from tests.docs.pages import ROOT
 from tests.notebooks.sample import code, markdown, notebook, picture, printed
 
@@ -277,9 +276,10 @@ def test_a_cell_that_needs_a_newer_redis_shows_its_own_stored_result(course, scr
     source = GATED if finds_by == "source" else f"# mine\n{GATED}"
     outputs = kernel_says("\n".join(set_up), source, cell_id="gated" if finds_by == "id" else None)
     said = "".join(output.get("text", "") for output in outputs)
-    ours = name_of(server.start().client)
+    server.start()
+    ours = server.software()
     assert said == (
-        f"This cell needs Redis 99.0; yours is {ours}.\nTo get a newer one, {lab.NEWER}\n\n"
+        f"This cell needs Redis 99.0; yours is {ours}.\nTo get it, {lab.NEWER}\n\n"
         f"Redis {author.REDIS} answers:\nwhat Redis 99 said\n"
     )
     assert [dict(output["data"]) for output in outputs if "data" in output] == [dict(stored[1].data)]

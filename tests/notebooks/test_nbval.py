@@ -98,7 +98,7 @@ def test_an_output_that_changed_fails_from_every_folder(project):
 
 def test_a_cell_that_needs_a_newer_redis_is_run_and_left_uncompared(project):
     """The tag names the first version: compared from there on, on older servers only run."""
-    major, minor = server.version()
+    major, minor = server.software().level
     older, newer = f"redis>={major}.{minor}", f"redis>={major}.{minor + 1}"
     write(
         project,

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from contextlib import suppress
@@ -18,12 +17,11 @@ import redis
 
 from orderstream.lab import patience
 from orderstream.lab.lifeline import GRACE_S, Child
-from orderstream.lab.server.client import OLDEST, ServerError, Version, open_client, parse_version
+from orderstream.lab.server.client import ServerError, open_client
+from orderstream.software import OLDEST, software_at
 
 FOLDER = "orderstream-redis-"
 START_S = 10.0
-AS_REDIS: Version = (7, 2)
-"""What Valkey tells its clients, whatever its own version: it has the commands of that Redis."""
 GUARD = "orderstream.lab.server.guard"  # not imported: to run a module, Python would load it a second time
 
 
@@ -86,34 +84,18 @@ def redis_server() -> str:
         ServerError: There is none, or it is too old.
     """
     if chosen := os.environ.get("ORDERSTREAM_REDIS_SERVER"):
-        found = version_of_executable(chosen)
-        if found and found >= OLDEST:
+        found = software_at(chosen)
+        if found and found.level >= OLDEST:
             return chosen
-        problem = f"is Redis {found[0]}.{found[1]}, too old" if found else "is no redis-server that runs here"
+        problem = f"is {found}, too old" if found else "is no redis-server that runs here"
         raise ServerError(f"ORDERSTREAM_REDIS_SERVER={chosen} {problem}: name another one, or unset it")
     for executable in (shutil.which("redis-server"), _bundled()):
-        if executable and (version_of_executable(executable) or (0, 0)) >= OLDEST:
+        if executable and (found := software_at(executable)) and found.level >= OLDEST:
             return executable
     raise ServerError(
         "found no redis-server 6.2 or newer: install one (apt install redis-server, brew install redis), "
         "or set ORDERSTREAM_REDIS_SERVER=/path/to/redis-server, or set REDIS_ADDR=host:port of a Redis that runs"
     )
-
-
-def version_of_executable(path: str) -> Version | None:
-    """
-    Return the Redis version of the server at *path*, as it will tell its clients.
-
-    Returns:
-        The version that it prints, of Valkey ``AS_REDIS``; None if *path* is no such server, or does not run here.
-    """
-    with suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=START_S).stdout
-        if said.startswith("Valkey"):
-            return AS_REDIS
-        if found := re.search(r"v=(\d+\.\d+)", said):  # "Redis server v=8.10.2 sha=…"
-            return parse_version(found[1])
-    return None
 
 
 def _bundled() -> str | None:
