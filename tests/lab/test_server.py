@@ -525,7 +525,7 @@ def test_a_cluster_is_refused(guest_on, monkeypatch):
 def test_a_user_who_may_not_do_what_the_lab_needs_is_told_what_that_is(guest_on, monkeypatch):
     """The text of Redis names the command."""
     monkeypatch.setenv("REDIS_URL", guest_on("--user", "default", "on", "nopass", "~*", "+@all", "-eval"))
-    refused("refuses what the lab needs .*eval.*name another Redis")
+    refused("refuses what the lab needs .*eval.*name another server")
 
 
 def test_the_version_can_be_asked_before_a_lesson_starts_and_an_error_is_one_line_as_well(guest, monkeypatch):
