@@ -13,6 +13,8 @@ from orderstream.lab.lessons.lesson_09.control_room import IN_LANES, SHOWN, Cont
 from orderstream.lab.pictures import charts
 from orderstream.lab.workers.process import ProcessError
 
+pytestmark = pytest.mark.any_server("processes and a panel; the sampler and the workers behind it run on each server")
+
 
 @pytest.fixture
 def room(lesson):

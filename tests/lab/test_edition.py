@@ -18,6 +18,8 @@ from orderstream.lab.edition.learner import LearnersEdition
 from tests.docs.pages import ROOT
 from tests.notebooks.sample import code, markdown, notebook, picture, printed
 
+pytestmark = pytest.mark.any_server("files in two folders; what lab.needs says is tested on each server")
+
 LESSON = "04_a_consumer_dies.ipynb"
 BESIDE = "04_a_consumer_dies.newer.ipynb"
 
@@ -221,7 +223,6 @@ def test_a_lesson_that_there_is_not_is_refused_in_a_line(course, capsys):
 # git ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.any_server("what git, ruff and pytest see of a file does not depend on Redis")
 def test_to_run_solve_and_save_lessons_leaves_git_and_the_checks_as_they_were(clone, tmp_path):
     """Git sees no change, ruff reads nothing of it, and pytest collects nothing of it."""
     environ = {**os.environ, "PYTHONPATH": str(clone), "ORDERSTREAM_LAB_HOME": str(tmp_path / "home")}

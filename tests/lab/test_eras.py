@@ -7,6 +7,8 @@ from orderstream.lab.lessons.group_panel import GROUP
 from orderstream.lab.lessons.lesson_10.eras import HELD, Panel
 from orderstream.lab.workers.process import producer
 
+pytestmark = pytest.mark.any_server("threads and a panel; claims are tested on each server")
+
 STREAM = "busy"
 
 
