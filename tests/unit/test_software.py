@@ -1,8 +1,14 @@
 """What an executable says of itself, and which Redis' commands a server has."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from orderstream.software import OLDEST, Software, software_at
+
+ROOT = Path(__file__).parents[2]
+OF_A_SERVER = re.compile(r'"(redis|valkey)_version"|"(redis|server)_mode"')
 
 
 def executable(folder, says):
@@ -34,6 +40,12 @@ def test_a_program_that_is_no_server_is_nothing(tmp_path):
     assert software_at(executable(tmp_path, "git version 2.39.5")) is None
     assert software_at(str(tmp_path / "missing")) is None
     assert software_at("") is None
+
+
+def test_nobody_else_reads_what_a_server_says_of_itself():
+    """These fields of INFO have other names, or another meaning, on Valkey."""
+    code = [path for folder in ("orderstream", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in code if OF_A_SERVER.search(path.read_text())] == []
 
 
 def test_versions_are_compared_as_numbers():
