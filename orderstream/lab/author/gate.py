@@ -1,8 +1,8 @@
 """
 Tell which cells of a notebook need the commands of a newer Redis.
 
-A cell that begins with ``if lab.needs("8.4"):`` has the tag ``redis>=8.4``. An older Redis or a Valkey lacks what
-it needs: there the cell says so and shows its stored result, is not compared, and keeps its result in a refresh.
+A cell that begins with ``if lab.needs("8.4"):`` has the tag ``redis>=8.4``. On an older Redis it says so and shows
+its stored result, is not compared, and keeps its result in a refresh. A Valkey counts as Redis 7.2.
 """
 
 import re

@@ -85,7 +85,7 @@ class ReservedDatabase:
         if found.level < OLDEST:
             raise ServerError(f"{self._where} is {found}: name one from 6.2 on, or {PRIVATE}")
         # A cluster has one database only.
-        if greeting(client)["mode"] == "cluster":
+        if greeting(client).get("mode") == "cluster":
             raise ServerError(f"{self._where} is a {found.name} Cluster: name a single server, or {PRIVATE}")
 
     def _take(self, url: str) -> None:
