@@ -6,7 +6,6 @@ import argparse
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from contextlib import closing
@@ -22,8 +21,8 @@ from benchmarks.peers import PEERS
 from benchmarks.picture import draw
 from orderstream.cli.terminal import span
 from orderstream.embedded.find import ServerError
-from orderstream.lab.server.client import parse_version
 from orderstream.lab.server.private import PrivateServer
+from orderstream.software import Software, software_at, software_of
 
 FOLDER = Path(__file__).parent
 ASKED = "ORDERSTREAM_REDIS_SERVER"
@@ -51,7 +50,7 @@ def main() -> int:
             os.environ[ASKED] = newest
         with closing(PrivateServer()) as server, closing(Bench(server.url, size, peers)) as bench:
             measure(bench)
-            redis_version = bench.client.info("server")["redis_version"]
+            software = software_of(bench.client)
     except ServerError as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -59,7 +58,7 @@ def main() -> int:
         print("\nStopped; nothing was written.", file=sys.stderr)
         return 130
     name = "results-quick" if given.quick else "results"
-    page = write(bench, redis_version, name, time.monotonic() - began)
+    page = write(bench, software, name, time.monotonic() - began)
     print(f"{page}\nWritten to benchmarks/{name}.md and benchmarks/{name}.png")
     return 0
 
@@ -79,7 +78,7 @@ def measure(bench: Bench) -> None:
             bar.advance(task)
 
 
-def write(bench: Bench, redis_version: str, name: str, took_s: float) -> str:
+def write(bench: Bench, software: Software, name: str, took_s: float) -> str:
     """Write picture and page. Returns the page."""
     results, size = bench.results, bench.size
     sentence = report.sentence(results).replace("*", "")
@@ -88,7 +87,7 @@ def write(bench: Bench, redis_version: str, name: str, took_s: float) -> str:
     page = "\n\n".join(
         [
             "# How fast is it?" if name == "results" else "# How fast is it? A quick run",
-            f"{date.today():%d %B %Y}. {machine()}, Redis {redis_version}, Python {platform.python_version()}. "
+            f"{date.today():%d %B %Y}. {machine()}, {software}, Python {platform.python_version()}. "
             f"It took {span(1000 * took_s)}.",
             f"![{sentence}]({name}.png)",
             report.main_table(results),
@@ -119,12 +118,8 @@ def newest_server() -> str | None:
     """Return the newest redis-server on PATH or built by .ci/redis-servers; None leaves the choice to the lab."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "orderstream")
     found = {shutil.which("redis-server"), *map(str, cache.glob("redis-*/redis-server"))} - {None}
-    return max(found, key=version, default=None)
-
-
-def version(executable: str) -> tuple[int, int]:
-    said = subprocess.run([executable, "--version"], capture_output=True, text=True).stdout
-    return parse_version(said.partition("v=")[2].partition(" ")[0] or "0.0")
+    known = {path: software for path in found if (software := software_at(path))}
+    return max(known, key=lambda path: known[path].level, default=None)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def open_cluster(settings: Settings) -> RedisCluster:
     ignored = parse_url(settings.redis_url).keys() - REDIS_ALLOWED_KEYS
     if ignored:
         raise ConfigError(
-            "on Redis Cluster the Redis URL must begin with redis:// or rediss://, and redis-py takes no "
+            "on a cluster the Redis URL must begin with redis:// or rediss://, and redis-py takes no "
             f"{', '.join(sorted(ignored))} in it"
         )
     try:
@@ -70,11 +70,11 @@ def check_slots(settings: Settings) -> None:
     fitting = [name for name in (f"{stream}-dlq", f"{{{stream}}}-dlq") if key_slot(name.encode()) == slot]
     if not fitting:
         raise ConfigError(
-            f"on Redis Cluster no other key can be named into the slot of {stream!r}; give both names the same {{tag}}"
+            f"on a cluster no other key can be named into the slot of {stream!r}; give both names the same {{tag}}"
         )
     if key_slot(dlq.encode()) != slot:
         raise ConfigError(
-            f"on Redis Cluster {stream!r} and {dlq!r} are in different slots, and no script can move an order between "
+            f"on a cluster {stream!r} and {dlq!r} are in different slots, and no script can move an order between "
             f"them; set ORDERSTREAM_DLQ={fitting[0]}"
         )
 

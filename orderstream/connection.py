@@ -20,7 +20,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import hiredis
-import msgspec
 import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
@@ -36,7 +35,6 @@ Command = Words | bytes  # bytes: packed already
 
 REPLY_MARGIN_S = 5.0
 PIECE = 65_536  # bytes in one write; each write has the whole socket timeout, so a slow link can take a large batch
-OLDEST = (6, 2, 0)
 
 _PLACE = re.compile(r"rediss?://[^/#]*(/\d*)?|unix://([^/#]*@)?/[^#]+")  # what a URL holds in front of its options
 
@@ -64,19 +62,6 @@ class ReplyLost(redis.ConnectionError):
 
     def __reduce__(self) -> tuple[Any, ...]:  # else pickle makes the copy from the message alone
         return type(self), (self._why, self.replies)
-
-
-class Server(msgspec.Struct, frozen=True):
-    """
-    The server that answers.
-
-    Attributes:
-        version: Such as ``(8, 10, 2)``; ``OLDEST`` if the server does not say it, or is no Redis.
-        mode: ``standalone``, ``cluster`` for a node of a Redis Cluster, or ``sentinel``.
-    """
-
-    version: tuple[int, int, int]
-    mode: str
 
 
 def open_client(settings: Settings) -> redis.Redis:
@@ -213,15 +198,16 @@ def as_dict(reply: Any) -> dict[bytes, Any]:
     return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
-def server_of(reply: Any) -> Server:
-    """Read the reply to HELLO. This command needs no permission, and changes nothing when it names no protocol."""
+def mode_of(reply: Any) -> str:
+    """
+    Read the reply to HELLO: ``standalone``, ``cluster`` for a node of a cluster, or ``sentinel``.
+
+    This command needs no permission, and changes nothing when it names no protocol.
+    """
     if isinstance(reply, Exception):
-        return Server(OLDEST, "standalone")
-    about = as_dict(reply)
-    numbers = re.fullmatch(rb"(\d+)\.(\d+)\.(\d+)", about.get(b"version", b""))
-    known = numbers and about.get(b"server") == b"redis"  # other servers have version numbers of their own
-    version = (int(numbers[1]), int(numbers[2]), int(numbers[3])) if numbers and known else OLDEST
-    return Server(version, about.get(b"mode", b"standalone").decode())
+        return "standalone"
+    mode: bytes = as_dict(reply).get(b"mode", b"standalone")
+    return mode.decode()
 
 
 def link_problem(error: redis.RedisError, url: str) -> str | None:

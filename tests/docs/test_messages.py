@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orderstream import lab
+from orderstream.software import Software
 from tests.docs.pages import PAGES, ROOT
 
 MESSAGES = [
@@ -50,7 +51,7 @@ def test_a_kernel_of_another_python_does_not_know_the_package():
 def test_a_kernel_of_another_python_lacks_the_widgets(monkeypatch, tmp_path):
     """What the first lesson says then."""
     monkeypatch.setenv("ORDERSTREAM_LAB_HOME", str(tmp_path))
-    monkeypatch.setattr("orderstream.lab.server.version", lambda: (7, 0))
+    monkeypatch.setattr("orderstream.lab.server.software", lambda: Software("Redis", (7, 0, 15)))
     monkeypatch.setattr("importlib.metadata.version", lambda name: "7.7.1")
     assert OF_OTHERS[1] in repr(lab.environment()).splitlines()
 

@@ -13,6 +13,8 @@ from orderstream.lab.lessons.lesson_09.control_room import IN_LANES, SHOWN, Cont
 from orderstream.lab.pictures import charts
 from orderstream.lab.workers.process import ProcessError
 
+pytestmark = pytest.mark.any_server("processes and a panel; the sampler and the workers behind it run on each server")
+
 
 @pytest.fixture
 def room(lesson):
@@ -201,7 +203,7 @@ def test_a_redis_of_one_s_own_is_not_paused(guest, capsys):
     room.until(lambda now: now.handled >= 5)
     press(room, "Pause Redis for 3 s")
     said = problem(room)
-    assert "this Redis is your own, and the lab does not pause it: unset REDIS_URL and REDIS_ADDR" in said
+    assert "this server is your own, and the lab does not pause it: unset REDIS_URL and REDIS_ADDR" in said
     assert "\n" not in said
     room.stop()
 

@@ -15,9 +15,10 @@ from orderstream import lab
 from orderstream.lab import server
 from orderstream.lab.edition import author, learner
 from orderstream.lab.edition.learner import LearnersEdition
-from orderstream.lab.server.client import name_of
 from tests.docs.pages import ROOT
 from tests.notebooks.sample import code, markdown, notebook, picture, printed
+
+pytestmark = pytest.mark.any_server("files in two folders; what lab.needs says is tested on each server")
 
 LESSON = "04_a_consumer_dies.ipynb"
 BESIDE = "04_a_consumer_dies.newer.ipynb"
@@ -222,7 +223,6 @@ def test_a_lesson_that_there_is_not_is_refused_in_a_line(course, capsys):
 # git ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.any_server("what git, ruff and pytest see of a file does not depend on Redis")
 def test_to_run_solve_and_save_lessons_leaves_git_and_the_checks_as_they_were(clone, tmp_path):
     """Git sees no change, ruff reads nothing of it, and pytest collects nothing of it."""
     environ = {**os.environ, "PYTHONPATH": str(clone), "ORDERSTREAM_LAB_HOME": str(tmp_path / "home")}
@@ -277,9 +277,10 @@ def test_a_cell_that_needs_a_newer_redis_shows_its_own_stored_result(course, scr
     source = GATED if finds_by == "source" else f"# mine\n{GATED}"
     outputs = kernel_says("\n".join(set_up), source, cell_id="gated" if finds_by == "id" else None)
     said = "".join(output.get("text", "") for output in outputs)
-    ours = name_of(server.start().client)
+    server.start()
+    ours = server.software()
     assert said == (
-        f"This cell needs Redis 99.0; yours is {ours}.\nTo get a newer one, {lab.NEWER}\n\n"
+        f"This cell needs Redis 99.0; yours is {ours}.\nTo get it, {lab.NEWER}\n\n"
         f"Redis {author.REDIS} answers:\nwhat Redis 99 said\n"
     )
     assert [dict(output["data"]) for output in outputs if "data" in output] == [dict(stored[1].data)]

@@ -1,6 +1,7 @@
 """The environment check of lesson 00 finds what is wrong and says what to type."""
 
 from orderstream.lab.tutor.environment import Environment, Finding, folder, package, python, redis_server
+from orderstream.software import Software
 
 
 def test_an_old_python_is_found():
@@ -12,8 +13,13 @@ def test_an_old_python_is_found():
 
 def test_an_old_redis_is_found():
     """The repair is to let the lab start its own."""
-    assert not redis_server((6, 2)).repair
-    assert "unset REDIS_URL" in redis_server((5, 0)).repair
+    assert redis_server(Software("Redis", (6, 2, 14))) == Finding("Redis answers, with the commands of Redis 6.2")
+    assert "this is Redis 5.0.14; unset REDIS_URL" in redis_server(Software("Redis", (5, 0, 14))).repair
+
+
+def test_a_valkey_is_called_by_its_name():
+    found = redis_server(Software("Valkey", (9, 1, 2)))
+    assert found == Finding("Valkey answers, with the commands of Redis 6.2")
 
 
 def test_a_missing_package_is_found():

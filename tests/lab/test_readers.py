@@ -6,6 +6,8 @@ from orderstream.lab import server
 from orderstream.lab.lessons.lesson_01.readers import Moment, Panel, draw
 from orderstream.lab.workers.process import producer
 
+pytestmark = pytest.mark.any_server("threads and a panel; XREAD is tested on each server")
+
 STREAM = "busy"
 
 

@@ -9,8 +9,8 @@ import redis
 from orderstream import Producer, Settings, connect, random_orders
 from orderstream.lab import server
 from orderstream.lab.pictures.sampler import Sample, Sampler, summary
-from orderstream.lab.server.client import version_of
 from orderstream.lab.workers.process import consumer, producer
+from orderstream.software import software_of
 
 pytestmark = pytest.mark.usefixtures("lesson")
 
@@ -87,7 +87,7 @@ def test_lag_is_unknown_where_redis_does_not_know_it(lesson):
     send(3)
     with Sampler() as sampler:
         pass
-    known = version_of(lesson) >= (7, 0)
+    known = software_of(lesson).level >= (7, 0)
     assert sampler.latest.lag == (3 if known else None)
     assert math.isnan(sampler.frame()["lag"].iloc[-1]) is not known
 

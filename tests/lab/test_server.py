@@ -19,8 +19,8 @@ from orderstream.embedded import private
 from orderstream.embedded.find import ServerError
 from orderstream.lab import server
 from orderstream.lab.server import reserved, session
-from orderstream.lab.server.client import name_of, version_of
 from orderstream.lab.server.reserved import LEASE, LEASE_MS, RECORD, ReservedDatabase
+from orderstream.software import Software, software_of
 from tests.process import Process
 
 BINARY_VARIABLE = "ORDERSTREAM_REDIS_SERVER"
@@ -47,10 +47,10 @@ sys.stdin.read()
 
 
 def test_start_says_one_stable_line_and_returns_a_readable_client(scratch, capsys):
-    """The lesson's set-up cell."""
+    """The lesson's set-up cell. It calls the server by its name."""
     client = lab.start("01")
     client.xadd("orders", {"data": "tea"}, id="1-0")
-    assert capsys.readouterr().out == "Lesson 01 is ready. Redis answers.\n"
+    assert capsys.readouterr().out == f"Lesson 01 is ready. {name(client)} answers.\n"
     assert client.xrange("orders") == [("1-0", {"data": "tea"})]
 
 
@@ -156,12 +156,18 @@ def executable(folder, says, then="stopped"):
 
 
 @pytest.mark.parametrize(
-    ("says", "version"), [("Redis server v=8.10.2 sha=0", (8, 10)), ("Valkey server v=9.1.2 sha=0", (7, 2))]
+    ("says", "software"),
+    [
+        ("Redis server v=8.10.2 sha=0", Software("Redis", (8, 10, 2))),
+        ("Valkey server v=9.1.2 sha=0", Software("Valkey", (9, 1, 2))),
+    ],
 )
-def test_the_version_before_a_lesson_is_that_of_the_server_that_would_be_started(says, version, monkeypatch, tmp_path):
+def test_before_a_lesson_the_software_is_that_of_the_server_that_would_be_started(
+    says, software, monkeypatch, tmp_path
+):
     """ORDERSTREAM_REDIS_SERVER is how CI runs every version."""
     monkeypatch.setenv(BINARY_VARIABLE, executable(tmp_path, says))
-    assert server.version() == version
+    assert server.software() == software
 
 
 # fresh and needs -------------------------------------------------------------------------------------------
@@ -177,21 +183,21 @@ def test_fresh_deletes_what_it_names_and_nothing_else(lesson):
 
 def test_needs_tells_whether_the_server_is_new_enough_and_says_so_only_if_not(lesson, capsys):
     """A gated cell says so on an older server."""
-    major, minor = server.version()
+    major, minor = server.software().level
     assert lab.needs(f"{major}.{minor}")
     assert capsys.readouterr().out == ""
     assert not lab.needs("99.0")
     assert capsys.readouterr().out.splitlines() == [
-        f"This cell needs Redis 99.0; yours is {name_of(lesson)}.",
-        f"To get a newer one, {lab.NEWER}",
+        f"This cell needs Redis 99.0; yours is {server.software()}.",
+        f"To get it, {lab.NEWER}",
     ]
 
 
-def test_the_version_before_a_lesson_is_the_one_in_it(scratch):
-    """So `pytest --nbval` compares the cells that will run. A Valkey goes by the Redis that it says it is."""
-    before = server.version()
+def test_what_the_server_is_before_a_lesson_it_is_in_it(scratch):
+    """So `pytest --nbval` compares the cells that will run."""
+    before = server.software()
     lab.start("01")
-    assert server.version() == before
+    assert server.software() == before
 
 
 @pytest.mark.parametrize("call", [lambda: lab.fresh("orders"), lambda: lab.needs("7.0")])
@@ -300,7 +306,7 @@ def test_a_guest_takes_an_empty_database_and_touches_no_key_of_its_host(guest, c
     with at(guest, 1) as first:
         first.set("theirs", "1")
         client = lab.start("01")
-        assert capsys.readouterr().out == "Lesson 01 is ready. Redis answers.\n"
+        assert capsys.readouterr().out == f"Lesson 01 is ready. {name(client)} answers.\n"
         assert number(client) == 2
         lab.fresh("theirs")
         client.xadd("orders", {"data": "tea"})
@@ -476,24 +482,26 @@ def test_a_url_that_is_none_is_said_without_showing_it(url, scratch, monkeypatch
 
 
 def test_a_cluster_is_refused(guest_on, monkeypatch):
-    """It has one database only."""
-    monkeypatch.setenv("REDIS_URL", guest_on("--cluster-enabled", "yes"))
-    refused("is a Redis Cluster: name a single Redis")
+    """It has one database only, or none for us. A Valkey is called by its name."""
+    url = guest_on("--cluster-enabled", "yes")
+    monkeypatch.setenv("REDIS_URL", url)
+    with redis.Redis.from_url(url) as node:
+        refused(f"is a {name(node)} Cluster: name a single server, or unset")
 
 
 def test_a_user_who_may_not_do_what_the_lab_needs_is_told_what_that_is(guest_on, monkeypatch):
     """The text of Redis names the command."""
     monkeypatch.setenv("REDIS_URL", guest_on("--user", "default", "on", "nopass", "~*", "+@all", "-eval"))
-    refused("refuses what the lab needs .*eval.*name another Redis")
+    refused("refuses what the lab needs .*eval.*name another server")
 
 
 def test_the_version_can_be_asked_before_a_lesson_starts_and_an_error_is_one_line_as_well(guest, monkeypatch):
     """Of the server that would be used; nothing is reserved on it."""
-    assert server.version() == version_of(guest)
+    assert server.software() == software_of(guest)
     assert guest.info("keyspace") == {}
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     with pytest.raises(ServerError, match=r"127\.0\.0\.1:1 does not answer"):
-        server.version()
+        server.software()
 
 
 def test_a_server_that_does_not_answer_is_named(scratch, monkeypatch):
@@ -533,6 +541,11 @@ def at(client, database_number):
     """Return a client of another database of the same server."""
     options = {**client.connection_pool.connection_kwargs, "db": database_number}
     return redis.Redis(host=options["host"], port=options["port"], db=database_number, decode_responses=True)
+
+
+def name(client):
+    """Return what the server is called."""
+    return "Valkey" if "valkey_version" in client.info("server") else "Redis"
 
 
 def number(client):

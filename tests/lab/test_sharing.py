@@ -7,6 +7,8 @@ from orderstream.lab.lessons.group_panel import draw
 from orderstream.lab.lessons.lesson_02.sharing import Moment, Panel
 from orderstream.lab.workers.process import producer
 
+pytestmark = pytest.mark.any_server("threads and a panel; COUNT is tested on each server")
+
 STREAM = "busy"
 
 

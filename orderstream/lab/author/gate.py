@@ -1,8 +1,8 @@
 """
-Tell which cells of a notebook need a newer Redis.
+Tell which cells of a notebook need the commands of a newer Redis.
 
-A cell that begins with ``if lab.needs("8.4"):`` has the tag ``redis>=8.4``. On an older server it says so and
-shows its stored result. So on such a server it is not compared, and its notebook is not refreshed.
+A cell that begins with ``if lab.needs("8.4"):`` has the tag ``redis>=8.4``. On an older Redis it says so and shows
+its stored result, is not compared, and keeps its result in a refresh. A Valkey counts as Redis 7.2.
 """
 
 import re

@@ -4,7 +4,9 @@ Re-execute notebooks and write them in their canonical form.
     python -m orderstream.lab.author.refresh notebooks/*.ipynb
 
 The committed notebook, with its outputs, is the only source. If it is refreshed twice, the second time changes nothing,
-unless a picture is drawn from a live run. The canonical form:
+unless a picture is drawn from a live run. Nor does another server, Redis or Valkey, change anything: a text that
+`pytest --nbval` takes for the same keeps its bytes, and a cell that needs a newer Redis keeps its result. The canonical
+form:
 
 - Cell ids are readable and stay. Only an id that a tool made up, or that occurs twice, is replaced: by the heading
   above the cell and a number.
@@ -20,6 +22,7 @@ import os
 import re
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from orderstream.lab import server
 from orderstream.lab.author import gate
 
+ROOT = Path(__file__).resolve().parents[3]
 CELL_TIMEOUT_S = 60
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -42,14 +46,14 @@ class RefreshError(Exception):
     """A notebook cannot be refreshed; the message names it, the cell and the reason in one line."""
 
 
-def refresh(path: Path) -> bool:
-    """Re-execute the notebook at *path* and write its canonical form. Returns whether the file changed."""
+def refresh(path: Path) -> str:
+    """Re-execute the notebook at *path* and write its canonical form. Returns what became of the file, in words."""
     path = path.resolve()
     before = path.read_bytes()
     old = nbformat.reads(before.decode(), 4)
     name_cells(old)
     book = nbformat.from_dict(old)
-    _refuse_older_server(path, book)
+    beyond = beyond_this_server(path, old)
     client = NotebookClient(
         book,
         timeout=CELL_TIMEOUT_S,
@@ -69,13 +73,39 @@ def refresh(path: Path) -> bool:
         raise RefreshError(f"{path.name}, cell {running['id']}: runs longer than {CELL_TIMEOUT_S} s") from exc
     except DeadKernelError as exc:
         raise RefreshError(f"{path.name}, cell {running.get('id', '(none yet)')}: its kernel died") from exc
+    for cell in book.cells:
+        if cell["id"] in beyond:
+            cell.outputs = beyond[cell["id"]]
     canonical(book, old)
     after: bytes = (nbformat.writes(book).rstrip("\n") + "\n").encode()
     if after != before:
         draft = path.with_suffix(".refreshing")
         draft.write_bytes(after)
         draft.replace(path)
-    return after != before
+    became = "unchanged" if after == before else "changed"
+    return f"{became}; kept, as they need a newer Redis: {', '.join(beyond)}" if beyond else became
+
+
+def beyond_this_server(path: Path, book: Any) -> dict[str, Any]:
+    """
+    Return the results of the cells that need a newer Redis than our server can stand for: id -> outputs.
+
+    Raises:
+        RefreshError: A cell has none that could be kept.
+    """
+    gated = [(cell, version) for cell in book.cells if (version := gate.needed(cell))]
+    if not gated:
+        return {}
+    ours = server.software()
+    beyond = [(cell, version) for cell, version in gated if version > ours.level]
+    for cell, version in beyond:
+        if not cell.outputs or cell.outputs[0].get("text", "").startswith("This cell needs Redis"):
+            needs = ".".join(map(str, version))
+            raise RefreshError(
+                f"{path.name}, cell {cell['id']}: it has no result yet and needs Redis {needs}, this is {ours}; "
+                "name a newer redis-server in ORDERSTREAM_REDIS_SERVER"
+            )
+    return {cell["id"]: cell.outputs for cell, _ in beyond}
 
 
 def name_cells(book: Any) -> None:
@@ -96,9 +126,10 @@ def name_cells(book: Any) -> None:
 
 
 def canonical(book: Any, old: Any) -> None:
-    """Bring the executed *book* into its canonical form. A picture with the same pixels as in *old* keeps its bytes."""
+    """Bring the executed *book* into its canonical form. What looks the same as in *old* keeps its bytes."""
     book.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     pictures = {cell["id"]: _pictures(cell) for cell in old.cells}
+    texts = {cell["id"]: _texts(cell) for cell in old.cells}
     for cell in book.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_METADATA})
         known = pictures[cell["id"]]
@@ -112,6 +143,10 @@ def canonical(book: Any, old: Any) -> None:
                 output.metadata = nbformat.from_dict({})
             if "image/png" in data:
                 data["image/png"] = _canonical_png(data["image/png"], known)
+            if "text" in output:
+                output.text = _canonical_text(output.text, texts[cell["id"]])
+            if "text/plain" in data:
+                data["text/plain"] = _canonical_text(data["text/plain"], texts[cell["id"]])
 
 
 def _pictures(cell: Any) -> list[str]:
@@ -140,17 +175,29 @@ def _pixels(png: str) -> tuple[tuple[int, int], bytes]:
     return picture.size, picture.tobytes()
 
 
-def _refuse_older_server(path: Path, book: Any) -> None:
-    wanted = [(version, cell["id"]) for cell in book.cells if (version := gate.needed(cell))]
-    if not wanted:
-        return
-    (newest, cell), ours = max(wanted), server.version()
-    if newest > ours:
-        needs, has = (".".join(map(str, version)) for version in (newest, ours))
-        raise RefreshError(
-            f"{path.name}, cell {cell}: needs Redis {needs}, this is {has}; "
-            "name a newer redis-server in ORDERSTREAM_REDIS_SERVER"
-        )
+def _texts(cell: Any) -> list[str]:
+    outputs = cell.get("outputs", [])
+    found = [output.get("text") or output.get("data", {}).get("text/plain") for output in outputs]
+    return [text for text in found if text]
+
+
+def _canonical_text(new: str, known: list[str]) -> str:
+    """Return *new*, or the text among *known* that ``pytest --nbval`` takes for the same."""
+    return next((old for old in known if _compared(old) == _compared(new)), new)
+
+
+def _compared(text: str) -> str:
+    for regex, replacement in _rules():
+        text = re.sub(regex, replacement, text)
+    return text
+
+
+@cache
+def _rules() -> list[tuple[str, str]]:
+    from nbval.plugin import get_sanitize_patterns
+
+    rules: list[tuple[str, str]] = get_sanitize_patterns((ROOT / "tests" / "nbval.cfg").read_text())
+    return rules
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -159,14 +206,13 @@ def main(argv: list[str] | None = None) -> int:
     paths = parser.parse_args(argv).notebooks
     with tempfile.TemporaryDirectory(prefix="orderstream-refresh-") as home:
         # Kernels inherit these variables: no earlier answers, no IPython profile, and the package of this checkout.
-        root = str(Path(__file__).resolve().parents[3])
         os.environ["ORDERSTREAM_LAB_HOME"] = str(Path(home, "lab"))
         os.environ["IPYTHONDIR"] = str(Path(home, "ipython"))
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         for number, path in enumerate(paths, 1):
             print(f"[{number}/{len(paths)}] {path.name} … ", end="", flush=True)
             try:
-                print("changed" if refresh(path) else "unchanged", flush=True)
+                print(refresh(path), flush=True)
             except (RefreshError, OSError, nbformat.reader.NotJSONError) as exc:
                 print("failed", flush=True)
                 print(f"refresh: {exc}", file=sys.stderr)

@@ -9,6 +9,6 @@ The Redis of the lesson: yours if you name one, otherwise a private redis-server
 Other files get the lesson's Redis here: ``server.current().client``.
 """
 
-from orderstream.lab.server.session import close, current, on_close, start, version
+from orderstream.lab.server.session import close, current, on_close, software, start
 
-__all__ = ["close", "current", "on_close", "start", "version"]
+__all__ = ["close", "current", "on_close", "software", "start"]

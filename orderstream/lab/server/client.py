@@ -8,7 +8,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orderstream.embedded.find import ServerError, Version
+from orderstream.embedded.find import ServerError
 
 Client = Any
 """
@@ -35,24 +35,6 @@ def open_client(url: str) -> Client:
         raise ServerError(f"REDIS_URL is not a URL of a Redis, such as redis://localhost:6379; or {PRIVATE}") from None
 
 
-def version_of(client: redis.Redis) -> Version:
-    """Return the version of the server behind *client*: (8, 10)."""
-    return parse_version(client.info("server")["redis_version"])
-
-
-def name_of(client: redis.Redis) -> str:
-    """Say what the server behind *client* is called: ``"6.2"`` for a Redis, ``"Valkey 9.1"``."""
-    about = client.info("server")
-    own = about.get("valkey_version")
-    return f"Valkey {own.rpartition('.')[0]}" if own else "{}.{}".format(*parse_version(about["redis_version"]))
-
-
-def parse_version(text: str) -> Version:
-    """Return ``"8.10.2"`` as (8, 10)."""
-    major, minor = text.split(".")[:2]
-    return int(major), int(minor)
-
-
 @contextmanager
 def explained(client: redis.Redis) -> Iterator[None]:
     """Turn an error of Redis, or no answer from it, into one line that says what to do."""
@@ -63,7 +45,7 @@ def explained(client: redis.Redis) -> Iterator[None]:
         way = "set REDIS_URL=redis://:PASSWORD@HOST:PORT"
         raise ServerError(f"{where} refuses the password, or wants one: {way}, or {PRIVATE}") from None
     except redis.ResponseError as error:
-        raise ServerError(f"{where} refuses what the lab needs ({error}): name another Redis, or {PRIVATE}") from None
+        raise ServerError(f"{where} refuses what the lab needs ({error}): name another server, or {PRIVATE}") from None
     except redis.RedisError:
         raise ServerError(f"{where} does not answer: start it, correct REDIS_URL or REDIS_ADDR, or {PRIVATE}") from None
 

@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl, urlencode
 import redis
 
 from orderstream.config import Settings
-from orderstream.embedded.find import OLDEST, ServerError
-from orderstream.lab.server.client import PRIVATE, address, explained, open_client, version_of
+from orderstream.embedded.find import ServerError
+from orderstream.lab.server.client import PRIVATE, address, explained, open_client
+from orderstream.software import OLDEST, greeting, software_of
 
 LEASE = "orderstream:lab:lease"
 RECORD = "orderstream:lab:keys"
@@ -75,11 +76,12 @@ class ReservedDatabase:
         return "ReservedDatabase()"
 
     def _require_fit(self, client: redis.Redis) -> None:
+        found = software_of(client)
+        if found.level < OLDEST:
+            raise ServerError(f"{self._where} is {found}: name one from 6.2 on, or {PRIVATE}")
         # A cluster has one database only.
-        if client.info("server").get("redis_mode") == "cluster":
-            raise ServerError(f"{self._where} is a Redis Cluster: name a single Redis, or {PRIVATE}")
-        if (found := version_of(client)) < OLDEST:
-            raise ServerError(f"{self._where} is Redis {found[0]}.{found[1]}: name one from 6.2 on, or {PRIVATE}")
+        if greeting(client).get("mode") == "cluster":
+            raise ServerError(f"{self._where} is a {found.name} Cluster: name a single server, or {PRIVATE}")
 
     def _take(self, url: str) -> None:
         for number in range(1, MOST):  # number 0 comes last, because most programs use it
@@ -91,7 +93,7 @@ class ReservedDatabase:
                     raise
                 break
         if not self._take_number(url, 0):
-            raise ServerError(f"every database of {self._where} is in use: empty one, name another Redis, or {PRIVATE}")
+            raise ServerError(f"every database of {self._where} is in use: empty one, name another one, or {PRIVATE}")
 
     def _take_number(self, url: str, number: int) -> bool:
         self.url = _with_database(url, number)

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from orderstream.config import Settings
-from orderstream.embedded.find import OLDEST, ServerError, Version, redis_server, version_of_executable
-from orderstream.lab.server.client import Client, explained, open_client, version_of
+from orderstream.embedded.find import ServerError, redis_server
+from orderstream.lab.server.client import Client, explained, open_client
 from orderstream.lab.server.private import PrivateServer
 from orderstream.lab.server.reserved import ReservedDatabase
+from orderstream.software import Software, software_at, software_of
 
 
 class Server(Protocol):
@@ -91,14 +92,22 @@ def close() -> None:
 atexit.register(close)
 
 
-def version() -> Version:
-    """Return the version of the Redis that the lab uses, or that it would use if a lesson were started now."""
+def software() -> Software:
+    """
+    Return what the server of the lab is, or would be if a lesson were started now.
+
+    Raises:
+        ServerError: There is no server, or it does not say what it is.
+    """
     if _current is not None:
-        return version_of(_current.client)
+        return software_of(_current.client)
     if is_given():
         with open_client(Settings.from_env().redis_url) as client, explained(client):
-            return version_of(client)
-    return version_of_executable(redis_server()) or OLDEST
+            return software_of(client)
+    executable = redis_server()
+    if found := software_at(executable):
+        return found
+    raise ServerError(f"{executable} does not say its version: set ORDERSTREAM_REDIS_SERVER to another one")
 
 
 def is_given() -> bool:

@@ -7,9 +7,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from orderstream.embedded.find import OLDEST
 from orderstream.lab import server
 from orderstream.lab.tutor.predict import home
+from orderstream.software import OLDEST, Software
 
 OLDEST_PYTHON = (3, 11)
 
@@ -40,11 +40,11 @@ class Environment:
 
 
 def environment() -> Environment:
-    """Look at Python, Redis, widgets, pictures, and the folder for your answers."""
+    """Look at Python, the server, widgets, pictures, and the folder for your answers."""
     return Environment(
         (
             python(sys.version_info[:2]),
-            redis_server(server.version()),
+            redis_server(server.software()),
             package("ipywidgets", "8", "sliders and buttons"),
             package("matplotlib", "3", "pictures"),
             package("pandas", "3", "tables"),
@@ -60,11 +60,12 @@ def python(version: tuple[int, ...]) -> Finding:
     return Finding(f"Python {oldest} or newer", "" if version >= OLDEST_PYTHON else repair)
 
 
-def redis_server(version: tuple[int, int]) -> Finding:
-    """Check for the oldest Redis that the lessons are tested on, or a newer one. A cell that needs more says so."""
+def redis_server(found: Software) -> Finding:
+    """Check for the commands of the oldest Redis that the lessons are tested on. A cell that needs more says so."""
     oldest = ".".join(map(str, OLDEST))
-    repair = f"this is {'.'.join(map(str, version))}; unset REDIS_URL and REDIS_ADDR, and a private one is started"
-    return Finding(f"Redis {oldest} or newer answers", "" if version >= OLDEST else repair)
+    repair = f"this is {found}; unset REDIS_URL and REDIS_ADDR, and a private one is started"
+    what = f"{found.name} answers, with the commands of Redis {oldest}"
+    return Finding(what, "" if found.level >= OLDEST else repair)
 
 
 def package(name: str, major: str, purpose: str) -> Finding:

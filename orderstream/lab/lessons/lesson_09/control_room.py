@@ -206,7 +206,7 @@ class ControlRoom:
             ServerError: The Redis is your own and not the lab's private one.
         """
         if not isinstance(server.current(), PrivateServer):
-            raise ServerError(f"this Redis is your own, and the lab does not pause it: {PRIVATE}")
+            raise ServerError(f"this server is your own, and the lab does not pause it: {PRIVATE}")
         server.current().client.client_pause(PAUSE_MS, all=False)
         self._say(f"You paused Redis for {PAUSE_MS // 1000} s.")
 

@@ -159,5 +159,5 @@ class Panel(GroupPanel):
         since, used = handled - self._before[0], spent - self._before[1]
         problem = html.escape(next((member.problem for member in self.readers.values() if member.problem), ""))
         each = f"{used / since:.1f}" if since else "–"
-        self._cost.value = f"Redis answers: {problem}" if problem else f"Round trips per order, since you chose: {each}"
+        self._cost.value = f"Refused: {problem}" if problem else f"Round trips per order, since you chose: {each}"
         return Moment(t_s, new, held, handled, spent)
