@@ -48,7 +48,7 @@ class PrivateServer:
                 return
             output = self._guard.output().decode(errors="replace").strip()
             self.close()
-        reason = output.splitlines()[-1] if output else f"it does not answer within {START_S:g} s"
+        reason = output.splitlines()[-1] if output else f"it does not answer within {patience.stretched(START_S):.3g} s"
         raise ServerError(f"{executable} does not start ({reason}): set ORDERSTREAM_REDIS_SERVER to another one")
 
     def __repr__(self) -> str:
