@@ -50,10 +50,11 @@ class Child(lifeline.Child):
         Raises:
             TimeoutError: It still runs after *timeout_s* seconds.
         """
+        limit_s = patience.stretched(timeout_s)
         try:
-            self._process.wait(patience.stretched(timeout_s))
+            self._process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            raise TimeoutError(f"{self!r}: it has not ended within {timeout_s:g} s") from None
+            raise TimeoutError(f"{self!r}: it has not ended within {limit_s:.3g} s") from None
         return self.stop()
 
     def stop(self, timeout_s: float = GRACE_S) -> int:

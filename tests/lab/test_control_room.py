@@ -122,6 +122,19 @@ def test_a_killed_consumer_s_orders_are_finished_by_another(room, eventually):
     assert "Mission fulfilled: Kill a consumer" in shown(room)
 
 
+def test_the_swim_lanes_show_a_claim_however_late_it_comes(room, eventually):
+    """Nobody is left to claim. The picture of the death stays until somebody is."""
+    room.rate.value, room.work.value = 20, 2_000
+    room.until(lambda now: now.throughput == 0 and now.held.get("c1") and now.held.get("c2"))
+    for name in ("c1", "c2"):
+        press(room, f"kill -9 {name}")
+    room.rate.value, room.work.value = 0, 1
+    eventually(lambda: "new on c1 and killed" in shown(room))
+    assert "claimed by" not in shown(room)
+    press(room, "Add a consumer")
+    eventually(lambda: re.search(r"new on c\d and killed, claimed by c3", shown(room)))
+
+
 def test_lag_grows_while_handlers_are_slow_until_they_are_repaired(room, eventually):
     """The mission sees both; at the same rate, and without a further consumer."""
     room.rate.value, room.work.value = 40, 200

@@ -50,7 +50,8 @@ MOST = 8  # producers, and consumers: they share the cores of a small machine
 LINES = 8  # of the log
 LETTERS = 100
 LANES_S = 10  # the swim lanes show so many last seconds
-SETTLED_S = 2.5  # after so long, other consumers have usually claimed the orders of a dead one
+SETTLED_S = 2.5  # after so long, other consumers have usually claimed the orders of a dead one,
+CLAIMED_S = 1.0  # and so long after the claim they have begun with them
 IN_LANES = 3  # orders in the swim lanes
 TIGHT = "line-height: 1.4; overflow: hidden"
 REMEMBERED = 10_000  # orders whose ids are kept, to see whether one is handled again
@@ -106,7 +107,7 @@ class ControlRoom:
         self._select = widgets.Select(description="Oldest first", rows=5, layout={"width": "auto"})
         self._shown, self._said, self._tasks = _Text(), _Text(), _Text()
         self._lanes = widgets.Image(format="png", layout={**WIDE, "display": "none"})
-        self._lanes_text, self._draw_lanes_at = _Text(), float("inf")
+        self._lanes_text, self._draw_lanes_at, self._dead_held = _Text(), float("inf"), False
         self._controls = self._layout()
         self.sampler = Sampler(stream, on_sample=self._show)
         ControlRoom._open = self
@@ -280,10 +281,9 @@ class ControlRoom:
                 self._say(said)
                 if member.worker.exit_code == KILLED:
                     self._draw_lanes_at = sample.t_s + SETTLED_S
+        if sample.pending is not None:
+            self._follow_the_dead(sample)
         if sample.t_s >= self._draw_lanes_at:
-            dead = {member.worker.name for member in list(self._team) if member.worker.exit_code == KILLED}
-            # Again later, if nobody has claimed their orders yet.
-            self._draw_lanes_at = sample.t_s + SETTLED_S if dead & sample.held.keys() else float("inf")
             self._draw_lanes()
         self._read_letters(sample)
         if sample.waiting is not None:
@@ -297,7 +297,16 @@ class ControlRoom:
                 self._say(f"Mission fulfilled: {mission.title}.")
         self._tasks.say(f'<div style="columns: 24em 2; {TIGHT}">{"".join(map(_as_html, self.missions))}</div>')
 
+    def _follow_the_dead(self, sample: Sample) -> None:
+        """Have the lanes drawn again when others have claimed what dead consumers held, however long that took."""
+        dead = {member.worker.name for member in list(self._team) if member.worker.exit_code == KILLED}
+        held = bool(dead & sample.held.keys())
+        if self._dead_held and not held:
+            self._draw_lanes_at = sample.t_s + CLAIMED_S
+        self._dead_held = held
+
     def _draw_lanes(self) -> None:
+        self._draw_lanes_at = float("inf")
         picture = self._paths()
         self._lanes.value, self._lanes.layout.display = picture.png, None
         self._lanes_text.say(f'<div style="{TIGHT}">{html.escape(picture.sentence)}</div>')
