@@ -1,7 +1,7 @@
 """
 The redis-py client as a stream needs it, and what its errors mean.
 
-Three defaults of redis-py are wrong for streams. This file replaces them:
+Three things that redis-py 8 does are wrong for streams. This file replaces them:
 
 - It sends a command again, up to ten times, when a reply is lost. XADD is not idempotent: one call,
   several entries. Here a command is sent once, and only the caller may send it again.

@@ -42,6 +42,16 @@ def test_a_reader_that_goes_back_reads_all_again_and_the_other_does_not_notice(p
     panel.until(all_read)
 
 
+def test_the_picture_shows_where_a_reader_was_sent_back_to(panel):
+    """However quick it is: between two looks it would have read some entries again, and turn above 0."""
+    panel.until(all_read)
+    panel.readers["bob"].work_ms = 5
+    before = len(panel.moments)
+    panel.send_back("bob")
+    panel.until(all_read)
+    assert min(moment.read["bob"] for moment in list(panel.moments)[before:]) == 0
+
+
 def test_until_does_not_believe_what_it_saw_before_the_call(panel):
     """A moment taken before Bob went back says that he has read everything."""
     panel.until(all_read)

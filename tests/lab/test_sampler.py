@@ -53,6 +53,18 @@ def test_every_failed_run_is_counted_and_what_was_put_aside():
     assert max(sample.retries for sample in sampler.samples) > 0
 
 
+def test_what_nobody_was_given_yet_is_counted_on_every_version():
+    """A server that does not know the lag does not know it. What was put aside waits for nobody."""
+    with Sampler("orders", [consumer("c1", work_ms=0, failure_rate=1, backoff_ms=10)]) as sampler:
+        send(3)
+        sampler.until(lambda now: now.dead_lettered == 3 and now.pending == 0)
+    with Sampler("orders", [consumer("c1", work_ms=60_000)]) as sampler:
+        sampler.until(lambda now: now.undelivered == 0)
+        send(9)
+        last = sampler.until(lambda now: now.pending == 1)
+    assert last.undelivered == 8
+
+
 def test_what_a_killed_consumer_held_stays_pending():
     """Redis tells, not the worker: it cannot any more."""
     worker = consumer("c1", work_ms=60_000)
@@ -150,7 +162,7 @@ def test_the_frame_has_a_row_for_every_sample_by_time():
     assert frame.index.is_monotonic_increasing
     assert list(frame.columns) == [
         "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed", "memory", "waiting",
-        "oldest_new_s", "backlog",
+        "oldest_new_s", "backlog", "undelivered",
     ]  # fmt: skip
     assert len(frame) == len(sampler.samples)
     assert set(frame.dtypes.astype(str)) == {"float64"}

@@ -245,6 +245,16 @@ def test_the_default_client_sends_an_xadd_again_when_its_reply_is_lost(client, k
     assert client.xlen(key) == 2
 
 
+def test_the_default_client_of_redis_py_8_waits_5_s_and_repeats_ten_times():
+    """Lesson 01 says so. Of 5 to 7 it says what was measured there: no timeout, and 0 to 3 repetitions."""
+    assert redis.__version__.startswith("8.")
+    default = redis.Redis()
+    assert default.get_connection_kwargs()["socket_timeout"] == 5
+    assert default.get_retry().get_retries() == 10
+    by_url = redis.Redis.from_url("redis://localhost").connection_pool.make_connection()
+    assert (by_url.socket_timeout, by_url.retry.get_retries()) == (5, 0)
+
+
 def test_a_client_without_retries_sends_it_once_and_says_so(client, key, link):
     with redis.Redis(port=link.port, retry=Retry(NoBackoff(), 0)) as careful:
         careful.ping()

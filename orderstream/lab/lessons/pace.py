@@ -109,6 +109,7 @@ class Panel(ABC):
         self._client = open_client(os.environ["REDIS_URL"])
         self._began = time.monotonic()
         self._stopping = threading.Event()
+        self._keeping = threading.Lock()
         self._prepare()
         self._keep()
         self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
@@ -191,8 +192,10 @@ class Panel(ABC):
         self._client.close()
 
     def _keep(self) -> None:
-        self.moments.append(self._look(time.monotonic() - self._began))
-        self.chart.value = self._draw(list(self.moments), SECONDS)
+        """Look now. The panel's thread does so all the time; a subclass may want a look in between."""
+        with self._keeping:
+            self.moments.append(self._look(time.monotonic() - self._began))
+            self.chart.value = self._draw(list(self.moments), SECONDS)
 
 
 def draw(

@@ -45,7 +45,7 @@ class Line:
     filled: bool = False
 
 
-DOTS, DASHES = (0, (1.2, 1.2)), (0, (5, 1.5))
+DOTS, DASHES, DASH_DOTS = (0, (1.2, 1.2)), (0, (5, 1.5)), (0, (5, 1.5, 1.2, 1.5))
 LINES = {
     line.column: line
     for line in (
@@ -54,6 +54,7 @@ LINES = {
         Line("retries", "Retries", "handler runs failed per second", "#007A5A", DOTS),
         Line("length", "Length", "entries in the stream", "#595959", width=3.0),
         Line("memory", "Memory", "kB that the stream takes", "#8A3A6B", DASHES),
+        Line("undelivered", "Waiting", "in the stream, given to nobody yet", "#8A3A6B", DASH_DOTS),
         Line("lag", "Lag", "not yet delivered", "#0072B2", DASHES),
         Line("backlog", "Backlog", "in the stream, not handled", "#0072B2", DASHES),
         Line("dead_lettered", "Dead letters", "orders put aside", "#000000", width=1.2, filled=True),
@@ -61,7 +62,7 @@ LINES = {
     )
 }
 SHOWN = ("throughput", "pending", "retries")
-HOLDERS = (("#0072B2", "-"), ("#C25100", DASHES), ("#007A5A", DOTS), ("#8A3A6B", (0, (5, 1.5, 1.2, 1.5))))
+HOLDERS = (("#0072B2", "-"), ("#C25100", DASHES), ("#007A5A", DOTS), ("#8A3A6B", DASH_DOTS))
 """The colours and styles of the consumers in ``holdings``, in turn."""
 PARTS = (("#0072B2", ""), ("#E69F00", "//"), ("#007A5A", ".."), ("#999999", "xx"))
 """The colours and hatches of the parts of a bar in ``stacks``, in turn."""

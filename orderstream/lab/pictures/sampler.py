@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from orderstream import Settings, connect
+from orderstream import Backlog, Settings, connect
 from orderstream.lab import patience
 from orderstream.lab.workers.process import Process
 
@@ -49,6 +49,8 @@ class Sample:
         oldest_new_s: Seconds since the oldest undelivered entry was added; 0 if all are delivered.
         backlog: Entries not handled yet, also where lag is unknown: length less handled. Only right if nothing is
             removed from the stream, and all that it holds was added since the sampler began.
+        undelivered: Entries that nobody was given yet. Where lag is unknown: length less pending, less what was
+            handled or put aside; only right under the same condition.
     """
 
     t_s: float
@@ -65,6 +67,7 @@ class Sample:
     waiting: int | None = None
     oldest_new_s: float | None = None
     backlog: int | None = None
+    undelivered: int | None = None
 
 
 class Sampler:
@@ -181,6 +184,7 @@ class Sampler:
             self.error = None
         except Exception as error:  # noqa: BLE001 - a thread has no caller; the next look may succeed
             self.error = error
+        handled = self._tallies["handled"].total
         now = time.time()
         sample = Sample(
             t_s=t_s,
@@ -190,7 +194,7 @@ class Sampler:
             length=backlog.length if backlog else None,
             lag=backlog.lag if backlog else None,
             dead_lettered=backlog.dead_lettered if backlog else None,
-            handled=self._tallies["handled"].total,
+            handled=handled,
             failed=self._tallies["failed"].total,
             memory=memory,
             held={consumer.name: consumer.pending for consumer in backlog.consumers if consumer.pending}
@@ -198,7 +202,8 @@ class Sampler:
             else {},
             waiting=backlog.waiting if backlog else None,
             oldest_new_s=round(backlog.oldest_undelivered_s or 0.0, 1) if backlog else None,
-            backlog=max(0, backlog.length - self._tallies["handled"].total) if backlog else None,
+            backlog=max(0, backlog.length - handled) if backlog else None,
+            undelivered=_undelivered(backlog, handled) if backlog else None,
         )
         self.samples.append(sample)
 
@@ -209,6 +214,12 @@ class Sampler:
             for event in events:
                 if tally := self._tallies.get(event["event"]):
                     tally.add(event["t"])
+
+
+def _undelivered(now: Backlog, handled: int) -> int:
+    if now.lag is not None:
+        return now.lag
+    return max(0, now.length - handled - now.pending - now.dead_lettered)
 
 
 class _Tally:

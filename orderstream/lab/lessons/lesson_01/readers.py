@@ -87,9 +87,15 @@ class Panel(pace.Panel):
             "each reader's time per order; buttons that send a reader back to 0. It moves when the notebook runs."
         )
 
+    def send_back(self, name: str) -> None:
+        """Let a reader read everything again. The picture shows it at 0: at the next look it would be far on."""
+        self._keep()
+        self.readers[name].back_to_start()
+        self._keep()
+
     def _button(self, reader: Reader) -> widgets.Button:
         back = widgets.Button(description=f"{reader.name}: back to 0", icon="fast-backward")
-        back.on_click(lambda _: reader.back_to_start())
+        back.on_click(lambda _: self.say_if_wrong(lambda: self.send_back(reader.name)))
         return back
 
     def _look(self, t_s: float) -> Moment:
