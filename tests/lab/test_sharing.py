@@ -3,8 +3,7 @@
 import pytest
 
 from orderstream.lab import server
-from orderstream.lab.lessons.group_panel import draw
-from orderstream.lab.lessons.lesson_02.sharing import Moment, Panel
+from orderstream.lab.lessons.lesson_02.sharing import Moment, Panel, draw
 from orderstream.lab.workers.process import producer
 
 pytestmark = pytest.mark.any_server("threads and a panel; COUNT is tested on each server")
@@ -142,6 +141,13 @@ def test_the_picture_is_drawn_from_what_was_seen_and_nothing_else():
     assert draw(seen) == draw(seen)
     assert draw(seen) != draw([*seen[:-1], Moment(3.5, 5, {"ann": 10, "bob": 1}, {"ann": 0, "bob": 7})])
     assert draw(seen, 30) != draw(seen)
+
+
+def test_the_picture_shows_who_handled_what_where_both_hold_the_same():
+    """With COUNT 1 each holds one order all the time. Only what they have handled tells that they share."""
+    shared = [Moment(n / 2, 9 - n, {"ann": 1, "bob": 1}, {"ann": n, "bob": n}) for n in range(8)]
+    alone = [Moment(n / 2, 9 - n, {"ann": 1, "bob": 1}, {"ann": 2 * n, "bob": 0}) for n in range(8)]
+    assert draw(shared) != draw(alone)
 
 
 def test_the_picture_says_what_it_is_where_it_does_not_move(panel):

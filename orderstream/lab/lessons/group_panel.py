@@ -104,7 +104,11 @@ class GroupPanel(pace.Panel):
         return draw(moments, seconds)
 
 
+def holds(moment: Moment) -> dict[str, int]:
+    """Return name -> number for ``pace.draw``: how many orders are new, and how many each consumer holds."""
+    return {"new": moment.new, **moment.held}
+
+
 def draw(moments: Sequence[Moment], seconds: float | None = None) -> bytes:
     """Return a PNG of the new orders and of what each consumer holds, over time; see ``pace.draw``."""
-    title = "New orders, and orders that each consumer holds"
-    return pace.draw(title, moments, lambda moment: {"new": moment.new, **moment.held}, seconds, "steps-post")
+    return pace.draw({"New orders, and orders that each consumer holds": holds}, moments, seconds, "steps-post")

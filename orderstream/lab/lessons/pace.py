@@ -18,6 +18,7 @@ from typing import Any
 
 import ipywidgets as widgets
 import redis
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -199,9 +200,8 @@ class Panel(ABC):
 
 
 def draw(
-    title: str,
+    parts: Mapping[str, Callable[[Any], dict[str, int]]],
     moments: Sequence[Any],
-    numbers: Callable[[Any], dict[str, int]],
     seconds: float | None = None,
     drawstyle: str = "default",
 ) -> bytes:
@@ -209,9 +209,9 @@ def draw(
     Return a PNG with a labelled line for each of some numbers, over time.
 
     Args:
-        title: Says what the lines are.
+        parts: Title -> a function that returns name -> number for a moment. The parts stand side by side. In each, the
+            line of the first name is broad and lies below the others.
         moments: What was seen, oldest first, at least one.
-        numbers: Returns name -> number for a moment. The line of the first name is broad and lies below the others.
         seconds: Draw only these last seconds, counted back from now. None: draw everything, counted from the start.
         drawstyle: As in matplotlib: ``steps-post`` for numbers that jump.
     """
@@ -219,15 +219,28 @@ def draw(
     since = now - seconds if seconds else 0.0
     shown = [moment for moment in moments if moment.t_s >= since - 1]
     t = [moment.t_s - (now if seconds else 0) for moment in shown]
-    rows = [numbers(moment) for moment in shown]
+    figure = Figure(figsize=(charts.WIDTH, charts.HEIGHT), dpi=100, facecolor="white")
+    FigureCanvasAgg(figure)
+    step = 0.95 / len(parts)
+    for number, (title, numbers) in enumerate(parts.items()):
+        # fixed, because matplotlib's own layout is slow; the labels need what is left on the right
+        ax = figure.add_axes((0.05 + number * step, 0.2, step - 0.09, 0.66))
+        ax.set_xlim(*((-seconds, 0) if seconds else (0, max(1.0, now))))
+        ax.set_title(title, loc="left", fontsize=11)
+        ax.set_xlabel("seconds ago" if seconds else "seconds")
+        ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+        _draw_lines(ax, t, [numbers(moment) for moment in shown], drawstyle)
+    return charts.png(figure)
+
+
+def _draw_lines(ax: Axes, t: Sequence[float], rows: Sequence[dict[str, int]], drawstyle: str) -> None:
     first, *_ = rows[-1]
     looks = zip(rows[-1], (FIRST_LOOK, *LOOKS), strict=False)
     lines = {name: ([row.get(name, 0) for row in rows], look) for name, look in looks}
-    figure = Figure(figsize=(charts.WIDTH, charts.HEIGHT), dpi=100, facecolor="white")
-    FigureCanvasAgg(figure)
-    ax = figure.add_axes((0.05, 0.2, 0.86, 0.66))  # fixed, because matplotlib's own layout is slow
-    ax.set_xlim(*((-seconds, 0) if seconds else (0, max(1.0, now))))
     ax.set_ylim(*charts.limits([value for values, _ in lines.values() for value in values]))
+    ax.locator_params(axis="y", integer=True)
     low, high = ax.get_ylim()
     above, label_at = len(lines), -1.0
     for name, (values, look) in sorted(lines.items(), key=lambda line: (line[1][0][-1], line[0] == first)):
@@ -237,13 +250,6 @@ def draw(
         colour = "#595959" if name == first else look["color"]
         ax.text(1.01, label_at, f"{name} {values[-1]}", transform=ax.transAxes, va="center", color=colour,
                 fontsize=12, fontweight="bold")  # fmt: skip
-    ax.set_title(title, loc="left", fontsize=11)
-    ax.set_xlabel("seconds ago" if seconds else "seconds")
-    ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
-    ax.locator_params(axis="y", integer=True)
-    ax.grid(alpha=0.25)
-    ax.spines[["top", "right"]].set_visible(False)
-    return charts.png(figure)
 
 
 def slider(label: str, value: float, high: int) -> widgets.IntSlider:

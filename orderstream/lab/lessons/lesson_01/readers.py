@@ -109,4 +109,4 @@ class Panel(pace.Panel):
 def draw(moments: Sequence[Moment], seconds: float | None = None) -> bytes:
     """Return a PNG of the log's length and every reader's place in it, over time; see ``pace.draw``."""
     title = "Orders in the log, and how many of them each reader has read"
-    return pace.draw(title, moments, lambda moment: {"log": moment.length, **moment.read}, seconds)
+    return pace.draw({title: lambda moment: {"log": moment.length, **moment.read}}, moments, seconds)

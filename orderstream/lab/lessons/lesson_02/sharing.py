@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ipywidgets as widgets
 
 from orderstream.lab.lessons import group_panel, pace
-from orderstream.lab.lessons.group_panel import GROUP, GroupPanel
+from orderstream.lab.lessons.group_panel import GROUP, GroupPanel, holds
 from orderstream.lab.workers.process import Process
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
@@ -93,9 +93,9 @@ class Panel(GroupPanel):
     def __repr__(self) -> str:
         names = " and ".join(self.readers)
         return (
-            f"Live panel: new orders, and how many {names} hold; sliders for orders per second, COUNT and "
-            "each consumer's time per order; buttons for 100 orders at once, and for a consumer to vanish. It moves "
-            "when the notebook runs."
+            f"Live panel: new orders, and how many {names} hold and have handled; sliders for orders per second, "
+            "COUNT and each consumer's time per order; buttons for 100 orders at once, and for a consumer to vanish. "
+            "It moves when the notebook runs."
         )
 
     def rush(self, orders: int = 100) -> None:
@@ -123,3 +123,16 @@ class Panel(GroupPanel):
 
     def _moment(self, t_s: float, new: int, held: dict[str, int]) -> Moment:
         return Moment(t_s, new, held, {name: member.handled for name, member in self.readers.items()})
+
+    def _draw(self, moments: Sequence[Moment], seconds: float | None) -> bytes:
+        return draw(moments, seconds)
+
+
+def draw(moments: Sequence[Moment], seconds: float | None = None) -> bytes:
+    """Return a PNG: what is new and what each consumer holds, beside what each has handled; see ``pace.draw``."""
+    parts = {"New orders, and orders that each holds": holds, "Orders that each has handled": _handled}
+    return pace.draw(parts, moments, seconds, "steps-post")
+
+
+def _handled(moment: Moment) -> dict[str, int]:
+    return {"all": sum(moment.handled.values()), **moment.handled}
