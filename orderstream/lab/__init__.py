@@ -8,6 +8,7 @@ What the notebooks use: a Redis for the lesson, experiments, predictions, checks
     lab.fresh("orders")                          # each experiment begins with it
     lab.predict("01a"), lab.reveal("01a", …)
     lab.state("orders")
+    lab.OwnServer()                              # for an experiment that configures a server, or kills it
     with lab.wire(r): …                          # what the cell sends, and what comes back
     lab.check("01.1", …), lab.hint("01.1")
     lab.score("01")                              # how many predictions of this lesson were right
@@ -47,8 +48,10 @@ _FOUND_IN = {
     "hint": "lessons.exercises:hint",
     "lanes": "pictures.lanes",
     "learner": "lessons.lesson_11.learner",
+    "ledger": "lessons.lesson_03.ledger",
     "live": "pictures.live",
     "metrics": "pictures.metrics",
+    "OwnServer": "server.private:PrivateServer",
     "predict": "lessons.questions:predict",
     "processes": "workers.process",
     "readers": "lessons.lesson_01.readers",

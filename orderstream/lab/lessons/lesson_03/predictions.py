@@ -43,4 +43,20 @@ PREDICTIONS = {
             3: ("3: those that one group has not acknowledged", "a trim leaves out what is in use"),
         },
     ),
+    "03f": (
+        "kill -9 hits Redis, and it starts again. How many of the 100 orders are left?",
+        {
+            0: "0: they were in memory",
+            99: ("99: the last one was still on its way", "Redis writes to its disk as it goes"),
+            100: ("100: each of them was answered", "what Redis has answered is on its disk"),
+        },
+    ),
+    "03g": (
+        "24000 orders wait, the memory is full, 90 more come. How many entries are there then?",
+        {
+            90: "90: the new ones alone",
+            24_000: ("24000: the new ones are refused", "a full Redis refuses"),
+            24_090: ("24090: another key makes room", "Redis takes nothing away that is in use"),
+        },
+    ),
 }
