@@ -28,3 +28,18 @@ def test_a_word_leads_to_a_lesson_that_has_it(word, number, name):
     prose = rules.CLOSED.sub("", prose)
     assert name.startswith(number)
     assert re.search(rf"(?<![\w-]){form}(?![\w-])", prose, re.I)
+
+
+EVERYDAY = {"at most once", "log", "nobody", "trace"}
+"""Words of the course that have another meaning, too, in which everybody uses them."""
+FIRST = sorted(FOLDER.glob("0[0-3]*.ipynb"))
+
+
+@pytest.mark.parametrize(("word", "number", "name"), ROWS, ids=[row[0] for row in ROWS])
+def test_the_first_four_lessons_explain_a_word_where_they_first_use_it(word, number, name):
+    """Who begins knows none of them. The title of another lesson may have it, and code, which stands for itself."""
+    stem = re.escape(word).replace(r"\ ", r"\s+")
+    for path in [path for path in FIRST if path.name[:2] < number and word not in EVERYDAY]:
+        for cell, text in rules.prose(nbformat.read(path, 4)):
+            said = re.sub(r"`[^`]*`|\[[^\]]*\]\([^)]*\)", "", text)
+            assert not re.search(rf"(?<![\w-]){stem}(s|es|d|ed|med)?(?![\w-])", said, re.I), f"{path.name}, {cell['id']}"
