@@ -40,7 +40,7 @@ def held(answer):
 
 @exercise(
     "00.2",
-    "An order that is not done was given to nobody yet, or to somebody who did not acknowledge it. Which numbers count?",
+    "An order that is not done was given to nobody, or to somebody who did not acknowledge it. Which numbers count?",
     "XACK takes an entry off the pending list, and leaves it in the stream.",
     "return undelivered == … and pending == …",
 )

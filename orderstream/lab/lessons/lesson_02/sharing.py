@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -124,7 +125,7 @@ class Panel(GroupPanel):
     def _moment(self, t_s: float, new: int, held: dict[str, int]) -> Moment:
         return Moment(t_s, new, held, {name: member.handled for name, member in self.readers.items()})
 
-    def _draw(self, moments: Sequence[Moment], seconds: float | None) -> bytes:
+    def _draw(self, moments: Sequence[Any], seconds: float | None) -> bytes:
         return draw(moments, seconds)
 
 
