@@ -1,6 +1,7 @@
 """
 The guard of a private redis-server. This process ends the server and removes its folder as soon as the process that
-started it is gone, for whatever reason it ended.
+started it is gone, for whatever reason it ended. A line through its lifeline makes it kill the server and start it
+again; the line holds further options.
 
     python -m orderstream.embedded.guard FOLDER EXECUTABLE [OPTION]...
 """
@@ -13,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from orderstream.embedded.lifeline import GRACE_S, lifeline
 
@@ -21,19 +23,23 @@ Server = subprocess.Popen[bytes]
 
 def guard(folder: str, *command: str) -> None:
     """Run a redis-server until our lifeline ends, then end it and remove its folder."""
-    gone = threading.Event()
+    gone, restarts = threading.Event(), SimpleQueue[bytes]()
     server = start(command)
-    lifeline(gone.set)
+    lifeline(gone.set, restarts.put)
     try:
         while server.poll() is None and not gone.wait(0.2):
-            pass
+            with suppress(Empty):
+                options = restarts.get_nowait().decode().split()
+                server.kill()
+                server.wait()
+                server = start((*command, *options))  # here: a child is told of the death of the thread that made it
     finally:
         end(server)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def start(command: tuple[str, ...]) -> Server:
-    """Start a redis-server that inherits the files this process was given. Call it before any thread is started."""
+    """Start a redis-server that inherits the files this process was given. Call it in the main thread."""
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False, preexec_fn=die_with_parent())
 
 

@@ -71,6 +71,17 @@ class Child:
         # Not read(): it would move the file position, at which the child writes. Both processes share it.
         return os.pread(self._output.fileno(), max(0, size - start), start)
 
+    def tell(self, line: bytes) -> None:
+        """
+        Send one line down the pipe.
+
+        Raises:
+            BrokenPipeError: It has ended, or was told to end.
+        """
+        if self._lifeline.closed:
+            raise BrokenPipeError
+        self._lifeline.write(line + b"\n")
+
     def let_go(self) -> None:
         """Tell it to end, and do not wait for its end."""
         self._lifeline.close()

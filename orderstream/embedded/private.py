@@ -68,6 +68,36 @@ class PrivateServer:
         """Tell whether it is there."""
         return answers(self._client, self._dir)
 
+    def keep_log(self, kept: bool) -> None:
+        """Keep a log of all writes from now on, the AOF, or none. Returns when all that is there now is in the log."""
+        self._client.config_set("appendonly", "yes" if kept else "no")
+        while kept:
+            about = self._client.info("persistence")
+            if not about["aof_rewrite_in_progress"] and not about["aof_rewrite_scheduled"]:
+                return
+            time.sleep(0.02)
+
+    def restart(self) -> None:
+        """
+        Kill the server with SIGKILL, and start it again at the same address: with its data, if it keeps a log.
+
+        Raises:
+            ServerError: It does not come up again.
+        """
+        kept, before = self._client.config_get("appendonly")["appendonly"], self._run_id()
+        self._guard.tell(f"--appendonly {kept}".encode())
+        deadline = time.monotonic() + START_S
+        while self._run_id() in ("", before):
+            if not self._guard.alive or time.monotonic() > deadline:
+                raise ServerError(f"{self.executable} does not start again ({last_words(self._guard)})")
+            time.sleep(0.02)
+
+    def _run_id(self) -> str:
+        """Return what tells two runs of the server apart; empty if it does not answer."""
+        with suppress(redis.RedisError):
+            return str(self._client.info("server")["run_id"]) if self.usable() else ""
+        return ""
+
     def wait(self) -> str:
         """Wait until it ends by itself. Returns the last line that it has printed."""
         while self._guard.alive:

@@ -13,7 +13,7 @@ from orderstream.lab import patience
 
 
 class Child(lifeline.Child):
-    """A child whose lifeline carries lines, and whose output goes on for as long as the lesson does."""
+    """A child whose output goes on for as long as the lesson does."""
 
     @property
     def exit_code(self) -> int | None:
@@ -24,17 +24,6 @@ class Child(lifeline.Child):
     def last_alive_s(self) -> float:
         """When it last wrote or touched its output, in Unix seconds."""
         return os.fstat(self._output.fileno()).st_mtime
-
-    def tell(self, line: bytes) -> None:
-        """
-        Send one line down the pipe.
-
-        Raises:
-            BrokenPipeError: It has ended, or was told to end.
-        """
-        if self._lifeline.closed:
-            raise BrokenPipeError
-        self._lifeline.write(line + b"\n")
 
     def give_back(self, end: int) -> None:
         """Free the disk space of its output before byte *end*. This works on Linux; elsewhere nothing happens."""

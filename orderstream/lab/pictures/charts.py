@@ -12,7 +12,7 @@ import base64
 import io
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
@@ -25,11 +25,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from orderstream.lab.pictures import lane_chart, lanes
-from orderstream.lab.pictures.sampler import Sample, Sampler, summary
+from orderstream.lab.pictures.sampler import Note, Sample, Sampler, summary
 
 DRAWING = threading.RLock()
 """Held while matplotlib draws: if two threads draw at once, its font code crashes."""
 WIDTH, HEIGHT = 10.8, 2.6  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
+TOGETHER = 0.03  # notes that are so close, as a part of the panel's width, have one line: two texts would overlap
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def timeline(
     Draw some columns of the samples over time, side by side.
 
     Args:
-        samples: A sampler, or samples of one.
+        samples: A sampler, or samples of one. What a sampler has noted is drawn, too.
         sentence: Says what the picture shows. None: ``summary`` says it in general terms.
         show: Which columns of ``LINES``: two or three, or an even number of them in two rows.
     """
@@ -110,6 +111,8 @@ def timeline(
         ax.set_ylim(*limits(values))
         ax.set_xlabel("seconds")
         Curve(ax, line).show(seconds, values)
+        if isinstance(samples, Sampler):
+            Notes(ax).show(list(samples.notes))
     return Picture(sentence or summary(taken), png(figure))
 
 
@@ -212,6 +215,45 @@ class Curve:
         self._edge.set_data(seconds, values)
         if len(self.artists) > 1:
             self._area.set_data(seconds, values, 0)
+
+
+class Notes:
+    """
+    Vertical lines in one panel, each with its text: what was done to the stream, and when. None at first.
+
+    Args:
+        ax: The panel. Its ends are set already.
+        animated: As in ``Curve``.
+    """
+
+    def __init__(self, ax: Axes, *, animated: bool = False) -> None:
+        self._ax, self._animated = ax, animated
+        self.artists: list[Artist] = []
+
+    def show(self, notes: Iterable[Note], now_s: float = 0.0) -> None:
+        """Draw the *notes* that are within the panel. Its axis begins to count at *now_s*."""
+        for artist in self.artists:
+            artist.remove()
+        self.artists = []
+        begin, end = self._ax.get_xlim()
+        look: dict[str, Any] = {"transform": self._ax.get_xaxis_transform(), "animated": self._animated}
+        for x, text in _texts([(note.t_s - now_s, note) for note in notes], (end - begin) * TOGETHER):
+            if begin <= x <= end:
+                self.artists += self._ax.plot([x, x], [0, 1], color="#666666", linewidth=0.9, **look)
+                place: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "fontsize": 7.5, **look}
+                self.artists.append(self._ax.text(x, 0.98, text, color="#333333", clip_on=True, **place))
+
+
+def _texts(notes: Iterable[tuple[float, Note]], together: float) -> list[tuple[float, str]]:
+    """Return place and text of each note. Notes that are no farther apart than *together* are one."""
+    found: list[tuple[float, str]] = []
+    for x, note in notes:
+        text = f"{note.what} {note.value}".strip()
+        if found and x - found[-1][0] <= together:
+            x, before = found.pop()
+            text = f"{before}, {text}"
+        found.append((x, text))
+    return found
 
 
 def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:

@@ -23,6 +23,14 @@ class PrivateServer:
     def usable(self) -> bool:
         return self._server.usable()
 
+    def keep_log(self, kept: bool) -> None:
+        """Keep a log of all writes from now on, the AOF, or none."""
+        self._server.keep_log(kept)
+
+    def restart(self) -> None:
+        """Kill it with SIGKILL, and start it again at the same address: with its data, if it keeps a log."""
+        self._server.restart()
+
     def fresh(self, *keys: str) -> None:
         self.client.delete(*keys)
 
