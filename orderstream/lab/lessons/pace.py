@@ -121,9 +121,14 @@ class Panel(ABC):
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         return {**(data or {}), "text/plain": repr(self)}
 
-    def until(self, condition: Callable[[Any], bool], timeout_s: float = 20) -> Any:
+    def until(self, condition: Callable[[Any], bool], timeout_s: float = 20, *, then_s: float = 0) -> Any:
         """
         Wait until *condition* holds for a moment that is newer than this call, and return that moment.
+
+        Args:
+            condition: What to wait for.
+            timeout_s: How long at most.
+            then_s: Seconds to go on after that, so that a picture shows what came next.
 
         Raises:
             TimeoutError: It did not hold within *timeout_s* seconds, or longer on a busy machine.
@@ -134,7 +139,10 @@ class Panel(ABC):
             if time.monotonic() > asked + limit_s:
                 raise TimeoutError(f"it did not happen within {limit_s:.3g} s; the panel last saw {self.moments[-1]}")
             time.sleep(0.02)
-        return self.moments[-1]
+        found = self.moments[-1]
+        while self.moments[-1].t_s < found.t_s + then_s and not self._stopping.is_set():
+            time.sleep(0.02)
+        return found
 
     def picture(self, sentence: str) -> charts.Picture:
         """Return everything the panel saw as a still picture above *sentence*."""

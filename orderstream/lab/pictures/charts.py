@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from matplotlib.artist import Artist
@@ -25,7 +25,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from orderstream.lab.pictures import lane_chart, lanes
+from orderstream.lab.pictures import waterfall as viewer
 from orderstream.lab.pictures.sampler import Note, Sample, Sampler, summary
+
+if TYPE_CHECKING:
+    from orderstream.lab.workers.tell import Span
 
 DRAWING = threading.RLock()
 """Held while matplotlib draws: if two threads draw at once, its font code crashes."""
@@ -183,6 +187,19 @@ def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Pict
     with DRAWING:  # the text in the legend needs fonts when it is made, not only when it is drawn
         figure = lane_chart.draw(drawn, left_out)
     return Picture(sentence or lanes.sentence(drawn), png(figure))
+
+
+def waterfall(spans: Sequence[Span], sentence: str | None = None) -> Picture:
+    """
+    Draw the spans of a trace as a trace viewer does: a row for each span that has ended, children below their parent.
+
+    Args:
+        spans: From ``recorder.spans()``: those of one trace.
+        sentence: Says what the picture shows. None: ``waterfall.sentence`` names the spans.
+    """
+    with DRAWING:
+        figure = viewer.draw(spans)
+    return Picture(sentence or viewer.sentence(spans), png(figure))
 
 
 def chosen(show: Sequence[str]) -> list[Line]:

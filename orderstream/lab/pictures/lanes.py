@@ -59,7 +59,7 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
     had claimed by then, nothing changed, so there is no mark.
     """
     spans = sorted(spans, key=lambda span: span.began_s)
-    orders = _orders(spans)
+    orders = orders_of(spans)
     settled = {(s.entry_id, s.consumer, s.attempt) for s in spans if s.operation in {*SETTLED, *ENDS} and s.ended_s}
     ran = {(s.group, s.entry_id, s.attempt) for s in spans if s.operation == "process"}
     found: list[Mark] = []
@@ -95,7 +95,7 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
     return sorted(found, key=lambda mark: mark.t_s)
 
 
-def _orders(spans: Sequence[Span]) -> dict[str, list[str]]:
+def orders_of(spans: Sequence[Span]) -> dict[str, list[str]]:
     """
     Return the order ids of each span, by the span's id.
 
