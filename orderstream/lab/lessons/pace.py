@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from orderstream.lab import patience
 from orderstream.lab.pictures import charts
 from orderstream.lab.pictures.live import WIDE
+from orderstream.lab.pictures.sampler import Note
 from orderstream.lab.server.client import open_client
 from orderstream.lab.workers.process import Process
 
@@ -89,6 +90,7 @@ class Panel(ABC):
     Attributes:
         readers: Name -> reader.
         moments: What the panel saw so far, oldest first. Each has ``t_s``, seconds since the panel began.
+        notes: What was done meanwhile, see ``note``.
     """
 
     _shown: Panel | None = None
@@ -100,6 +102,7 @@ class Panel(ABC):
         self.producer = producer
         self.readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
         self.moments: deque[Any] = deque(maxlen=4_000)
+        self.notes: list[Note] = []
         self.chart = widgets.Image(format="png", layout={**WIDE, "max_width": f"{charts.WIDTH * 100:.0f}px"})
         self.rate = slider("Orders per second", producer.knobs["rate_per_s"], 100)
         self.rate.observe(lambda change: self.say_if_wrong(self.producer.set, rate_per_s=change["new"]), "value")
@@ -147,6 +150,10 @@ class Panel(ABC):
     def picture(self, sentence: str) -> charts.Picture:
         """Return everything the panel saw as a still picture above *sentence*."""
         return charts.Picture(sentence, self._draw(list(self.moments), None))
+
+    def note(self, what: str) -> None:
+        """Note that this was done now: a vertical line in the picture."""
+        self.notes.append(Note(time.monotonic() - self._began, what))
 
     def say_if_wrong(self, action: Callable[..., object], **values: float) -> None:
         """Call *action*. If it raises, show the error below the controls: a slider or a button has no caller."""
@@ -209,6 +216,7 @@ def draw(
     numbers: Callable[[Any], dict[str, int]],
     seconds: float | None = None,
     drawstyle: str = "default",
+    notes: Sequence[Note] = (),
 ) -> bytes:
     """
     Return a PNG with a labelled line for each of some numbers, over time.
@@ -219,6 +227,7 @@ def draw(
         numbers: Returns name -> number for a moment. The line of the first name is broad and lies below the others.
         seconds: Draw only these last seconds, counted back from now. None: draw everything, counted from the start.
         drawstyle: As in matplotlib: ``steps-post`` for numbers that jump.
+        notes: What was done meanwhile.
     """
     now = moments[-1].t_s
     since = now - seconds if seconds else 0.0
@@ -234,6 +243,7 @@ def draw(
     ax.set_xlim(*((-seconds, 0) if seconds else (0, max(1.0, now))))
     ax.set_ylim(*charts.limits([value for values, _ in lines.values() for value in values]))
     low, high = ax.get_ylim()
+    charts.Notes(ax).show(notes, now if seconds else 0)
     above, label_at = len(lines), -1.0
     for name, (values, look) in sorted(lines.items(), key=lambda line: (line[1][0][-1], line[0] == first)):
         ax.plot(t, values, zorder=1 if name == first else 2, drawstyle=drawstyle, **look)

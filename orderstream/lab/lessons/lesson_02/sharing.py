@@ -116,7 +116,8 @@ class Panel(GroupPanel):
 
         def vanish(_: widgets.Button) -> None:
             reader.stop()
-            gone.disabled = True
+            gone.layout.display = "none"  # a red button invites to press it, and there is nobody left
+            self.note(f"{reader.name} vanishes")
 
         gone.on_click(vanish)
         return gone
