@@ -141,9 +141,9 @@ def test_each_consumer_that_ever_held_something_has_a_line():
 
 def test_what_was_done_is_a_vertical_line_in_every_panel():
     """At its time; what was done at nearly the same time shares a line, and its text."""
-    grown = [Note(4.0, "c1 killed"), Note(4.1, "handler", "200 ms"), Note(8.0, "poison")]
+    grown = [Note(4.0, "c1 killed"), Note(4.1, "work_ms", "200 ms"), Note(8.0, "poison")]
     texts = charts._texts([(note.t_s, note) for note in grown], together=0.3)
-    assert texts == [(4.0, "c1 killed, handler 200 ms"), (8.0, "poison")]
+    assert texts == [(4.0, "c1 killed, 200 ms"), (8.0, "poison")]
     _, [ax, *_] = charts.panels(charts.chosen(charts.SHOWN))
     ax.set_xlim(0, 10)
     lines = charts.Notes(ax)

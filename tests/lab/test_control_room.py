@@ -181,7 +181,7 @@ def test_poison_kills_three_and_becomes_a_dead_letter(room, eventually):
     room.until(lambda now: now.dead_lettered == 0)
     assert "You deleted 1 dead letter." in shown(room)
     eventually(lambda: not room._select.options)
-    noted = [note.what for note in room.sampler.notes if note.what != "rate"]
+    noted = [note.what for note in room.sampler.notes if note.what != "rate_per_s"]
     assert sorted(noted) == [*(f"{name} killed" for name in names if not room.worker(name).alive), "poison"]
 
 

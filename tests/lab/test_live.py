@@ -219,7 +219,9 @@ def test_the_picture_marks_what_a_slider_was_set_to(panel):
     for value in (50, 100, 150):
         panel.work.value = value
     panel.failure.value = 20
-    assert [(note.what, note.value) for note in panel.sampler.notes] == [("handler", "150 ms"), ("failing", "20 %")]
+    assert [(note.what, note.value) for note in panel.sampler.notes] == [
+        ("work_ms", "150 ms"), ("failure_rate", "20 % fail"),
+    ]
     began = panel.sampler.latest.t_s
     panel.until(lambda now: True, then_s=0.5)
     assert panel.sampler.latest.t_s >= began + 0.5

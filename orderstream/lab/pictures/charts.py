@@ -265,7 +265,7 @@ def _texts(notes: Iterable[tuple[float, Note]], together: float) -> list[tuple[f
     """Return place and text of each note. Notes that are no farther apart than *together* are one."""
     found: list[tuple[float, str]] = []
     for x, note in notes:
-        text = f"{note.what} {note.value}".strip()
+        text = note.value or note.what
         if found and x - found[-1][0] <= together:
             x, before = found.pop()
             text = f"{before}, {text}"

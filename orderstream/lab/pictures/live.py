@@ -304,10 +304,9 @@ class Panel:
 
 
 def said(knob: str, value: float) -> tuple[str, str]:
-    """Return in a few words, for ``Sampler.note``, that a slider or a number was set to *value*."""
-    unit = {"rate_per_s": ("rate", "/s"), "work_ms": ("handler", " ms"), "failure_rate": ("failing", " %")}
-    what, behind = unit[knob]
-    return what, f"{value:g}{behind}"
+    """Return what ``Sampler.note`` is told when a slider or a number was set to *value*: short, to fit in a picture."""
+    units = {"rate_per_s": "/s", "work_ms": " ms", "failure_rate": " % fail"}
+    return knob, f"{value:g}{units[knob]}"
 
 
 def listed(lines: Sequence[charts.Line]) -> str:

@@ -75,8 +75,8 @@ class Note:
 
     Attributes:
         t_s: When, in seconds since the sampler began.
-        what: What was done, or the name of a value that was set.
-        value: The value; otherwise empty.
+        what: What was done, or what was set to a value.
+        value: The value with its unit; otherwise empty.
     """
 
     t_s: float

@@ -314,7 +314,7 @@ class ControlRoom:
         if self._link is None:
             raise ValueError("replies are lost on the way to a redis:// URL only, and yours is another")
         self._link.lose_some(percent / 100)
-        self.sampler.note("lost", f"{percent} %")
+        self.sampler.note("lost", f"{percent} % lost")
 
     # Looking, in the sampler's thread ---------------------------------------------------------------------
 
