@@ -151,6 +151,7 @@ def test_a_lesson_adds_a_slider_and_a_button_of_its_own(panel):
     slider.value = 25
     pressed.click()
     assert got == [25, "trim"]
+    assert [note.what for note in panel.sampler.notes] == ["Trim"], "the picture marks it"
     broken.click()
     assert "ZeroDivisionError" in said(panel)[0]
     assert "handler time and replies lost; buttons to kill, add and stop, Trim, Break." in repr(panel)

@@ -207,7 +207,12 @@ class Panel:
     def add_button(self, label: str, function: Callable[[], object]) -> widgets.Button:
         """Add a button of your own behind the others, and return it. *function* is called when it is pressed."""
         button = widgets.Button(description=label, layout={"width": "auto"})
-        button.on_click(lambda _: self._say_if_wrong(function))
+
+        def pressed(_: widgets.Button) -> None:
+            self.sampler.note(label)
+            self._say_if_wrong(function)
+
+        button.on_click(pressed)
         self._buttons.children = (*self._buttons.children, button)
         return button
 
