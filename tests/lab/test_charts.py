@@ -146,11 +146,14 @@ def test_what_was_done_is_a_vertical_line_in_every_panel():
     assert texts == [(4.0, "c1 killed, 200 ms"), (8.0, "poison")]
     _, [ax, *_] = charts.panels(charts.chosen(charts.SHOWN))
     ax.set_xlim(0, 10)
-    lines = charts.Notes(ax)
-    lines.show([*grown, Note(12.0, "later")])
-    assert len(ax.lines) == len(ax.texts) == 2
-    lines.show([Note(5.0, "c1 killed")], now_s=2)
-    assert [list(line.get_xdata()) for line in ax.lines] == [[3.0, 3.0]]
+    notes = charts.Notes(ax)
+    [line] = ax.lines
+    notes.show([*grown, Note(12.0, "later")])
+    assert [x for x, y in zip(*line.get_data(), strict=True) if y == 1] == [4.0, 8.0]
+    assert [text.get_text() for text in ax.texts] == ["c1 killed, 200 ms", "poison"]
+    notes.show([Note(5.0, "c1 killed")], now_s=2)
+    assert [x for x, y in zip(*line.get_data(), strict=True) if y == 1] == [3.0]
+    assert [text.get_text() for text in ax.texts] == ["c1 killed", ""]
 
 
 def test_the_axis_seldom_changes():

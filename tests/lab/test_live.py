@@ -73,10 +73,12 @@ def test_a_frame_draws_the_lines_and_not_the_axes():
     chart = LiveChart()
     for sample in samples(200):
         chart.push(sample)
-    began = time.process_time()
-    for sample in samples(250)[200:]:
-        chart.push(sample)
-    assert (time.process_time() - began) / 50 < 0.04
+    notes = [Note(30.0 + n, f"c{n} killed") for n in range(0, 12, 2)]
+    for known in ([], notes):
+        began = time.process_time()
+        for sample in samples(250)[200:]:
+            chart.push(sample, known)
+        assert (time.process_time() - began) / 50 < 0.04
 
 
 def test_what_was_done_is_a_line_that_moves_with_the_picture():

@@ -22,6 +22,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from orderstream.lab.pictures import lane_chart, lanes
@@ -240,25 +241,34 @@ class Notes:
 
     Args:
         ax: The panel. Its ends are set already.
-        animated: As in ``Curve``.
+        animated: As in ``Curve``. Then only the first panel of a row has the texts: five times a second, a dozen of
+            them in each panel would take most of a processor.
     """
 
     def __init__(self, ax: Axes, *, animated: bool = False) -> None:
-        self._ax, self._animated = ax, animated
+        self._ax = ax
+        place = ax.get_subplotspec()
+        self._named = not animated or place is None or place.is_first_col()
+        self._look: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "animated": animated}
+        [self._lines] = ax.plot([], [], color="#666666", linewidth=0.9, **self._look)
+        self._texts: list[Text] = []
         self.artists: list[Artist] = []
 
     def show(self, notes: Iterable[Note], now_s: float = 0.0) -> None:
         """Draw the *notes* that are within the panel. Its axis begins to count at *now_s*."""
-        for artist in self.artists:
-            artist.remove()
-        self.artists = []
         begin, end = self._ax.get_xlim()
-        look: dict[str, Any] = {"transform": self._ax.get_xaxis_transform(), "animated": self._animated}
-        for x, text in _texts([(note.t_s - now_s, note) for note in notes], (end - begin) * TOGETHER):
-            if begin <= x <= end:
-                self.artists += self._ax.plot([x, x], [0, 1], color="#666666", linewidth=0.9, **look)
-                place: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "fontsize": 7.5, **look}
-                self.artists.append(self._ax.text(x, 0.98, text, color="#333333", clip_on=True, **place))
+        within = [(note.t_s - now_s, note) for note in notes if begin <= note.t_s - now_s <= end]
+        shown = _texts(within, (end - begin) * TOGETHER)
+        self._lines.set_data([x for at, _ in shown for x in (at, at, at)], [0, 1, math.nan] * len(shown))
+        place: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "fontsize": 7.5, "color": "#333333"}
+        while len(self._texts) < len(shown) and self._named:  # making a text takes as long as drawing it
+            self._texts.append(self._ax.text(0, 0.98, "", **place, **self._look))
+        for made in self._texts[len(shown) :]:
+            made.set_text("")
+        for made, (x, text) in zip(self._texts, shown, strict=False):
+            made.set_x(x)
+            made.set_text(text)
+        self.artists = [self._lines, *self._texts[: len(shown)]] if shown else []
 
 
 def _texts(notes: Iterable[tuple[float, Note]], together: float) -> list[tuple[float, str]]:
