@@ -1,5 +1,6 @@
 """Lesson 09 in JupyterLab: broken and repaired by mouse, and by keyboard alone; a restarted kernel leaves nothing."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -42,8 +43,8 @@ class Room:
 
     def worker(self, name):
         """What the table says of a worker."""
-        kill = self.area.page.get_by_role("button", name=f"kill -9 {name}")
-        return self.area.locator(".widget-hbox", has=kill).last.locator(".widget-html")
+        switch = self.area.page.get_by_role("button", name=re.compile(f"(Stop|Start) {name}$"))
+        return self.area.locator(".widget-hbox", has=switch).last.locator(".widget-html")
 
     def mission(self, title):
         return self.area.get_by_text(title)
@@ -87,6 +88,7 @@ def test_the_lesson_is_broken_and_repaired_by_mouse(open_notebook, tmp_path, sav
     expect(room.worker("c1")).to_contain_text("holds 1")
     room.button("kill -9 c1").click()
     expect(room.worker("c1")).to_contain_text("✝ killed")
+    expect(room.button("kill -9 c1")).to_have_count(0)
     room.button("Add a consumer").click()
     expect(room.worker("c3")).to_contain_text("● running")
     expect(room.worker("c1")).to_contain_text("holds 0")
@@ -130,13 +132,32 @@ def test_the_keyboard_alone_reaches_and_works_everything(small, complaints):
             keyboard.press("Space")
     rows = [f"{verb} {name}" for name in ("p1", "c1", "c2") for verb in ("Stop", "kill -9")]
     team = ["Add a producer", "Add a consumer", "Stop all"]
-    letters = ["Oldest first", "Show", "Redrive", "Redrive all"]
+    letters = ["Oldest first", "Show", "Redrive", "Redrive all", "Purge"]
     numbers = ["Orders per second", "Handler time, ms", "Failing runs, %", "Lost replies, %"]
     boxes = ["A producer sends again what was not confirmed", "Redis remembers what was sent"]
     assert names == [*rows, *team, *letters, *numbers, *boxes]
     small.notebook.run(1)
     small.notebook.wait_for_text(1, "nothing is left")
     assert small.area.get_by_label(boxes[1]).is_checked()
+    assert not complaints
+
+
+def test_redis_is_killed_by_mouse_and_comes_back_with_its_log(small, save_screenshot, complaints):
+    """The line in the log tells how many entries were there, before and after."""
+    small.set("Handler time, ms", 500)
+    small.button("100 orders at once").click()
+    small.area.get_by_label("Redis keeps a log (AOF)").check()
+    small.set("Orders per second", 0)
+    small.button("Restart Redis").click()
+    said = small.area.get_by_text("You killed Redis. It is back with its log")
+    expect(said).to_be_visible()
+    before, after = map(int, re.findall(r"\d+", said.inner_text().partition("log:")[2]))
+    assert after >= before >= 100
+    small.set("Handler time, ms", 1)
+    small.wait_until_it_moves()
+    save_screenshot("control room, restarted")
+    small.notebook.run(1)
+    small.notebook.wait_for_text(1, "nothing is left")
     assert not complaints
 
 

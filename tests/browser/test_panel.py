@@ -4,6 +4,7 @@ import nbformat
 import numpy
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import expect
 
 PANEL = """\
 from orderstream import lab
@@ -55,7 +56,7 @@ def test_a_consumer_is_killed_with_its_button_and_the_other_finishes(notebook, c
     kill = notebook.cell(0).get_by_role("button", name="kill -9 c1")
     kill.focus()
     notebook.page.keyboard.press("Enter")
-    notebook.wait_until(kill.is_disabled)
+    expect(kill).to_have_count(0)  # a red button invites to press it
     notebook.run(3)
     notebook.wait_for_text(3, "[<consumer c1, killed>, <consumer c2, running>]")
     assert not complaints
@@ -81,6 +82,20 @@ def test_it_follows_the_theme(notebook, save_screenshot, complaints):
     assert min(notebook.photograph().getpixel((4, 4))) >= 250
     assert bluish(notebook.photograph()) > 100
     assert notebook.picture.get_attribute("title") == "Throughput, pending and retries of the last 30 seconds"
+    assert not complaints
+
+
+def test_many_kill_buttons_can_still_be_told_apart(notebook, save_screenshot, complaints):
+    """They go on in the next row, and none is so narrow that it reads "kill -…"."""
+    add = notebook.cell(0).get_by_role("button", name="Add a consumer")
+    for number in range(3, 13):
+        add.click()
+        expect(notebook.cell(0).get_by_role("button", name=f"kill -9 c{number}")).to_be_visible()
+    save_screenshot("panel, many consumers")
+    kills = notebook.cell(0).get_by_role("button", name="kill -9 c")
+    cut = "buttons => buttons.filter(each => each.scrollWidth > each.clientWidth + 1).map(each => each.innerText)"
+    assert kills.count() == 12
+    assert kills.evaluate_all(cut) == []
     assert not complaints
 
 

@@ -595,6 +595,7 @@ def test_the_marks_follow_an_order_from_hand_to_hand(lesson):
         ("carl", "claimed", 4),
         (lanes.DEAD, "dead", None),
     ]
+    assert [mark.begun for mark in marks if mark.delivery] == [False, True, True, False], "zoe only held it"
     assert [mark.t_s for mark in marks] == sorted(mark.t_s for mark in marks)
     assert poison in repr(run.picture(poison))
 

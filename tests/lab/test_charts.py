@@ -8,7 +8,7 @@ from PIL import Image
 
 from orderstream.lab.pictures import charts
 from orderstream.lab.pictures.charts import LINES, Picture, holdings, timeline
-from orderstream.lab.pictures.sampler import Sample
+from orderstream.lab.pictures.sampler import Note, Sample
 
 pytestmark = pytest.mark.any_server("pictures of samples that the tests make up")
 
@@ -137,6 +137,23 @@ def test_each_consumer_that_ever_held_something_has_a_line():
     assert repr(before) == "c1 holds 4."
     assert before.png == holdings(alone, "said in another way").png
     assert len({before.png, holdings(alone + taken, "").png, holdings(taken, "").png, holdings([], "").png}) == 4
+
+
+def test_what_was_done_is_a_vertical_line_in_every_panel():
+    """At its time; what was done at nearly the same time shares a line, and its text."""
+    grown = [Note(4.0, "c1 killed"), Note(4.1, "work_ms", "200 ms"), Note(8.0, "poison")]
+    texts = charts._texts([(note.t_s, note) for note in grown], together=0.3)
+    assert texts == [(4.0, "c1 killed, 200 ms"), (8.0, "poison")]
+    _, [ax, *_] = charts.panels(charts.chosen(charts.SHOWN))
+    ax.set_xlim(0, 10)
+    notes = charts.Notes(ax)
+    [line] = ax.lines
+    notes.show([*grown, Note(12.0, "later")])
+    assert [x for x, y in zip(*line.get_data(), strict=True) if y == 1] == [4.0, 8.0]
+    assert [text.get_text() for text in ax.texts] == ["c1 killed, 200 ms", "poison"]
+    notes.show([Note(5.0, "c1 killed")], now_s=2)
+    assert [x for x, y in zip(*line.get_data(), strict=True) if y == 1] == [3.0]
+    assert [text.get_text() for text in ax.texts] == ["c1 killed", ""]
 
 
 def test_the_axis_seldom_changes():

@@ -8,10 +8,11 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
+from orderstream.embedded.find import ServerError
 from orderstream.lab import server
 from orderstream.lab.lessons.lesson_09.control_room import IN_LANES, SHOWN, ControlRoom, _controls_in
 from orderstream.lab.pictures import charts
-from orderstream.lab.workers.process import ProcessError
+from orderstream.lab.workers.process import ProcessError, consumer
 
 pytestmark = pytest.mark.any_server("processes and a panel; the sampler and the workers behind it run on each server")
 
@@ -60,7 +61,8 @@ def test_it_opens_with_a_producer_and_two_consumers_at_work(room, eventually):
     """Each has a row that says what it does, and two buttons."""
     room.until(lambda now: now.handled >= 20 and now.pending == 0)
     assert {"Stop p1", "kill -9 p1", "Stop c1", "kill -9 c1", "Stop c2", "kill -9 c2"} <= controls(room).keys()
-    eventually(lambda: all(name in shown(room) for name in (">p1<", ">c1<", ">c2<", "● running", "handled 2")))
+    eventually(lambda: all(name in shown(room) for name in (">p1<", ">c1<", ">c2<", "● running")))
+    eventually(lambda: re.search("handled [1-9]", shown(room)))
     assert bytes(room.chart.value).startswith(b"\x89PNG")
     assert room.picture("It runs.").sentence == "It runs."
 
@@ -92,6 +94,23 @@ def test_numbers_drive_those_that_run_and_those_that_come(room):
     assert room.until(lambda now: now.throughput >= 20).failed
 
 
+def test_a_number_that_changes_while_a_worker_starts_holds_for_it_too(room, monkeypatch):
+    """For a new one, and for one that is started again; it began with the value from before."""
+    module = "orderstream.lab.lessons.lesson_09.control_room"
+
+    def changed_meanwhile(*args, **settings):
+        started = consumer(*args, **settings)
+        room.work.value += 10
+        return started
+
+    monkeypatch.setattr(f"{module}.consumer", changed_meanwhile)
+    room.add_consumer()
+    assert room.worker("c3").knobs["work_ms"] == room.work.value == 12
+    room.kill("c1")
+    room.switch("c1")
+    assert [room.worker(name).knobs["work_ms"] for name in ("c1", "c2", "c3")] == [22, 22, 22]
+
+
 def test_there_is_a_most_of_each_kind(room, monkeypatch):
     """They share a small machine; the line says what to do."""
     monkeypatch.setattr("orderstream.lab.lessons.lesson_09.control_room.MOST", 2)
@@ -111,7 +130,8 @@ def test_a_killed_consumer_s_orders_are_finished_by_another(room, eventually):
     room.rate.value, room.work.value = 50, 2_000
     room.until(lambda now: now.oldest_new_s >= 0.5 and now.throughput == 0 and now.held.get("c1"))  # in its handler
     press(room, "kill -9 c1")
-    eventually(lambda: controls(room)["kill -9 c1"].disabled)
+    eventually(lambda: "kill -9 c1" not in controls(room))  # there is nobody to kill any more
+    assert "Start c1" in controls(room)
     assert "✝ killed" in shown(room)
     assert "c1: killed." in shown(room)
     room.rate.value, room.work.value = 0, 1
@@ -157,6 +177,12 @@ def test_poison_kills_three_and_becomes_a_dead_letter(room, eventually):
     press(room, "Show")
     assert "poison-1" in shown(room)
     assert "deliveries  4" in shown(room)
+    press(room, "Purge")
+    room.until(lambda now: now.dead_lettered == 0)
+    assert "You deleted 1 dead letter." in shown(room)
+    eventually(lambda: not room._select.options)
+    noted = [note.what for note in room.sampler.notes if note.what != "rate_per_s"]
+    assert sorted(noted) == [*(f"{name} killed" for name in names if not room.worker(name).alive), "poison"]
 
 
 def test_an_innocent_order_is_dead_lettered_and_redriven(room, eventually):
@@ -209,15 +235,51 @@ def test_redis_is_paused_while_the_picture_moves(room, eventually):
     assert after.dead_lettered == 0
 
 
-def test_a_redis_of_one_s_own_is_not_paused(guest, capsys):
-    """One line says so, and how to get one that may be paused."""
+def test_a_restart_of_redis_takes_all_orders_with_it_unless_it_keeps_a_log(room, lesson, eventually):
+    """The consumers go on either way, and the log of the room says what was there before and after."""
+    room.work.value = 2_000
+    room.until(lambda now: now.length and now.length >= 40)
+    room.rate.value = 0
+    room.until(lambda now: now.throughput == 0)
+    first = lesson.xrange("orders", count=1)
+    press(room, "Restart Redis")
+    assert lesson.xrange("orders", count=1) != first
+    assert re.search(r"It is back and kept no log: \d\d entries were in the stream, now 0\.", shown(room))
+
+    controls(room, ipywidgets.Checkbox)["Redis keeps a log (AOF)"].value = True
+    room.burst(30)
+    room.until(lambda now: now.pending)
+    press(room, "Restart Redis")
+    assert "It is back with its log: 30 entries were in the stream, now 30." in shown(room)
+    room.work.value = 1
+    room.until(lambda now: now.length == 30 and now.pending == now.oldest_new_s == 0)
+    assert problem(room) == ""
+    assert "restart" in [note.what for note in room.sampler.notes]
+
+
+def test_an_empty_stream_fulfils_no_mission(room, eventually):
+    """A restart takes away what the learner had to repair, so what was under way begins anew."""
+    room.rate.value, room.work.value = 40, 200
+    eventually(lambda: "Repair it" in mission(room, "Make lag grow").task, timeout_s=30)
+    press(room, "Restart Redis")
+    assert mission(room, "Make lag grow").task.startswith("Let a new order wait")
+    assert not any(each.done for each in room.missions)
+
+
+def test_a_redis_of_one_s_own_is_neither_paused_nor_restarted(guest, capsys):
+    """Nothing of that is offered: one line says why, and how to get a Redis that may be."""
     server.start()
     room = ControlRoom(rate_per_s=20, work_ms=2)
     room.until(lambda now: now.handled >= 5)
-    press(room, "Pause Redis for 3 s")
-    said = problem(room)
-    assert "this server is your own, and the lab does not pause it: unset REDIS_URL and REDIS_ADDR" in said
-    assert "\n" not in said
+    assert "Send poison" in controls(room)
+    assert [label for label in controls(room, ipywidgets.DOMWidget) if "Redis" in label] == [
+        "Redis remembers what was sent"
+    ]
+    why = "The lab neither pauses nor restarts it: unset REDIS_URL and REDIS_ADDR to get a private Redis."
+    assert f"This Redis is your own. {why}" in shown(room)
+    for forbidden in (room.pause_redis, room.restart_redis):
+        with pytest.raises(ServerError, match="this server is your own"):
+            forbidden()
     room.stop()
 
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from PIL import Image
 
 from orderstream import Consumer, DeadLetterQueue, Defer, Order, Producer, Settings, connect
-from orderstream.lab.pictures import charts, lane_chart, lanes, metrics
+from orderstream.lab.pictures import charts, lane_chart, lanes, metrics, waterfall
 from orderstream.lab.pictures.lanes import Mark, marks
 from orderstream.lab.pictures.live import Panel
 from orderstream.lab.pictures.spans import Recorder
@@ -119,6 +119,8 @@ def test_what_is_given_up_unrun_was_claimed_first(recorder, stream, eventually):
     Consumer(stream, lambda order: None, "dora").drain()
     deaths = ["ann new 1", "ann killed", "bob claimed 2", "bob killed", "carl claimed 3", "carl killed"]
     assert story(recorder) == ["stream sent", *deaths, "dora claimed 4", "dead letters dead"]
+    deliveries = [mark.begun for mark in marks(recorder.spans()) if mark.kind in ("new", "claimed")]
+    assert deliveries == [True, True, True, False]
 
 
 def test_a_deferred_order_has_not_failed(recorder, stream):
@@ -251,10 +253,42 @@ def test_the_table_names_spans_and_letters_traces(recorder, stream):
     Consumer(stream, lambda order: None, "ann").drain()
     [table] = recorder.table()
     assert table.rows == [
-        ("A", "send orders", "PRODUCER", "notebook", "", "", "–", "–"),
-        ("A", "process orders", "CONSUMER", "ann", "1", "ack", "send orders", "send orders"),
-        ("A", "ack orders", "CLIENT", "ann", "1", "", "process orders", "–"),
+        ("A", "o-1", "send orders", "PRODUCER", "notebook", "", "", "–", "–"),
+        ("A", "o-1", "process orders", "CONSUMER", "ann", "1", "ack", "send orders", "send orders"),
+        ("A", "o-1", "ack orders", "CLIENT", "ann", "1", "", "process orders", "–"),
     ]
+
+
+def test_the_table_names_the_orders_of_each_span(recorder, stream):
+    """Where is order o-2? A batch is one span of several orders, and the span of an ack knows its entry only."""
+    Producer(stream).send_many([TEA, Order("o-2", "rice", 1)])
+    Consumer(stream, lambda order: None, "ann").drain()
+    [table] = recorder.table()
+    assert [row[1:3] for row in table.rows] == [
+        ("o-1, o-2", "send orders"),
+        ("o-1", "process orders"),
+        ("o-1", "ack orders"),
+        ("o-2", "process orders"),
+        ("o-2", "ack orders"),
+    ]
+
+
+def test_a_waterfall_is_the_tree_that_a_trace_viewer_shows(recorder, stream, eventually):
+    """Children below their parent, in time; a span that never ended was never sent to a viewer."""
+    ann = worker(recorder, "ann", work_ms=60_000)
+    Producer(stream).send(TEA)
+    eventually(lambda: any(span.operation == "process" for span in recorder.spans()))
+    ann.kill()
+    worker(recorder, "bob")
+    eventually(lambda: stream.backlog().done)
+    eventually(lambda: story(recorder)[-1] == "bob acked")
+    spans = recorder.spans()
+    rows = [(depth, span.process, span.operation) for depth, span in waterfall.tree(spans)]
+    assert rows == [(0, "notebook", "send"), (1, "bob", "process"), (2, "bob", "ack")]
+    assert repr(charts.waterfall(spans)) == "3 spans: notebook send, – bob process, – – bob ack."
+    assert repr(charts.waterfall([])) == "No span has ended."
+    ends = {round(1000 * (waterfall.ended(span) - spans[0].began_s)) for _, span in waterfall.tree(spans)}
+    assert max(ends) >= 300, "the silence between the two is a part of the picture"
 
 
 def test_waiting_for_spans_that_do_not_come_names_those_that_did(recorder, stream):
@@ -291,6 +325,13 @@ def grey(picture):
     return numpy.asarray(Image.open(io.BytesIO(picture.png)).convert("L"))
 
 
+def bar_pixels(picture):
+    """Count the pixels that have the colour of a thick bar."""
+    wanted = [int(lane_chart.BAR[at : at + 2], 16) for at in (1, 3, 5)]
+    pixels = numpy.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")).astype(int)
+    return (abs(pixels - wanted).max(2) < 12).sum()
+
+
 def test_the_same_marks_give_the_same_bytes():
     """And others give others."""
     first, second = charts.swim_lanes(KILLED), charts.swim_lanes(KILLED)
@@ -320,6 +361,14 @@ def test_every_kind_looks_different_in_black_and_white():
         around[kind] = picture[-250:-60, 200:900].astype(int)
     for one, other in combinations(around, 2):
         assert (abs(around[one] - around[other]) > 100).sum() > 15, (one, other)
+
+
+def test_a_thick_bar_is_a_handler_run():
+    """Not an order that was given to a consumer and waited for its turn, or was put aside unrun."""
+    begun, waited = KILLED, [replace(mark, begun=False) if mark.kind == "new" else mark for mark in KILLED]
+    assert charts.swim_lanes(begun, ".").png != charts.swim_lanes(waited, ".").png
+    bars = [bar_pixels(charts.swim_lanes(marks, ".")) for marks in (begun, waited)]
+    assert bars[0] > bars[1] + 500
 
 
 def test_a_killed_consumer_s_lane_ends():

@@ -10,8 +10,9 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
+from orderstream.lab.pictures import live
 from orderstream.lab.pictures.live import LiveChart, Panel
-from orderstream.lab.pictures.sampler import Sample, Sampler
+from orderstream.lab.pictures.sampler import Note, Sample, Sampler
 from orderstream.lab.workers.process import consumer, producer
 
 pytestmark = pytest.mark.any_server("widgets; the sampler and the workers behind them run on each server")
@@ -31,10 +32,19 @@ def said(panel):
     return [widget.value for widget in panel._box.children[-2:] if widget.value]
 
 
+def buttons(panel):
+    """Every button, as the learner sees them."""
+    kills, *others = panel._box.children[2].children
+    return [*kills.children, *others]
+
+
+def labels(panel):
+    return [button.description for button in buttons(panel)]
+
+
 def button(panel, label):
-    """The button of this label, as the learner sees it."""
-    *kills, add, stop = [*panel._box.children[2].children[0].children, *panel._box.children[2].children[1:]]
-    [found] = [button for button in (*kills, add, stop) if button.description == label]
+    """The button of this label."""
+    [found] = [button for button in buttons(panel) if button.description == label]
     return found
 
 
@@ -63,10 +73,23 @@ def test_a_frame_draws_the_lines_and_not_the_axes():
     chart = LiveChart()
     for sample in samples(200):
         chart.push(sample)
-    began = time.process_time()
-    for sample in samples(250)[200:]:
-        chart.push(sample)
-    assert (time.process_time() - began) / 50 < 0.04
+    notes = [Note(30.0 + n, f"c{n} killed") for n in range(0, 12, 2)]
+    for known in ([], notes):
+        began = time.process_time()
+        for sample in samples(250)[200:]:
+            chart.push(sample, known)
+        assert (time.process_time() - began) / 50 < 0.04
+
+
+def test_what_was_done_is_a_line_that_moves_with_the_picture():
+    """And it leaves the picture with its time."""
+    chart, plain = LiveChart(seconds=4), LiveChart(seconds=4)
+    kill = Note(1.0, "c1 killed")
+    for taken in samples(40):
+        chart.push(taken, [kill])
+        plain.push(taken)
+        seen = taken.t_s - 4 <= kill.t_s <= taken.t_s
+        assert (chart.value != plain.value) == seen, taken.t_s
 
 
 def test_a_reader_without_a_kernel_sees_the_last_picture(lesson):
@@ -130,6 +153,7 @@ def test_a_lesson_adds_a_slider_and_a_button_of_its_own(panel):
     slider.value = 25
     pressed.click()
     assert got == [25, "trim"]
+    assert [note.what for note in panel.sampler.notes] == ["Trim"], "the picture marks it"
     broken.click()
     assert "ZeroDivisionError" in said(panel)[0]
     assert "handler time and replies lost; buttons to kill, add and stop, Trim, Break." in repr(panel)
@@ -156,7 +180,7 @@ def test_a_slow_handler_is_a_limit(panel):
 
 
 def test_a_killed_consumer_s_orders_are_handled_by_the_other(panel):
-    """Its button can be pressed once."""
+    """Its button goes with it."""
     kill = button(panel, "kill -9 c1")
     panel.rate.value = 0
     panel.work.value = 200
@@ -164,18 +188,46 @@ def test_a_killed_consumer_s_orders_are_handled_by_the_other(panel):
     panel.until(lambda now: now.pending >= 2)
     kill.click()
     assert repr(panel.consumers[0]) == "<consumer c1, killed>"
-    assert kill.disabled
+    assert labels(panel) == ["kill -9 c2", "Add a consumer", "Stop all"]
     panel.rate.value = 0
     panel.work.value = 1
     panel.until(lambda now: now.pending == 0 and now.lag in (0, None))
     assert panel.consumers[1].alive
 
 
-def test_a_consumer_that_a_cell_killed_cannot_be_killed_again(panel, eventually):
-    """Its button says who lives."""
+def test_only_the_living_have_a_kill_button(panel, eventually):
+    """A red button invites to press it. A cell may kill a consumer, too, and the picture marks when it died."""
     panel.consumers[0].kill()
-    eventually(lambda: button(panel, "kill -9 c1").disabled)
-    assert not button(panel, "kill -9 c2").disabled
+    eventually(lambda: labels(panel) == ["kill -9 c2", "Add a consumer", "Stop all"])
+    eventually(lambda: [note.what for note in panel.sampler.notes] == ["c1 killed"])
+    assert panel._kill_buttons.layout.flex_flow == "row wrap", "many buttons keep their whole labels"
+
+
+def test_a_slider_that_is_drawn_while_a_consumer_starts_holds_for_it_too(panel, monkeypatch):
+    """It started with the value from before."""
+
+    def drawn_meanwhile(*args, **knobs):
+        started = consumer(*args, **knobs)
+        panel.work.value = 50
+        return started
+
+    monkeypatch.setattr(live, "start_consumer", drawn_meanwhile)
+    new = panel.add_consumer()
+    assert [each.knobs["work_ms"] for each in panel.consumers] == [50, 50, 50]
+    assert new.alive
+
+
+def test_the_picture_marks_what_a_slider_was_set_to(panel):
+    """While it is drawn it says many values, and the last one is kept; a cell can go on for the picture's sake."""
+    for value in (50, 100, 150):
+        panel.work.value = value
+    panel.failure.value = 20
+    assert [(note.what, note.value) for note in panel.sampler.notes] == [
+        ("work_ms", "150 ms"), ("failure_rate", "20 % fail"),
+    ]
+    began = panel.sampler.latest.t_s
+    panel.until(lambda now: True, then_s=0.5)
+    assert panel.sampler.latest.t_s >= began + 0.5
 
 
 def test_what_its_consumers_handled_while_it_was_made_counts(lesson):

@@ -17,6 +17,7 @@ CALM = Look(
     dead=(),
     lost=0,
     twice=0,
+    rescued=0,
 )
 UNKNOWN = replace(CALM, sample=Sample(0.0, 0.0, None, 0.0, None, None, None, 0, 0))
 
@@ -39,7 +40,7 @@ STORIES = {
     "Make lag grow": [SLOW, look(running=frozenset({"c1", "c2", "c3"}))],
     "Kill a consumer": [LEFT, TAKEN],
     "Poison the stream": [POISONED, look(POISONED, running=frozenset({"c4"}))],
-    "Get an innocent order": [INNOCENT, CALM],
+    "Get an innocent order": [INNOCENT, look(dead=("poison",), dead_lettered=1, rescued=1)],
     "Have an order handled twice": [TWICE, look(TWICE, lost=12)],
 }
 
@@ -67,7 +68,18 @@ DETOURS = {
         look(POISONED, running=frozenset({"c4"}), pending=1),
         UNKNOWN,
     ],
-    "Get an innocent order": [POISONED, INNOCENT, UNKNOWN, look(retries=1.0), look(dead_lettered=1), look(pending=1)],
+    "Get an innocent order": [
+        POISONED,
+        INNOCENT,
+        UNKNOWN,
+        CALM,  # purged, and not brought back
+        look(rescued=1, retries=1.0),
+        look(rescued=1, dead=("tea",), dead_lettered=1),
+        look(rescued=1, dead=("poison",) * 100, dead_lettered=101),  # the last one is not poison
+        look(rescued=1, pending=1),
+        look(rescued=1, running=frozenset()),
+        look(rescued=1, oldest_new_s=0.4),  # put back, and not handled yet
+    ],
     "Have an order handled twice": [
         look(twice=1),  # a kill does that as well
         look(lost=3),
@@ -75,6 +87,8 @@ DETOURS = {
         look(TWICE, lost=11),
         look(TWICE, lost=11, twice=3),  # begin to count anew
         look(TWICE, lost=15, twice=3),
+        look(TWICE, lost=16, twice=3, running=frozenset()),  # who handles nothing handles nothing twice
+        look(TWICE, lost=17, twice=3, oldest_new_s=2.0),
     ],
 }
 

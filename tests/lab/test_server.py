@@ -112,6 +112,41 @@ def test_a_notebook_shows_an_error_as_one_line(scratch):
     assert ServerError("do this")._render_traceback_() == ["ServerError: do this"]
 
 
+def test_a_server_that_is_killed_comes_back_at_its_address_and_with_its_log_if_it_keeps_one(lesson, scratch):
+    """As after kill -9: without a log nothing is there, with one everything."""
+    url, ours = server.current().url, server.current()
+    lesson.xadd("orders", {"data": "tea"}, id="1-0")
+    ours.restart()
+    assert lesson.exists("orders") == 0
+    for n in range(1, 101):
+        lesson.xadd("orders", {"data": "tea"}, id=f"{n}-0")
+    lesson.xgroup_create("orders", "order_group", id="0")
+    lesson.xreadgroup("order_group", "ann", {"orders": ">"}, count=7)
+    ours.keep_log(True)
+    lesson.xack("orders", "order_group", "1-0")
+    ours.restart()
+    assert [lesson.xlen("orders"), lesson.xpending("orders", "order_group")["pending"]] == [100, 6]
+    ours.restart()
+    assert lesson.xlen("orders") == 100, "it still keeps its log"
+    ours.keep_log(False)
+    ours.restart()
+    assert lesson.exists("orders") == 0
+    assert server.current().url == url
+    assert len(scratch.folders()) == 1
+    server.close()
+    assert scratch.is_clean()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent's life")
+def test_a_killed_guard_takes_a_server_that_was_started_again_with_it(lesson, scratch, eventually):
+    """The system tells the server of the death of the thread that started it, so that must be the guard's main one."""
+    server.current().restart()
+    psutil.Process(session._current._server._guard.pid).kill()
+    eventually(lambda: not scratch.processes())
+    server.close()
+    assert scratch.is_clean()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tie a process to its parent's life")
 def test_a_killed_guard_takes_its_server_with_it(lesson, scratch, eventually):
     """SIGKILL, so the guard cannot clean up: the kernel does it, at the latest when it ends."""

@@ -139,6 +139,107 @@ PROOFS = {
 """What stands in the first two columns, and the proof."""
 
 
+def bodies(r, key):
+    return [fields[b"item"].decode() for _, fields in r.xrange(key)]
+
+
+def after(r, *steps):
+    """Begin anew, run the commands, and return what the sheet's columns say."""
+    r.delete("orders")
+    for n in (1, 2, 3):
+        r.xadd("orders", {"item": "tea"}, id=f"{n}-0")
+    r.xgroup_create("orders", "g", "0")
+    r.xreadgroup("g", "ann", {"orders": ">"}, count=2)
+    for step in steps:
+        run(r, step)
+    return state(r)[:1] + state(r)[2:3]
+
+
+def keeps(r, policy):
+    """Return entries and pending after each of the four commands with this word, or without one if it is empty."""
+    return [
+        after(r, f"XADD orders MAXLEN = 1 {policy} 4-0 item tea"),
+        after(r, f"XTRIM orders MAXLEN = 1 {policy}"),
+        after(r, f"XDELEX orders {policy} IDS 1 1-0"),
+        after(r, f"XACKDEL orders g {policy} IDS 1 1-0"),
+    ]
+
+
+def remembers(r, *between):
+    """Add the same order twice under one key, with commands in between. Return how many entries there are."""
+    r.delete("orders")
+    for command in ("XADD orders IDMP shop o-1 * item tea", *between, "XADD orders IDMP shop o-1 * item rice"):
+        run(r, command)
+    return r.xlen("orders")
+
+
+def read(r, options):
+    """Three streams of five entries with 1 kB each. Return how many come of each."""
+    keys = ["orders", "orders-2", "orders-3"]
+    r.delete(*keys)
+    for key in keys:
+        for n in range(1, 6):
+            r.xadd(key, {"data": "x" * 1_000}, id=f"{n}-0")
+    reply = run(r, f"XREAD {options} STREAMS {' '.join(keys)} 0 0 0") or []
+    pairs = reply.items() if isinstance(reply, dict) else reply
+    counts = {key.decode(): len(entries) for key, entries in pairs}
+    r.delete(*keys[1:])
+    return [counts.get(key, 0) for key in keys]
+
+
+NOTES = {
+    "`KEEPREF` on `XADD`, `XTRIM`, `XDELEX` and `XACKDEL` is the default: it asks no group.": ("8.2", lambda r: (
+        keeps(r, "KEEPREF") == keeps(r, "") == [["1", "ann 2"], ["1", "ann 2"], ["2", "ann 2"], ["2", "ann 1"]]
+    )),
+    "`DELREF` takes the id off every pending list, `ACKED` keeps what a group still needs (8.2).": ("8.2", lambda r: (
+        keeps(r, "DELREF") == [["1", "0"], ["1", "0"], ["2", "ann 1"], ["2", "ann 1"]]
+        and keeps(r, "ACKED") == [["4", "ann 2"], ["3", "ann 2"], ["3", "ann 2"], ["2", "ann 1"]]
+    )),
+    "`IDMPAUTO` on `XADD` takes the body for the key;": ("8.6", lambda r: (
+        [run(r, f"XADD orders IDMPAUTO shop * item {item}") for item in ("figs", "figs", "rice")]
+        and bodies(r, "orders")[3:] == ["figs", "rice"]
+    )),
+    "an `XCFGSET` that changes something forgets every key (8.6).": ("8.6", lambda r: (
+        [remembers(r), remembers(r, "XCFGSET orders IDMP-DURATION 300 IDMP-MAXSIZE 1000")] == [1, 2]
+    )),
+    "`XNACK … RETRYCOUNT 7 FORCE` makes pending what nobody was given;": ("8.8", lambda r: (
+        after(r, "XNACK orders g FAIL IDS 1 3-0 RETRYCOUNT 7 FORCE") == ["3", "ann 2, nobody 1"]
+        and r.xpending_range("orders", "g", "3-0", "3-0", 1)[0]["times_delivered"] == 7
+    )),
+    "`XINFO STREAM FULL` has `nacked-count` (8.8).": ("8.8", lambda r: (
+        after(r, "XNACK orders g FAIL IDS 1 1-0")
+        and next(iter(r.xinfo_stream("orders", full=True)["groups"]))["nacked-count"] == 1
+    )),
+    "`COUNT` is for each stream, `MAXCOUNT` for the whole reply, and so is `MAXSIZE`, but the entry that crosses it "
+    "still comes (8.10).": ("8.10", lambda r: (
+        [read(r, options) for options in ("COUNT 2", "COUNT 2 MAXCOUNT 4", "MAXCOUNT 4", "MAXSIZE 2500", "MAXSIZE 1")]
+        == [[2, 2, 2], [2, 2, 0], [4, 0, 0], [3, 0, 0], [1, 0, 0]]
+        and group_reads_one(r)
+    )),
+}  # fmt: skip
+"""A sentence below the tables, the Redis that brought what it says, and the proof."""
+
+
+def group_reads_one(r):
+    """A group's read knows both words, too: of the three entries in the sheet's first line, the third is new."""
+    after(r)
+    reply = run(r, "XREADGROUP GROUP g bob MAXCOUNT 1 MAXSIZE 1000 STREAMS orders >")
+    [(_, entries)] = reply.items() if isinstance(reply, dict) else reply
+    return [entry[0] for entry in entries] == [b"3-0"]
+
+
+@pytest.mark.parametrize("sentence", NOTES)
+def test_a_sentence_below_the_tables_is_true(r, sentence, server_version):
+    """On a server that knows these words; an older one refuses them."""
+    since, proof = NOTES[sentence]
+    assert sentence in " ".join(SHEET.split())
+    if server_version < version(since):
+        with pytest.raises((redis.ResponseError, KeyError)):
+            proof(r)
+    else:
+        assert proof(r)
+
+
 TAKEN_OVER = {("+", "XREAD")}
 """What came to Redis after 7.2, and then to Valkey. COMMAND INFO does not tell it."""
 

@@ -1,8 +1,10 @@
 """
-The syllabus: every command that Redis has for streams, and every option of it, is run in some lesson.
+The syllabus: every command that Redis has for streams, and every option of it, is run in some lesson, or is in a
+sentence of the cheat sheet that a test proves.
 
 A line of the table says what to run, the Redis that brought it, and what a cell looks like that runs it: a method of
-redis-py, arguments it gets, arguments it gets not, and, in quotes, words that stand as texts in the same cell. That
+redis-py, arguments it gets, arguments it gets not, and, in quotes, words that stand as texts in the same cell; or
+``sheet`` and, in quotes, words of the sentence. That
 the cells run, and what comes of it, `pytest --nbval` compares.
 """
 
@@ -15,6 +17,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import redis
+
+from tests.notebooks.test_cheat_sheet import NOTES
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -29,13 +33,13 @@ XADD MAXLEN =             5.0   xadd maxlen approximate
 XADD NOMKSTREAM           6.2   xadd nomkstream
 XADD MINID                6.2   xadd minid
 XADD LIMIT                6.2   xadd limit
-XADD KEEPREF              8.2   xadd ref_policy 'KEEPREF'
-XADD DELREF               8.2   xadd ref_policy 'DELREF'
-XADD ACKED                8.2   xadd ref_policy 'ACKED'
+XADD KEEPREF              8.2   sheet 'XADD' 'KEEPREF'
+XADD DELREF               8.2   sheet 'DELREF'
+XADD ACKED                8.2   sheet 'ACKED'
 XADD IDMP                 8.6   xadd idmp
-XADD IDMPAUTO             8.6   xadd idmpauto
-XCFGSET IDMP-DURATION     8.6   xcfgset idmp_duration
-XCFGSET IDMP-MAXSIZE      8.6   xcfgset idmp_maxsize
+XADD IDMPAUTO             8.6   sheet 'XADD' 'IDMPAUTO'
+XCFGSET IDMP-DURATION     8.6   sheet 'XCFGSET'
+XCFGSET IDMP-MAXSIZE      8.6   sheet 'XCFGSET'
 XLEN                      5.0   xlen
 XRANGE - +                5.0   xrange without min
 XRANGE COUNT              5.0   xrange count
@@ -44,23 +48,23 @@ XRANGE (                  6.2   xrange min '('
 XREVRANGE                 5.0   xrevrange
 XREVRANGE (               6.2   xrevrange max '(4000-0'
 XDEL                      5.0   xdel
-XDELEX KEEPREF            8.2   xdelex 'KEEPREF'
-XDELEX DELREF             8.2   xdelex 'DELREF'
-XDELEX ACKED              8.2   xdelex 'ACKED'
+XDELEX KEEPREF            8.2   sheet 'XDELEX' 'KEEPREF'
+XDELEX DELREF             8.2   sheet 'DELREF'
+XDELEX ACKED              8.2   sheet 'ACKED'
 XTRIM MAXLEN =            5.0   xtrim maxlen approximate
 XTRIM MINID ~             6.2   xtrim minid without approximate
 XTRIM MINID =             6.2   xtrim minid approximate
 XTRIM LIMIT               6.2   xtrim limit
-XTRIM KEEPREF             8.2   xtrim ref_policy 'KEEPREF'
-XTRIM DELREF              8.2   xtrim ref_policy 'DELREF'
+XTRIM KEEPREF             8.2   sheet 'XTRIM' 'KEEPREF'
+XTRIM DELREF              8.2   sheet 'DELREF'
 XTRIM ACKED               8.2   xtrim ref_policy 'ACKED'
 XREAD 0                   5.0   xread '0'
 XREAD $                   5.0   xread '$'
 XREAD +                   7.4   xread '+'
 XREAD COUNT               5.0   xread count
 XREAD BLOCK               5.0   xread block
-XREAD MAXCOUNT            8.10  xread max_count
-XREAD MAXSIZE             8.10  xread max_size
+XREAD MAXCOUNT            8.10  sheet 'MAXCOUNT'
+XREAD MAXSIZE             8.10  sheet 'MAXSIZE'
 XGROUP CREATE 0           5.0   xgroup_create id '0'
 XGROUP CREATE $           5.0   xgroup_create id '$'
 XGROUP CREATE id          5.0   xgroup_create id '3-0'
@@ -76,8 +80,8 @@ XREADGROUP COUNT          5.0   xreadgroup count
 XREADGROUP BLOCK          5.0   xreadgroup block
 XREADGROUP NOACK          5.0   xreadgroup noack
 XREADGROUP CLAIM          8.4   xreadgroup claim_min_idle_time
-XREADGROUP MAXCOUNT       8.10  xreadgroup max_count
-XREADGROUP MAXSIZE        8.10  xreadgroup max_size
+XREADGROUP MAXCOUNT       8.10  sheet 'MAXCOUNT'
+XREADGROUP MAXSIZE        8.10  sheet 'MAXSIZE'
 XACK                      5.0   xack
 XACKDEL KEEPREF           8.2   xackdel 'KEEPREF'
 XACKDEL DELREF            8.2   xackdel 'DELREF'
@@ -85,8 +89,8 @@ XACKDEL ACKED             8.2   xackdel 'ACKED'
 XNACK SILENT              8.8   xnack 'SILENT'
 XNACK FAIL                8.8   xnack 'FAIL'
 XNACK FATAL               8.8   xnack 'FATAL'
-XNACK RETRYCOUNT          8.8   xnack retrycount
-XNACK FORCE               8.8   xnack force
+XNACK RETRYCOUNT          8.8   sheet 'XNACK' 'RETRYCOUNT'
+XNACK FORCE               8.8   sheet 'XNACK' 'FORCE'
 XPENDING summary          5.0   xpending
 XPENDING range            5.0   xpending_range
 XPENDING IDLE             6.2   xpending_range idle
@@ -104,7 +108,7 @@ XAUTOCLAIM JUSTID         6.2   xautoclaim justid
 XAUTOCLAIM deleted        7.0   xautoclaim 'deleted:'
 XINFO STREAM              5.0   xinfo_stream
 XINFO STREAM FULL         6.0   xinfo_stream full
-XINFO STREAM nacked-count 8.8   xinfo_stream full 'nacked-count'
+XINFO STREAM nacked-count 8.8   sheet 'XINFO STREAM FULL' 'nacked-count'
 XINFO GROUPS              5.0   xinfo_groups
 XINFO GROUPS lag          7.0   xinfo_groups 'lag'
 XINFO CONSUMERS           5.0   xinfo_consumers
@@ -157,9 +161,11 @@ CELLS = [
 
 
 def lessons_that_run(spelling):
-    """Return the numbers of the lessons with a cell that looks like it."""
+    """Return the numbers of the lessons with a cell that looks like it, or the sentences of the cheat sheet."""
     words = set(re.findall(r"'([^']+)'", spelling))
     method, *names = re.sub(r"'[^']+'", "", spelling).split()
+    if method == "sheet":
+        return {sentence for sentence in NOTES if all(word in sentence for word in words)}
     cut = names.index("without") if "without" in names else len(names)
     wanted, unwanted = set(names[:cut]), set(names[cut + 1 :])
     return {

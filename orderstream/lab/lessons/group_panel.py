@@ -16,6 +16,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from orderstream.lab.lessons import pace
+from orderstream.lab.pictures.sampler import Note
 from orderstream.lab.pictures.state import held_by
 from orderstream.lab.workers.process import Process
 
@@ -101,7 +102,7 @@ class GroupPanel(pace.Panel):
             return self._moment(t_s, length - pending["pending"] - done, held)
 
     def _draw(self, moments: Sequence[Moment], seconds: float | None) -> bytes:
-        return draw(moments, seconds)
+        return draw(moments, seconds, list(self.notes))
 
 
 def holds(moment: Moment) -> dict[str, int]:
@@ -109,6 +110,7 @@ def holds(moment: Moment) -> dict[str, int]:
     return {"new": moment.new, **moment.held}
 
 
-def draw(moments: Sequence[Moment], seconds: float | None = None) -> bytes:
+def draw(moments: Sequence[Moment], seconds: float | None = None, notes: Sequence[Note] = ()) -> bytes:
     """Return a PNG of the new orders and of what each consumer holds, over time; see ``pace.draw``."""
-    return pace.draw({"New orders, and orders that each consumer holds": holds}, moments, seconds, "steps-post")
+    parts = {"New orders, and orders that each consumer holds": holds}
+    return pace.draw(parts, moments, seconds, "steps-post", notes)

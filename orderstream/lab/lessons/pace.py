@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from orderstream.lab import patience
 from orderstream.lab.pictures import charts
 from orderstream.lab.pictures.live import WIDE
+from orderstream.lab.pictures.sampler import Note
 from orderstream.lab.server.client import open_client
 from orderstream.lab.workers.process import Process
 
@@ -90,6 +91,7 @@ class Panel(ABC):
     Attributes:
         readers: Name -> reader.
         moments: What the panel saw so far, oldest first. Each has ``t_s``, seconds since the panel began.
+        notes: What was done meanwhile, see ``note``.
     """
 
     _shown: Panel | None = None
@@ -101,6 +103,7 @@ class Panel(ABC):
         self.producer = producer
         self.readers: Mapping[str, Reader] = {reader.name: reader for reader in readers}
         self.moments: deque[Any] = deque(maxlen=4_000)
+        self.notes: list[Note] = []
         self.chart = widgets.Image(format="png", layout={**WIDE, "max_width": f"{charts.WIDTH * 100:.0f}px"})
         self.rate = slider("Orders per second", producer.knobs["rate_per_s"], 100)
         self.rate.observe(lambda change: self.say_if_wrong(self.producer.set, rate_per_s=change["new"]), "value")
@@ -123,9 +126,14 @@ class Panel(ABC):
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         return {**(data or {}), "text/plain": repr(self)}
 
-    def until(self, condition: Callable[[Any], bool], timeout_s: float = 20) -> Any:
+    def until(self, condition: Callable[[Any], bool], timeout_s: float = 20, *, then_s: float = 0) -> Any:
         """
         Wait until *condition* holds for a moment that is newer than this call, and return that moment.
+
+        Args:
+            condition: What to wait for.
+            timeout_s: How long at most.
+            then_s: Seconds to go on after that, so that a picture shows what came next.
 
         Raises:
             TimeoutError: It did not hold within *timeout_s* seconds, or longer on a busy machine.
@@ -136,11 +144,18 @@ class Panel(ABC):
             if time.monotonic() > asked + limit_s:
                 raise TimeoutError(f"it did not happen within {limit_s:.3g} s; the panel last saw {self.moments[-1]}")
             time.sleep(0.02)
-        return self.moments[-1]
+        found = self.moments[-1]
+        while self.moments[-1].t_s < found.t_s + then_s and not self._stopping.is_set():
+            time.sleep(0.02)
+        return found
 
     def picture(self, sentence: str) -> charts.Picture:
         """Return everything the panel saw as a still picture above *sentence*."""
         return charts.Picture(sentence, self._draw(list(self.moments), None))
+
+    def note(self, what: str) -> None:
+        """Note that this was done now: a vertical line in the picture."""
+        self.notes.append(Note(time.monotonic() - self._began, what))
 
     def say_if_wrong(self, action: Callable[..., object], **values: float) -> None:
         """Call *action*. If it raises, show the error below the controls: a slider or a button has no caller."""
@@ -204,6 +219,7 @@ def draw(
     moments: Sequence[Any],
     seconds: float | None = None,
     drawstyle: str = "default",
+    notes: Sequence[Note] = (),
 ) -> bytes:
     """
     Return a PNG with a labelled line for each of some numbers, over time.
@@ -214,6 +230,7 @@ def draw(
         moments: What was seen, oldest first, at least one.
         seconds: Draw only these last seconds, counted back from now. None: draw everything, counted from the start.
         drawstyle: As in matplotlib: ``steps-post`` for numbers that jump.
+        notes: What was done meanwhile.
     """
     now = moments[-1].t_s
     since = now - seconds if seconds else 0.0
@@ -231,6 +248,7 @@ def draw(
         ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
+        charts.Notes(ax).show(notes, now if seconds else 0)
         _draw_lines(ax, t, [numbers(moment) for moment in shown], drawstyle)
     return charts.png(figure)
 

@@ -12,24 +12,30 @@ import base64
 import io
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from orderstream.lab.pictures import lane_chart, lanes
-from orderstream.lab.pictures.sampler import Sample, Sampler, summary
+from orderstream.lab.pictures import waterfall as viewer
+from orderstream.lab.pictures.sampler import Note, Sample, Sampler, summary
+
+if TYPE_CHECKING:
+    from orderstream.lab.workers.tell import Span
 
 DRAWING = threading.RLock()
 """Held while matplotlib draws: if two threads draw at once, its font code crashes."""
 WIDTH, HEIGHT = 10.8, 2.6  # inches at 100 dots: fits beside JupyterLab's file browser at 1280 pixels
+TOGETHER = 0.03  # notes that are so close, as a part of the panel's width, have one line: two texts would overlap
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ def timeline(
     Draw some columns of the samples over time, side by side.
 
     Args:
-        samples: A sampler, or samples of one.
+        samples: A sampler, or samples of one. What a sampler has noted is drawn, too.
         sentence: Says what the picture shows. None: ``summary`` says it in general terms.
         show: Which columns of ``LINES``: two or three, or an even number of them in two rows.
     """
@@ -111,6 +117,8 @@ def timeline(
         ax.set_ylim(*limits(values))
         ax.set_xlabel("seconds")
         Curve(ax, line).show(seconds, values)
+        if isinstance(samples, Sampler):
+            Notes(ax).show(list(samples.notes))
     return Picture(sentence or summary(taken), png(figure))
 
 
@@ -183,6 +191,19 @@ def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Pict
     return Picture(sentence or lanes.sentence(drawn), png(figure))
 
 
+def waterfall(spans: Sequence[Span], sentence: str | None = None) -> Picture:
+    """
+    Draw the spans of a trace as a trace viewer does: a row for each span that has ended, children below their parent.
+
+    Args:
+        spans: From ``recorder.spans()``: those of one trace.
+        sentence: Says what the picture shows. None: ``waterfall.sentence`` names the spans.
+    """
+    with DRAWING:
+        figure = viewer.draw(spans)
+    return Picture(sentence or viewer.sentence(spans), png(figure))
+
+
 def chosen(show: Sequence[str]) -> list[Line]:
     """Return the lines of these columns; ``ValueError`` names those there are."""
     if unknown := [column for column in show if column not in LINES]:
@@ -213,6 +234,54 @@ class Curve:
         self._edge.set_data(seconds, values)
         if len(self.artists) > 1:
             self._area.set_data(seconds, values, 0)
+
+
+class Notes:
+    """
+    Vertical lines in one panel, each with its text: what was done to the stream, and when. None at first.
+
+    Args:
+        ax: The panel. Its ends are set already.
+        animated: As in ``Curve``. Then only the first panel of a row has the texts: five times a second, a dozen of
+            them in each panel would take most of a processor.
+    """
+
+    def __init__(self, ax: Axes, *, animated: bool = False) -> None:
+        self._ax = ax
+        place = ax.get_subplotspec()
+        self._named = not animated or place is None or place.is_first_col()
+        self._look: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "animated": animated}
+        [self._lines] = ax.plot([], [], color="#666666", linewidth=0.9, **self._look)
+        self._texts: list[Text] = []
+        self.artists: list[Artist] = []
+
+    def show(self, notes: Iterable[Note], now_s: float = 0.0) -> None:
+        """Draw the *notes* that are within the panel. Its axis begins to count at *now_s*."""
+        begin, end = self._ax.get_xlim()
+        within = [(note.t_s - now_s, note) for note in notes if begin <= note.t_s - now_s <= end]
+        shown = _texts(within, (end - begin) * TOGETHER)
+        self._lines.set_data([x for at, _ in shown for x in (at, at, at)], [0, 1, math.nan] * len(shown))
+        place: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "fontsize": 7.5, "color": "#333333"}
+        while len(self._texts) < len(shown) and self._named:  # making a text takes as long as drawing it
+            self._texts.append(self._ax.text(0, 0.98, "", **place, **self._look))
+        for made in self._texts[len(shown) :]:
+            made.set_text("")
+        for made, (x, text) in zip(self._texts, shown, strict=False):
+            made.set_x(x)
+            made.set_text(text)
+        self.artists = [self._lines, *self._texts[: len(shown)]] if shown else []
+
+
+def _texts(notes: Iterable[tuple[float, Note]], together: float) -> list[tuple[float, str]]:
+    """Return place and text of each note. Notes that are no farther apart than *together* are one."""
+    found: list[tuple[float, str]] = []
+    for x, note in notes:
+        text = note.value or note.what
+        if found and x - found[-1][0] <= together:
+            x, before = found.pop()
+            text = f"{before}, {text}"
+        found.append((x, text))
+    return found
 
 
 def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:

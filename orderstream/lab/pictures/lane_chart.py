@@ -2,7 +2,8 @@
 Draw marks in lanes, for ``charts.swim_lanes``.
 
 Every kind of mark has a shape of its own, so that the picture can be read in black and white. An order's line is always
-in the lane where the order is: that of a consumer, the stream, pending, or the dead letters.
+in the lane where the order is: that of a consumer, the stream, pending, or the dead letters. A thick bar lies behind
+the line while a handler works on the order.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ SHAPES: dict[Kind, Shape] = {
     "dead": Shape("dead letter", "v", "#000000"),
     "redriven": Shape("redriven", "^", "#000000", hollow=True),
 }
+BAR = "#8FB8D6"
 BEGINS: set[Kind] = {"new", "claimed"}
 ENDS: set[Kind] = {"acked", "failed", "deferred", "released", "killed"}
 
@@ -81,7 +83,8 @@ def draw(marks: Sequence[Mark], left_out: int = 0) -> Figure:
         said = f"the {len(orders)} orders with the most marks; {left_out} more are not drawn"
         chart.ax.set_title(said, loc="right", fontsize=9, color="#444444")
     kinds = {mark.kind for mark in marks}
-    _draw_legend(figure, [shape for kind, shape in SHAPES.items() if kind in kinds])
+    in_handler = any(mark.kind in BEGINS and mark.begun for mark in marks)
+    _draw_legend(figure, [shape for kind, shape in SHAPES.items() if kind in kinds], in_handler)
     return figure
 
 
@@ -156,9 +159,9 @@ class _LaneChart:
         line: Look = {"color": look[0], "linestyle": look[1], "linewidth": 1.6, "zorder": 2}
         for number, mark in enumerate(marks):
             x, y, after = self._at(mark.t_s), self._rows[mark.lane] + shift, marks[number + 1 : number + 2]
-            if mark.kind in BEGINS:
+            if mark.kind in BEGINS and mark.begun:
                 ends = [m.t_s for m in marks[number:] if m.lane == mark.lane and m.kind in ENDS]
-                bar: Look = {"color": "#8FB8D6", "linewidth": 9, "solid_capstyle": "butt", "zorder": 1}
+                bar: Look = {"color": BAR, "linewidth": 9, "solid_capstyle": "butt", "zorder": 1}
                 self.ax.plot([x, self._at(ends[0]) if ends else END], [y, y], **bar)
             if mark.kind != "acked":
                 to_x = self._at(after[0].t_s) if after else END
@@ -208,7 +211,7 @@ def _between(mark: Mark, after: Mark | None = None) -> str:
     return PENDING
 
 
-def _draw_legend(figure: Figure, shapes: Sequence[Shape]) -> None:
+def _draw_legend(figure: Figure, shapes: Sequence[Shape], in_handler: bool) -> None:
     handles: list[Any] = []  # pairs, which the annotations of legend() do not know
     for shape in shapes:
         inside, ink = ("white", shape.colour) if shape.hollow else (shape.colour, "white")
@@ -217,5 +220,9 @@ def _draw_legend(figure: Figure, shapes: Sequence[Shape]) -> None:
         sign = f"${shape.text}$" if shape.text else ""
         text = Line2D([], [], linestyle="", marker=sign, markersize=0.55 * size, mfc=ink, mew=0)
         handles.append((outer, text))
-    look: Look = {"frameon": False, "fontsize": 9, "handletextpad": 0.2, "ncols": max(1, len(shapes))}
-    figure.legend(handles, [shape.says for shape in shapes], loc="outside upper left", **look)
+    says = [shape.says for shape in shapes]
+    if in_handler:
+        handles.append(Line2D([], [], color=BAR, linewidth=9, solid_capstyle="butt"))
+        says.append("in its handler")
+    look: Look = {"frameon": False, "fontsize": 9, "handletextpad": 0.4, "ncols": max(1, len(says))}
+    figure.legend(handles, says, loc="outside upper left", **look)

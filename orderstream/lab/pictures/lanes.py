@@ -39,6 +39,8 @@ class Mark:
         kind: What happened. ``new`` and ``claimed`` are deliveries; a handler run begins with one. ``failed`` and
             ``deferred`` end the run, ``killed`` ends the process.
         delivery: Number of the delivery, for ``new`` and ``claimed``.
+        begun: Whether a handler run began with it, for ``new`` and ``claimed``. An order that was given to a consumer
+            and waits for its turn is in nobody's hand.
     """
 
     t_s: float
@@ -46,6 +48,7 @@ class Mark:
     order: str
     kind: Kind
     delivery: int | None = None
+    begun: bool = True
 
 
 def marks(spans: Iterable[Span]) -> list[Mark]:
@@ -56,14 +59,16 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
     had claimed by then, nothing changed, so there is no mark.
     """
     spans = sorted(spans, key=lambda span: span.began_s)
-    orders = _orders(spans)
+    orders = orders_of(spans)
     settled = {(s.entry_id, s.consumer, s.attempt) for s in spans if s.operation in {*SETTLED, *ENDS} and s.ended_s}
     ran = {(s.group, s.entry_id, s.attempt) for s in spans if s.operation == "process"}
     found: list[Mark] = []
 
-    def mark(t_s: float, lane: str | None, span: Span, kind: Kind, delivery: int | None = None) -> None:
+    def mark(
+        t_s: float, lane: str | None, span: Span, kind: Kind, delivery: int | None = None, begun: bool = True
+    ) -> None:
         t_s -= spans[0].began_s
-        found.extend(Mark(t_s, lane or "", order, kind, delivery) for order in orders[span.id])
+        found.extend(Mark(t_s, lane or "", order, kind, delivery, begun) for order in orders[span.id])
 
     seen: set[tuple[str | None, str | None]] = set()
     for span in spans:
@@ -83,14 +88,14 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
                     mark(max(span.killed_s, span.began_s), span.consumer, span, "killed")
             case "dead_letter" if span.ended_s and not span.outcome and not span.error:
                 if (span.group, span.entry_id, span.attempt) not in ran:  # dead-lettered without a handler run
-                    mark(span.began_s, span.consumer, span, "claimed", span.attempt)
+                    mark(span.began_s, span.consumer, span, "claimed", span.attempt, begun=False)
                 mark(span.ended_s, DEAD, span, "dead")
             case "ack" | "release" as operation if span.ended_s and not span.outcome and not span.error:
                 mark(span.ended_s, span.consumer, span, SETTLED[operation])
     return sorted(found, key=lambda mark: mark.t_s)
 
 
-def _orders(spans: Sequence[Span]) -> dict[str, list[str]]:
+def orders_of(spans: Sequence[Span]) -> dict[str, list[str]]:
     """
     Return the order ids of each span, by the span's id.
 

@@ -12,7 +12,7 @@ import base64
 import html
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -20,7 +20,7 @@ import numpy
 import traitlets
 
 from orderstream.lab.pictures import charts, lanes
-from orderstream.lab.pictures.sampler import Sample, Sampler
+from orderstream.lab.pictures.sampler import Note, Sample, Sampler
 from orderstream.lab.workers.process import Process
 from orderstream.lab.workers.process import consumer as start_consumer
 
@@ -54,21 +54,22 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
         self.samples: deque[Sample] = deque(maxlen=2_000)
         self._seconds = seconds
         self._figure, self._axes = charts.panels(self._lines)
-        self._curves, self._numbers = [], []
+        self._curves, self._notes, self._numbers = [], [], []
         for ax, line in zip(self._axes, self._lines, strict=True):
             ax.set_xlim(-seconds, 0)
             ax.set_xlabel("seconds ago")
             ax.xaxis.set_major_formatter(lambda x, _: f"{abs(x):g}")
             self._curves.append(charts.Curve(ax, line, animated=True))
+            self._notes.append(charts.Notes(ax, animated=True))
             place: dict[str, Any] = {"transform": ax.transAxes, "ha": "left", "va": "top", "fontsize": 15}
             self._numbers.append(ax.text(0.02, 0.96, "", animated=True, color=line.colour, fontweight="bold", **place))
         self._limits: list[tuple[float, float]] = []
         self._draw()
 
-    def push(self, sample: Sample) -> None:
-        """Draw one more sample. Called from the sampler's thread."""
+    def push(self, sample: Sample, notes: Iterable[Note] = ()) -> None:
+        """Draw one more sample, and what was done to the stream. Called from the sampler's thread."""
         self.samples.append(sample)
-        self._draw()
+        self._draw(tuple(notes))
 
     def __repr__(self) -> str:
         return f"LiveChart({', '.join(line.column for line in self._lines)})"
@@ -79,7 +80,7 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         return {**(data or {}), "text/plain": repr(self), "image/png": base64.b64encode(self.value).decode()}
 
-    def _draw(self) -> None:
+    def _draw(self, notes: Sequence[Note] = ()) -> None:
         now = self.samples[-1].t_s if self.samples else 0.0
         shown = [sample for sample in self.samples if sample.t_s >= now - self._seconds - 1]
         ago = [sample.t_s - now for sample in shown]
@@ -93,10 +94,12 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
                 canvas.draw()
                 self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
             canvas.restore_region(self._background)
-            for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
+            rows = zip(self._axes, self._curves, self._notes, self._numbers, columns, strict=True)
+            for ax, curve, lines, number, values in rows:
                 curve.show(ago, values)
+                lines.show(notes, now)
                 number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
-                for artist in (*curve.artists, number):
+                for artist in (*curve.artists, *lines.artists, number):
                     ax.draw_artist(artist)
         self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
 
@@ -114,7 +117,8 @@ class Panel:
 
     Args:
         producer: Its rate gets a slider.
-        consumers: At least one. Each gets a "kill -9" button; failure rate and handler time get one slider for all.
+        consumers: At least one. Each gets a "kill -9" button as long as it lives; failure rate and handler time get one
+            slider for all.
         show: What the picture shows, two or three columns of ``charts.LINES``.
 
     Attributes:
@@ -135,8 +139,10 @@ class Panel:
         self.chart = LiveChart(show=show)
         self._lanes: tuple[Recorder, widgets.Image] | None = None
         self._lanes_drawn_s = 0.0
+        self._died = {consumer for consumer in self.consumers if not consumer.alive}
         self._said, self._outage = widgets.HTML(), widgets.HTML()
-        self._kill_buttons = widgets.HBox([self._kill_button(consumer) for consumer in self.consumers])
+        self._kills = {consumer: self._kill_button(consumer) for consumer in self.consumers}
+        self._kill_buttons = widgets.HBox(list(self._kills.values()), layout=ROW)
         self._add_button = widgets.Button(description="Add a consumer", icon="plus")
         self._add_button.on_click(lambda _: self._say_if_wrong(self.add_consumer))
         self._stop_button = widgets.Button(description="Stop all", icon="stop")
@@ -166,16 +172,16 @@ class Panel:
         data = bundle[0] if isinstance(bundle, tuple) else bundle
         return {**(data or {}), "text/plain": repr(self)}
 
-    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> None:
+    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20, *, then_s: float = 0) -> None:
         """
-        Wait until *condition* holds for the newest sample.
+        Wait until *condition* holds for the newest sample, and for *then_s* seconds more.
 
         The picture moves meanwhile. A slider or a button that you use now has its effect when the cell has ended.
 
         Raises:
             TimeoutError: It did not hold within *timeout_s* seconds.
         """
-        self.sampler.until(condition, timeout_s)
+        self.sampler.until(condition, timeout_s, then_s=then_s)
 
     def picture(self, sentence: str | None = None) -> charts.Picture:
         """Return all samples so far as a still picture, with a sentence that says what it shows."""
@@ -201,7 +207,12 @@ class Panel:
     def add_button(self, label: str, function: Callable[[], object]) -> widgets.Button:
         """Add a button of your own behind the others, and return it. *function* is called when it is pressed."""
         button = widgets.Button(description=label, layout={"width": "auto"})
-        button.on_click(lambda _: self._say_if_wrong(function))
+
+        def pressed(_: widgets.Button) -> None:
+            self.sampler.note(label)
+            self._say_if_wrong(function)
+
+        button.on_click(pressed)
         self._buttons.children = (*self._buttons.children, button)
         return button
 
@@ -215,13 +226,15 @@ class Panel:
     def add_consumer(self) -> Process:
         """Start one more consumer, with the same settings as the others."""
         number = 1 + max([int(c.name[1:]) for c in self.consumers if c.name[1:].isdigit()], default=0)
-        knobs = {"failure_rate": self.failure.value / 100, "work_ms": self.work.value}
-        new = start_consumer(f"c{number}", trace=self.consumers[0].traced, **knobs, **self.consumers[0].settings)
+        settings = {**self.consumers[0].settings, **self._knobs()}
+        new = start_consumer(f"c{number}", trace=self.consumers[0].traced, **settings)
         if self._lanes:
             self._lanes[0].watch(new)
         self.consumers.append(new)
         self.sampler.watch(new, start=0)  # if many orders wait, it has handled some already
-        self._kill_buttons.children = (*self._kill_buttons.children, self._kill_button(new))
+        new.set(**self._knobs())  # a slider may have been drawn while it started
+        self._kills[new] = self._kill_button(new)
+        self._show_kill_buttons()
         return new
 
     def stop(self) -> None:
@@ -231,7 +244,8 @@ class Panel:
         for process in (self.producer, *self.consumers):
             process.stop()
         self.sampler.stop()
-        for widget in (*self._sliders.children, *self._kill_buttons.children, *self._buttons.children[1:]):
+        self._show_kill_buttons()
+        for widget in (*self._sliders.children, *self._buttons.children[1:]):
             widget.disabled = True
         self._said.value = alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
 
@@ -240,12 +254,17 @@ class Panel:
         processes = [self.producer] if knob in self.producer.knobs else self.consumers
 
         def turned(change: dict[str, Any]) -> None:
+            self.sampler.note(*said(knob, change["new"]))
             for process in processes:
                 if process.alive:
                     self._say_if_wrong(process.set, **{knob: change["new"] * factor})
 
         slider.observe(turned, "value")
         return slider
+
+    def _knobs(self) -> dict[str, float]:
+        """Return what the sliders say to a consumer."""
+        return {"failure_rate": self.failure.value / 100, "work_ms": self.work.value}
 
     @staticmethod
     def _new_slider(label: str, value: float, high: float, step: int = 5) -> widgets.IntSlider:
@@ -259,10 +278,16 @@ class Panel:
 
         def kill(_: widgets.Button) -> None:
             self._say_if_wrong(consumer.kill)
-            button.disabled = True
+            self._show_kill_buttons()
 
         button.on_click(kill)
         return button
+
+    def _show_kill_buttons(self) -> None:
+        """Show those of the living only: a red button invites to press it."""
+        living = tuple(button for consumer, button in list(self._kills.items()) if consumer.alive)
+        if living != self._kill_buttons.children:
+            self._kill_buttons.children = living
 
     def _say_if_wrong(self, action: Callable[..., object], *values: float, **knobs: float) -> None:
         try:
@@ -271,14 +296,22 @@ class Panel:
             self._said.value = alert(f"{type(error).__name__}: {error}")
 
     def _show(self, sample: Sample) -> None:
-        for button, consumer in zip(self._kill_buttons.children, list(self.consumers), strict=False):
-            button.disabled = not consumer.alive  # a cell can kill it, too
+        self._show_kill_buttons()  # a cell can kill a consumer, too
+        for consumer in [each for each in list(self.consumers) if each.exit_code and each not in self._died]:
+            self._died.add(consumer)
+            self.sampler.note(f"{consumer.name} killed")
         self._outage.value = alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else ""
-        self.chart.push(sample)
+        self.chart.push(sample, self.sampler.notes)
         if self._lanes and sample.t_s - self._lanes_drawn_s > LANES_EVERY_S:
             self._lanes_drawn_s = sample.t_s
             recorder, image = self._lanes
             image.value = charts.swim_lanes(lanes.latest(lanes.marks(recorder.spans()))).png
+
+
+def said(knob: str, value: float) -> tuple[str, str]:
+    """Return what ``Sampler.note`` is told when a slider or a number was set to *value*: short, to fit in a picture."""
+    units = {"rate_per_s": "/s", "work_ms": " ms", "failure_rate": " % fail"}
+    return knob, f"{value:g}{units[knob]}"
 
 
 def listed(lines: Sequence[charts.Line]) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KEPT = 4_000  # a quarter of an hour at five samples a second
 WINDOW_S = 1.0  # a rate counts the events of the last second
+SAME_S = 1.0  # a slider that is drawn says a value many times; so soon after each other, the last one is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,22 @@ class Sample:
     undelivered: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """
+    Something that was done to the stream. Pictures show it as a vertical line.
+
+    Attributes:
+        t_s: When, in seconds since the sampler began.
+        what: What was done, or what was set to a value.
+        value: The value with its unit; otherwise empty.
+    """
+
+    t_s: float
+    what: str
+    value: str = ""
+
+
 class Sampler:
     """
     A thread that takes samples until it is stopped.
@@ -86,6 +103,7 @@ class Sampler:
 
     Attributes:
         samples: The samples kept, oldest first.
+        notes: What was done to the stream meanwhile, oldest first, see ``note``.
         error: What went wrong in the last look; None if nothing did. The sampler goes on in any case.
     """
 
@@ -97,6 +115,7 @@ class Sampler:
         on_sample: Callable[[Sample], None] | None = None,
     ) -> None:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
+        self.notes: deque[Note] = deque(maxlen=KEPT)
         self.error: Exception | None = None
         self._stream = connect(Settings.from_env({**os.environ, "ORDERSTREAM_STREAM": stream}))
         self._every_s = every_ms / 1000
@@ -130,9 +149,21 @@ class Sampler:
         """Count the handler runs of *worker*, too, from byte *start* of its output on. None: from now on."""
         self._workers.append((worker, len(worker.output()) if start is None else start))
 
-    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> Sample:
+    def note(self, what: str, value: str = "") -> None:
+        """Note that this was done now. A new *value* of the same *what* takes the place of one noted just before."""
+        now_s = time.monotonic() - self._began
+        if value and self.notes and self.notes[-1].what == what and self.notes[-1].t_s > now_s - SAME_S:
+            self.notes.pop()
+        self.notes.append(Note(now_s, what, value))
+
+    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20, *, then_s: float = 0) -> Sample:
         """
         Wait until *condition* holds for a sample that is newer than this call, and return that one.
+
+        Args:
+            condition: What to wait for.
+            timeout_s: How long at most.
+            then_s: Seconds to go on after that, so that a picture shows what came next.
 
         Raises:
             TimeoutError: It did not within *timeout_s* seconds, more on a busy machine. The message holds the
@@ -143,6 +174,8 @@ class Sampler:
         while (now := self.latest).t_s <= asked - self._began or not condition(now):
             if time.monotonic() > asked + limit_s:
                 raise TimeoutError(f"it did not happen within {limit_s:.3g} s; the newest sample is {now}")
+            time.sleep(0.02)
+        while self.latest.t_s < now.t_s + then_s and not self._stopping.is_set():
             time.sleep(0.02)
         return now
 

@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from orderstream.lab import patience
+from orderstream.lab.pictures.lanes import orders_of
 from orderstream.lab.pictures.state import State, Table
 from orderstream.lab.workers.process import Process
 from orderstream.lab.workers.tell import EVENT, Span, listen
 
-COLUMNS = ("trace", "span", "kind", "who", "attempt", "outcome", "child of", "linked to")
+COLUMNS = ("trace", "order", "span", "kind", "who", "attempt", "outcome", "child of", "linked to")
 POLL_S = 0.02
 
 
@@ -87,10 +88,12 @@ def spans_of(worker: Process) -> list[Span]:
 def table(spans: Sequence[Span]) -> State:
     """Return a table of *spans*, see ``Recorder.table``."""
     names = {span.id: span.name for span in spans}
+    orders = orders_of(spans)
     traces = list(dict.fromkeys(span.trace_id for span in spans))
     rows = [
         (
             chr(ord("A") + traces.index(span.trace_id) % 26),
+            ", ".join(orders[span.id]) or "–",
             span.name,
             span.kind,
             span.consumer or span.process,

@@ -16,6 +16,7 @@ import ipywidgets as widgets
 
 from orderstream.lab.lessons import group_panel, pace
 from orderstream.lab.lessons.group_panel import GROUP, GroupPanel, holds
+from orderstream.lab.pictures.sampler import Note
 from orderstream.lab.workers.process import Process
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
@@ -117,7 +118,8 @@ class Panel(GroupPanel):
 
         def vanish(_: widgets.Button) -> None:
             reader.stop()
-            gone.disabled = True
+            gone.layout.display = "none"  # a red button invites to press it, and there is nobody left
+            self.note(f"{reader.name} vanishes")
 
         gone.on_click(vanish)
         return gone
@@ -126,13 +128,13 @@ class Panel(GroupPanel):
         return Moment(t_s, new, held, {name: member.handled for name, member in self.readers.items()})
 
     def _draw(self, moments: Sequence[Any], seconds: float | None) -> bytes:
-        return draw(moments, seconds)
+        return draw(moments, seconds, list(self.notes))
 
 
-def draw(moments: Sequence[Moment], seconds: float | None = None) -> bytes:
+def draw(moments: Sequence[Moment], seconds: float | None = None, notes: Sequence[Note] = ()) -> bytes:
     """Return a PNG: what is new and what each consumer holds, beside what each has handled; see ``pace.draw``."""
     parts = {"New orders, and orders that each holds": holds, "Orders that each has handled": _handled}
-    return pace.draw(parts, moments, seconds, "steps-post")
+    return pace.draw(parts, moments, seconds, "steps-post", notes)
 
 
 def _handled(moment: Moment) -> dict[str, int]:

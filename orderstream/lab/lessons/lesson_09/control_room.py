@@ -33,7 +33,7 @@ from orderstream.entries import UNOWNED
 from orderstream.lab import server
 from orderstream.lab.lessons.lesson_09.missions import POISON, Look, Mission, missions
 from orderstream.lab.pictures import charts, lanes
-from orderstream.lab.pictures.live import ROW, WIDE, LiveChart, alert
+from orderstream.lab.pictures.live import ROW, WIDE, LiveChart, alert, said
 from orderstream.lab.pictures.sampler import Sample, Sampler
 from orderstream.lab.server.client import PRIVATE
 from orderstream.lab.server.private import PrivateServer
@@ -71,6 +71,8 @@ class ControlRoom:
 
     Attributes:
         rate, work, failure, lost: The numbers to set: orders per second, handler time, failing runs and lost replies.
+        log: The box. Redis keeps a log of its writes, the AOF, with which it comes back after a restart. None if the
+            Redis is your own: the lab does not change how it keeps its data.
         resend, remember: The boxes. ``resend``: producers send unconfirmed orders again. ``remember``: Redis remembers
             which orders were sent.
         sampler: Takes the samples that the picture shows.
@@ -91,7 +93,8 @@ class ControlRoom:
         self.missions: list[Mission] = missions()
         self._team: list[_Member] = []
         self._handled: dict[str, None] = {}  # the orders, in the order in which they were handled
-        self._twice = self._poisons = 0
+        self._put_aside: set[str] = set()  # orders that were dead letters, and have not been handled since
+        self._twice = self._poisons = self._rescued = 0
         self._letters: dict[str, DeadLetter] = {}
         self._log: deque[str] = deque(maxlen=LINES)
         self.chart = LiveChart(show=SHOWN)
@@ -102,10 +105,12 @@ class ControlRoom:
         self.lost.observe(lambda change: self._attempt(self._lose, change["new"]), "value")
         self.resend = self._box("A producer sends again what was not confirmed", True, producer="resend")
         self.remember = self._box("Redis remembers what was sent", False, producer="dedupe")
+        self.log = self._log_box() if isinstance(server.current(), PrivateServer) else None
         self._table, self._waiting, self._counts = widgets.VBox(), _Text(), _Text()
         self._problem, self._outage = _Text(), _Text()
         self._select = widgets.Select(description="Oldest first", rows=5, layout={"width": "auto"})
         self._shown, self._said, self._tasks = _Text(), _Text(), _Text()
+        self._watching = True
         self._lanes = widgets.Image(format="png", layout={**WIDE, "display": "none"})
         self._lanes_text, self._draw_lanes_at, self._dead_held = _Text(), float("inf"), False
         self._controls = self._layout()
@@ -120,9 +125,9 @@ class ControlRoom:
         return (
             "Live panel: the control room. Moving pictures of throughput, pending, lag, retries, dead letters and the "
             "oldest new order; a table of producers and consumers, each with buttons to stop and to kill it; numbers "
-            "for rate, handler time, failing runs and lost replies; buttons for a burst, poison and a pause of Redis; "
-            f"the dead letters, to show and to redrive; a log; {len(self.missions)} missions; swim lanes. "
-            "It moves when the notebook runs."
+            "for rate, handler time, failing runs and lost replies; buttons for a burst and poison, and for a pause "
+            "and a restart of Redis; the dead letters, to show, to redrive and to purge; a log; "
+            f"{len(self.missions)} missions; swim lanes. It moves when the notebook runs."
         )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -132,16 +137,16 @@ class ControlRoom:
 
     # What a cell may ask for ----------------------------------------------------------------------------
 
-    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20) -> Sample:
+    def until(self, condition: Callable[[Sample], bool], timeout_s: float = 20, *, then_s: float = 0) -> Sample:
         """
-        Wait until *condition* holds for a new sample, and return that one.
+        Wait until *condition* holds for a new sample, and for *then_s* seconds more. Return that sample.
 
         The picture moves meanwhile. A number or a button that you use now has its effect when the cell has ended.
 
         Raises:
             TimeoutError: It did not hold within *timeout_s* seconds.
         """
-        return self.sampler.until(condition, timeout_s)
+        return self.sampler.until(condition, timeout_s, then_s=then_s)
 
     def picture(self, sentence: str) -> charts.Picture:
         """Return everything that the room saw so far as a still picture above *sentence*."""
@@ -187,16 +192,19 @@ class ControlRoom:
             member.worker.stop()
         else:
             member.work(self._start(member.worker.role, name))
+            self._set_as_shown(member.worker)
 
     def burst(self, orders: int = BURST) -> None:
         """Send so many orders in one moment."""
         Producer(self._stream).send_many(islice(random_orders(), orders))
+        self.sampler.note(f"{orders} orders")
         self._say(f"You sent {orders} orders at once.")
 
     def poison(self) -> None:
         """Send an order that kills the process of each consumer that handles it."""
         self._poisons += 1
         Producer(self._stream).send(Order(f"{POISON}-{self._poisons}", POISON, 1))
+        self.sampler.note(POISON)
         self._say(f"You sent {POISON}-{self._poisons}.")
 
     def pause_redis(self) -> None:
@@ -206,15 +214,43 @@ class ControlRoom:
         Raises:
             ServerError: The Redis is your own and not the lab's private one.
         """
-        if not isinstance(server.current(), PrivateServer):
-            raise ServerError(f"this server is your own, and the lab does not pause it: {PRIVATE}")
-        server.current().client.client_pause(PAUSE_MS, all=False)
+        _private_server().client.client_pause(PAUSE_MS, all=False)
+        self.sampler.note("pause")
         self._say(f"You paused Redis for {PAUSE_MS // 1000} s.")
+
+    def restart_redis(self) -> None:
+        """
+        Kill Redis with SIGKILL and start it again: with its data if it keeps a log, see ``log``, and empty otherwise.
+
+        Missions that are under way then begin anew: an empty stream would look like a task that is done.
+
+        Raises:
+            ServerError: The Redis is your own and not the lab's private one.
+        """
+        redis, key = _private_server(), self._stream.settings.stream
+        kept, before = bool(self.log and self.log.value), redis.client.xlen(key)
+        self._watching = False
+        try:
+            redis.restart()
+        finally:
+            anew = zip(self.missions, missions(), strict=True)
+            self.missions = [mission if mission.done else new for mission, new in anew]
+            self._watching = True
+        self.sampler.note("restart")
+        way = "with its log" if kept else "and kept no log"
+        after = redis.client.xlen(key)
+        self._say(f"You killed Redis. It is back {way}: {before} entries were in the stream, now {after}.")
 
     def redrive(self, *ids: str) -> int:
         """Put these dead letters back into the stream; without ids, all of them. Returns how many were put back."""
         count = len(self._queue.redrive(*ids)) if ids else self._queue.redrive_all()
         self._say(f"You put {_counted(count, 'dead letter')} back.")
+        return count
+
+    def purge(self, *ids: str) -> int:
+        """Delete these dead letters for good. Returns how many there were."""
+        count = self._queue.purge(*ids)
+        self._say(f"You deleted {_counted(count, 'dead letter')}.")
         return count
 
     def stop(self) -> None:
@@ -243,20 +279,30 @@ class ControlRoom:
         self._team.append(_Member(worker, self))
         self._team.sort(key=lambda member: member.worker.role, reverse=True)  # producers first
         self._table.children = [member.row for member in self._team]
+        self._set_as_shown(worker)
         return worker
 
     def _start(self, role: str, name: str) -> Process:
-        settings: dict[str, Any] = {"stream": self._stream.settings.stream, **TIMERS}
+        settings: dict[str, Any] = {"stream": self._stream.settings.stream, **TIMERS, **self._shown_to(role)}
         if role == "producer":
-            careful: dict[str, Any] = {"resend": float(self.resend.value), "dedupe": float(self.remember.value)}
-            url = self._link.url if self._link else None
-            worker = producer(name, rate_per_s=self.rate.value, **careful, url=url, trace=True, **settings)
+            worker = producer(name, url=self._link.url if self._link else None, trace=True, **settings)
         else:
-            knobs = {"work_ms": self.work.value, "failure_rate": self.failure.value / 100}
-            worker = consumer(name, **knobs, poison=POISON, trace=True, **settings)
+            worker = consumer(name, poison=POISON, trace=True, **settings)
         self.sampler.watch(worker, start=0)
         self._say(f"{name} runs.")
         return worker
+
+    def _shown_to(self, role: str) -> dict[str, float]:
+        """Return what the numbers and the boxes say to a worker of this role."""
+        if role == "producer":
+            boxes = {"resend": float(self.resend.value), "dedupe": float(self.remember.value)}
+            return {"rate_per_s": self.rate.value, **boxes}
+        return {"work_ms": self.work.value, "failure_rate": self.failure.value / 100}
+
+    def _set_as_shown(self, worker: Process) -> None:
+        """Set a worker that has just started: a number may have been changed meanwhile."""
+        if worker.alive:
+            worker.set(**self._shown_to(worker.role))
 
     def _member(self, name: str) -> _Member:
         found = [member for member in self._team if member.worker.name == name]
@@ -268,18 +314,20 @@ class ControlRoom:
         if self._link is None:
             raise ValueError("replies are lost on the way to a redis:// URL only, and yours is another")
         self._link.lose_some(percent / 100)
+        self.sampler.note("lost", f"{percent} % lost")
 
     # Looking, in the sampler's thread ---------------------------------------------------------------------
 
     def _show(self, sample: Sample) -> None:
         self._outage.say(alert(f"The picture has a gap: {self.sampler.error}") if self.sampler.error else "")
-        self.chart.push(sample)
+        self.chart.push(sample, self.sampler.notes)
         for member in list(self._team):
             for event in member.look(sample.held.get(member.worker.name, 0)):
                 self._note(event)
-            if said := member.news():
-                self._say(said)
+            if news := member.news():
+                self._say(news)
                 if member.worker.exit_code == KILLED:
+                    self.sampler.note(f"{member.worker.name} killed")
                     self._draw_lanes_at = sample.t_s + SETTLED_S
         if sample.pending is not None:
             self._follow_the_dead(sample)
@@ -290,7 +338,7 @@ class ControlRoom:
             self._waiting.say(f"Waiting for their next try, held by {UNOWNED}: {sample.waiting}.")
         now = self._look(sample)
         self._counts.say(f"Replies lost: {now.lost}. Handled once more: {now.twice}.")
-        for mission in self.missions:
+        for mission in self.missions if self._watching else ():
             done = mission.done
             mission.watch(now)
             if mission.done and not done:
@@ -314,6 +362,8 @@ class ControlRoom:
     def _note(self, event: dict[str, Any]) -> None:
         if event["event"] == "handled":
             self._twice += event["id"] in self._handled
+            self._rescued += event["id"] in self._put_aside
+            self._put_aside.discard(event["id"])
             self._handled[event["id"]] = None
             if len(self._handled) > REMEMBERED:
                 del self._handled[next(iter(self._handled))]
@@ -329,6 +379,7 @@ class ControlRoom:
             dead=tuple(map(_item, self._letters.values())),
             lost=self._link.lost if self._link else 0,
             twice=self._twice,
+            rescued=self._rescued,
         )
 
     def _read_letters(self, sample: Sample) -> None:
@@ -340,6 +391,7 @@ class ControlRoom:
             self._say(f"Dead-lettered: {reason}.")
         if letters.keys() != self._letters.keys():
             self._letters, chosen = letters, self._select.value
+            self._put_aside |= {_order_of(letter).get("id", "") for letter in letters.values()}
             self._select.options = [(_line(letter), letter.id) for letter in letters.values()]
             self._select.value = chosen if chosen in letters else next(iter(letters), None)
 
@@ -359,7 +411,6 @@ class ControlRoom:
             [
                 button(f"{BURST} orders at once", self.burst, icon="bars"),
                 button(f"Send {POISON}", self.poison, icon="flask"),
-                button(f"Pause Redis for {PAUSE_MS // 1000} s", self.pause_redis, icon="pause"),
             ],
             layout=ROW,
         )
@@ -368,6 +419,7 @@ class ControlRoom:
                 button("Show", self._show_letter, icon="search"),
                 button("Redrive", self._redrive_chosen, icon="undo"),
                 button("Redrive all", self.redrive, icon="undo"),
+                button("Purge", self._purge_chosen, icon="trash"),
             ],
             layout=ROW,
         )
@@ -379,6 +431,7 @@ class ControlRoom:
         ]
         right = [
             _titled("Break it", *numbers, *boxes, breaking, self._counts.widget),
+            _titled("Redis itself", *self._redis_controls()),
             _titled("Log", self._said.widget),
         ]
         columns = [
@@ -392,6 +445,17 @@ class ControlRoom:
         rows = [self.chart, *problems, middle, _titled("Missions", self._tasks.widget), paths]
         return widgets.VBox(rows, layout={"max_width": WIDTH})
 
+    def _redis_controls(self) -> list[widgets.Widget]:
+        """Return what changes the server as a whole; on a server of your own a line in place of it."""
+        if self.log is None:
+            why = f"This Redis is your own. The lab neither pauses nor restarts it: {PRIVATE}."
+            return [widgets.HTML(html.escape(why))]
+        both = [
+            self.button(f"Pause Redis for {PAUSE_MS // 1000} s", self.pause_redis, icon="pause"),
+            self.button("Restart Redis", self.restart_redis, icon="power-off"),
+        ]
+        return [self.log, widgets.HBox(both, layout=ROW)]
+
     def button(self, label: str, function: Callable[[], object], **look: Any) -> widgets.Button:
         """Return a button that calls *function*. If it raises, the room shows the error."""
         made = widgets.Button(description=label, layout={"width": "auto"}, **look)
@@ -402,12 +466,23 @@ class ControlRoom:
         # No slider, because a slider of ipywidgets has no name that a screen reader could speak.
         look = {"style": {"description_width": "10em"}, "layout": {"width": "16em"}}
         number = widgets.BoundedIntText(round(value), 0, high, 5, description=label, **look)
-        number.observe(lambda change: self._set(knob, change["new"] * factor), "value")
+
+        def changed(change: dict[str, Any]) -> None:
+            for name in knob.values():
+                self.sampler.note(*said(name, change["new"]))
+            self._set(knob, change["new"] * factor)
+
+        number.observe(changed, "value")
         return number
 
     def _box(self, label: str, value: bool, **knob: str) -> widgets.Checkbox:
         box = widgets.Checkbox(value, description=label, indent=False, layout={"width": "auto"})
         box.observe(lambda change: self._set(knob, float(change["new"])), "value")
+        return box
+
+    def _log_box(self) -> widgets.Checkbox:
+        box = widgets.Checkbox(False, description="Redis keeps a log (AOF)", indent=False, layout={"width": "auto"})
+        box.observe(lambda change: self._attempt(_private_server().keep_log, change["new"]), "value")
         return box
 
     def _set(self, knob: dict[str, str], value: float) -> None:
@@ -424,6 +499,10 @@ class ControlRoom:
 
     def _redrive_chosen(self) -> None:
         self.redrive(self._chosen())
+        self._shown.say("")
+
+    def _purge_chosen(self) -> None:
+        self.purge(self._chosen())
         self._shown.say("")
 
     def _chosen(self) -> str:
@@ -497,7 +576,9 @@ class _Member:
         self._forget(time.time() - LANES_S)
         code = self.worker.exit_code
         self._switch.description = f"{'Stop' if code is None else 'Start'} {self.worker.name}"
-        self._kill.disabled = code is not None
+        kill = [self._kill] if code is None else []  # of the living only: a red button invites to press it
+        if len(self.row.children) != 2 + len(kill):
+            self.row.children = [self._text.widget, self._switch, *kill]
         if self.worker.role == "producer":
             doing = f"sent {self._did['sent']:,}"
         else:
@@ -544,6 +625,19 @@ def _cells(widths: dict[str, str]) -> str:
     return "".join(cell.format(width, html.escape(text)) for text, width in widths.items())
 
 
+def _private_server() -> PrivateServer:
+    """
+    Return the lab's own server.
+
+    Raises:
+        ServerError: The Redis is your own.
+    """
+    found = server.current()
+    if not isinstance(found, PrivateServer):
+        raise ServerError(f"this server is your own, and the lab neither pauses nor restarts it: {PRIVATE}")
+    return found
+
+
 def _titled(title: str, *children: widgets.Widget) -> widgets.VBox:
     return widgets.VBox([widgets.HTML(f"<b>{title}</b>"), *children])
 
@@ -560,12 +654,17 @@ def _as_html(mission: Mission) -> str:
     return f'<div style="break-inside: avoid; padding-bottom: 0.5em">{told}</div>'
 
 
+def _order_of(letter: DeadLetter) -> dict[str, str]:
+    """Return its order's members as text; empty if it holds no order."""
+    try:
+        return {name: str(value) for name, value in json.loads(letter.fields[b"data"]).items()}
+    except (KeyError, AttributeError, ValueError):
+        return {}
+
+
 def _item(letter: DeadLetter) -> str:
     """Return the item of its order; empty if it holds no order."""
-    try:
-        return str(json.loads(letter.fields[b"data"])["item"])
-    except (KeyError, TypeError, ValueError):
-        return ""
+    return _order_of(letter).get("item", "")
 
 
 def _line(letter: DeadLetter) -> str:

@@ -111,6 +111,7 @@ class Panel(GroupPanel):
         self.era = widgets.Dropdown(options=list(self._eras), value=first, description="Takes orders by", **pace.SLIDER)
         self.era.observe(self._choose, "value")
         self._cost = widgets.HTML()
+        self._crashes: dict[str, widgets.Button] = {}
         super().__init__(producer, partial(Member, take=self._eras[first]), consumers, self.era, self._cost)
 
     def __repr__(self) -> str:
@@ -124,6 +125,8 @@ class Panel(GroupPanel):
     def crash(self, name: str) -> None:
         """End the consumer *name* without a clean-up, with ``HELD`` orders in its hands."""
         member = self.readers[name]
+        self._crashes[name].layout.display = "none"  # a red button invites to press it, and there is nobody left
+        self.note(f"{name} crashes")
         member.stop()
         member.join(timeout=5)
         in_hand = len(self._client.xpending_range(self._stream, GROUP, "-", "+", HELD, consumername=name))
@@ -137,17 +140,14 @@ class Panel(GroupPanel):
     def _choose(self, change: dict[str, str]) -> None:
         with self._counting:
             self._before = self._totals()
+        self.note(change["new"])
         for member in self.readers.values():
             member.take = self._eras[change["new"]]
 
     def _button(self, reader: Member) -> widgets.Button:
         button = widgets.Button(description=f"{reader.name} crashes", icon="bolt", button_style="danger")
-
-        def crash(_: widgets.Button) -> None:
-            button.disabled = True
-            self.say_if_wrong(lambda: self.crash(reader.name))
-
-        button.on_click(crash)
+        button.on_click(lambda _: self.say_if_wrong(lambda: self.crash(reader.name)))
+        self._crashes[reader.name] = button
         return button
 
     def _totals(self) -> tuple[int, int]:

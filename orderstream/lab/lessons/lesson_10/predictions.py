@@ -41,12 +41,4 @@ PREDICTIONS = {
             0: ("0: Bob has not handled it yet", "the count counts handler runs"),
         },
     ),
-    "10f": (
-        "XREAD COUNT 2 from three streams. How many entries come?",
-        {
-            6: "6: two of each",
-            2: ("2: as COUNT says", "COUNT limits the reply"),
-            15: ("15: COUNT is a hint", "COUNT counts batches"),
-        },
-    ),
 }

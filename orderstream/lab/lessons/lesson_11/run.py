@@ -168,14 +168,15 @@ class Run:
         """Return the deliveries of *order* and how each ended, for the swim lanes. They show the 90 seconds, too."""
         found = [lanes.Mark(0, lanes.STREAM, order, "sent")]
         passed_s, delivery, in_hand = 0.0, 0, False
-        for event in self.way(order):
+        way = list(self.way(order))
+        for number, event in enumerate(way):
             lane, t_s = lanes.DEAD if event.what == "dead" else event.who, event.t - self.events[0].t + passed_s
             match event.what:
                 case "time":
                     passed_s += PASSED_MS / 1000
                 case "new" | "claimed" as kind:
                     delivery, in_hand = 1 if kind == "new" else delivery + 1, True
-                    found.append(lanes.Mark(t_s, lane, order, kind, delivery))
+                    found.append(lanes.Mark(t_s, lane, order, kind, delivery, _begins(event, way[number + 1 :])))
                 case "dead" | "failed" | "acked" | "killed" as kind if in_hand or kind in ("dead", "acked"):
                     in_hand = False
                     found.append(lanes.Mark(t_s, lane, order, kind))
@@ -187,6 +188,16 @@ class Run:
 
         sentence = f"Level {self.level.number}, the way of {order}. At last: {self.ending(order)}."
         return charts.swim_lanes(self.marks(order), sentence)
+
+
+def _begins(delivery: Event, later: list[Event]) -> bool:
+    """Return whether a handler run began with this delivery, before anything else happened to the order."""
+    for event in later:
+        if event.what in ("new", "claimed", "killed", "dead", "acked"):
+            return False
+        if event.what == "began" and event.who == delivery.who:
+            return True
+    return False
 
 
 # The invariants: each looks at one order, and returns what is wrong with it -------------------------------------
