@@ -115,17 +115,18 @@ def fresh(*keys: str) -> None:
     server.current().fresh(*keys)
 
 
-def needs(version: str) -> bool:
+def needs(version: str, client: redis.Redis | None = None) -> bool:
     """
     Tell whether the server has the commands of this Redis. If not, say so, and show the cell's stored result.
 
     Args:
         version: Such as ``"8.4"``. The cell carries the tag ``redis>=8.4``.
+        client: Of the server that the cell uses, ``own.client`` of an ``OwnServer``. None: that of the lesson.
 
     Raises:
         ServerError: The lesson was not started.
     """
-    found = software_of(server.current().client)
+    found = software_of(client or server.current().client)
     if found.level >= tuple(map(int, version.split("."))):
         return True
     from orderstream.lab.edition import author

@@ -21,7 +21,7 @@ RULES = []
 
 TAGS = {"exercise", "raises-exception", "nbval-ignore-output"}
 GATE_TAG = re.compile(r"redis>=(\d+\.\d+)")
-GATE_LINE = re.compile(r"if lab\.needs\(\"(\d+\.\d+)\"\):")
+GATE_LINE = re.compile(r"if lab\.needs\(\"(\d+\.\d+)\"(?:, own\.client)?\):")
 MADE_UP_ID = re.compile(r"[0-9a-f]{8}|[0-9a-f-]{32,36}")
 PICTURES = {"image/png", "image/jpeg", "image/svg+xml"}
 FOLDED = re.compile(r"<details>.*?</details>", re.S)
