@@ -33,7 +33,7 @@ def draw(spans: Sequence[Span]) -> Figure:
     total_ms = max((1000 * (ended(span) - begin) for _, span in rows), default=1.0)
     ax.set_xlim(0, 1.12 * total_ms)
     ax.set_xticks([ms for ms in ax.get_xticks() if 0 <= ms <= total_ms])  # a label at the edge would be cut
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_ylim(max(1, len(rows)) - 0.5, -0.5)
     ax.set_yticks([])
     ax.set_axisbelow(True)
     ax.xaxis.tick_top()
