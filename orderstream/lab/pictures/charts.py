@@ -164,7 +164,9 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
     return Picture(sentence, png(figure))
 
 
-def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Picture:
+def swim_lanes(
+    marks: Sequence[lanes.Mark], sentence: str | None = None, time: lane_chart.Time = "stretched"
+) -> Picture:
     """
     Draw what happened to each order: a lane for each consumer, time to the right, a mark for each event.
 
@@ -174,11 +176,13 @@ def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Pict
     Args:
         marks: From ``lanes.marks(spans)``.
         sentence: Says what the picture shows. None: ``lanes.sentence`` says it order by order.
+        time: ``"stretched"``: short times are drawn longer, so that no mark hides the next one. ``"even"``: a second
+            is as long as any other, for a picture in which the waiting is what counts.
     """
     drawn = lanes.eventful(marks)
     left_out = len({mark.order for mark in marks} - {mark.order for mark in drawn})
     with DRAWING:  # the text in the legend needs fonts when it is made, not only when it is drawn
-        figure = lane_chart.draw(drawn, left_out)
+        figure = lane_chart.draw(drawn, left_out, time)
     return Picture(sentence or lanes.sentence(drawn), png(figure))
 
 
