@@ -121,6 +121,18 @@ def test_the_rate_slider_drives_the_producer(panel):
     assert panel.producer.knobs["rate_per_s"] == 100
 
 
+def test_a_rate_that_needs_a_long_slider_goes_from_value_to_value(lesson):
+    """From 20 to 50,000 orders per second a slider in even steps would have room for neither."""
+    sender = producer(rate_per_s=20)
+    panel = Panel(sender, [consumer("c1", work_ms=1)], rates=(0, 20, 200, 50_000))
+    try:
+        assert (panel.rate.value, panel.rate.label, panel.rate.tooltip) == (20, "20", "Orders per second")
+        panel.rate.index = 3
+        assert (sender.knobs["rate_per_s"], panel.rate.label) == (50_000, "50,000")
+    finally:
+        panel.stop()
+
+
 def test_a_lesson_adds_a_slider_and_a_button_of_its_own(panel):
     """They act at once, say what went wrong, and end with the others."""
     got = []

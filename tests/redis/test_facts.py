@@ -250,6 +250,32 @@ def test_lua_gets_texts_and_a_text_is_no_number(client, expression, reply):
     assert client.eval(f"return {expression}", 1, "orders", "1-0", 3) == reply
 
 
+# Where the time goes
+
+
+def test_redis_works_far_longer_for_an_order_than_its_xadd_takes_and_a_batch_saves_that_too(client, key):
+    """`INFO commandstats` counts the command alone. `INFO cpu` also counts reading, answering and waking up."""
+
+    def spent_us():
+        cpu, command = client.info("cpu"), client.info("commandstats").get("cmdstat_xadd", {"usec": 0})
+        return 1e6 * (cpu["used_cpu_user"] + cpu["used_cpu_sys"]), command["usec"]
+
+    def adds(size):
+        cpu_us, command_us = spent_us()
+        for _ in range(0, 2_000, size):
+            pipe = client.pipeline(transaction=False)
+            for _ in range(size):
+                pipe.xadd(key, {"n": 1})
+            pipe.execute()
+        after_cpu_us, after_command_us = spent_us()
+        return after_cpu_us - cpu_us, after_command_us - command_us
+
+    alone_us, command_us = adds(1)
+    batched_us, _ = adds(100)
+    assert command_us < alone_us / 4
+    assert batched_us < alone_us / 2
+
+
 # Why the client is made by us
 
 

@@ -107,7 +107,8 @@ class _Even:
 
     def _widths(self, gaps_s: numpy.ndarray) -> numpy.ndarray:
         """Return the widths on the axis of the times between marks."""
-        return gaps_s / max(gaps_s.sum(), 1e-9)
+        widths: numpy.ndarray = gaps_s / max(gaps_s.sum(), 1e-9)
+        return widths
 
     def __call__(self, t_s: float) -> float:
         return float(numpy.interp(t_s, self._times, self._places))
@@ -135,7 +136,8 @@ class _Stretched(_Even):
 
     def _widths(self, gaps_s: numpy.ndarray) -> numpy.ndarray:
         gaps = numpy.sqrt(gaps_s)
-        return 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(gaps.sum(), 1e-9)
+        widths: numpy.ndarray = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(gaps.sum(), 1e-9)
+        return widths
 
 
 AXES: dict[Time, type[_Even]] = {"stretched": _Stretched, "even": _Even}

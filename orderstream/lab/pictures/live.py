@@ -116,6 +116,7 @@ class Panel:
         producer: Its rate gets a slider.
         consumers: At least one. Each gets a "kill -9" button; failure rate and handler time get one slider for all.
         show: What the picture shows, two or three columns of ``charts.LINES``.
+        rates: The values that the rate's slider has, where 0 to 200 orders per second are too few.
 
     Attributes:
         sampler: Takes the samples that the picture shows.
@@ -125,7 +126,11 @@ class Panel:
     _shown: Panel | None = None
 
     def __init__(
-        self, producer: Process, consumers: Sequence[Process], show: Sequence[str] = charts.SHOWN
+        self,
+        producer: Process,
+        consumers: Sequence[Process],
+        show: Sequence[str] = charts.SHOWN,
+        rates: Sequence[int] = (),
     ) -> None:
         if Panel._shown:
             Panel._shown.sampler.stop()  # the cell of the old panel was run again
@@ -142,7 +147,7 @@ class Panel:
         self._stop_button = widgets.Button(description="Stop all", icon="stop")
         self._stop_button.on_click(lambda _: self._say_if_wrong(self.stop))
         first = self.consumers[0].knobs
-        self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], 200, "rate_per_s")
+        self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], rates or 200, "rate_per_s")
         self.failure = self._slider("Failing runs, %", 100 * first["failure_rate"], 100, "failure_rate", 0.01)
         self.work = self._slider("Handler time, ms", first["work_ms"], 200, "work_ms")
         self._sliders = widgets.VBox([self.rate, self.failure, self.work])
@@ -235,8 +240,10 @@ class Panel:
             widget.disabled = True
         self._said.value = alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
 
-    def _slider(self, label: str, value: float, high: int, knob: str, factor: float = 1) -> widgets.IntSlider:
-        slider = self._new_slider(label, value, high)
+    def _slider(
+        self, label: str, value: float, values: int | Sequence[int], knob: str, factor: float = 1
+    ) -> widgets.IntSlider | widgets.SelectionSlider:
+        slider = self._new_slider(label, value, values)
         processes = [self.producer] if knob in self.producer.knobs else self.consumers
 
         def turned(change: dict[str, Any]) -> None:
@@ -248,10 +255,15 @@ class Panel:
         return slider
 
     @staticmethod
-    def _new_slider(label: str, value: float, high: float, step: int = 5) -> widgets.IntSlider:
-        look = {"style": {"description_width": "11em"}, "layout": {"width": "100%", "max_width": "540px"}}
-        top = max(round(high), round(value))
-        return widgets.IntSlider(round(value), 0, top, step=step, description=label, tooltip=label, **look)
+    def _new_slider(
+        label: str, value: float, values: float | Sequence[int], step: int = 5
+    ) -> widgets.IntSlider | widgets.SelectionSlider:
+        """Return a slider from 0 to *values*, or, if that is a list, one that goes from value to value."""
+        look: dict[str, Any] = {"style": {"description_width": "11em"}, "description": label, "tooltip": label}
+        look["layout"] = {"width": "100%", "max_width": "540px"}
+        if isinstance(values, Sequence):
+            return widgets.SelectionSlider(value=round(value), options=[(f"{each:,}", each) for each in values], **look)
+        return widgets.IntSlider(round(value), 0, max(round(values), round(value)), step=step, **look)
 
     def _kill_button(self, consumer: Process) -> widgets.Button:
         look = {"icon": "bolt", "button_style": "danger", "layout": {"width": "auto"}}
