@@ -83,9 +83,9 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
         now = self.samples[-1].t_s if self.samples else 0.0
         shown = [sample for sample in self.samples if sample.t_s >= now - self._seconds - 1]
         ago = [sample.t_s - now for sample in shown]
-        columns = [charts.column(shown, line) for line in self._lines]
+        columns = [charts.columns(shown, line) for line in self._lines]
         canvas: Any = self._figure.canvas
-        limits = [charts.limits(values) for values in columns]
+        limits = [charts.limits([each for column in values for each in column]) for values in columns]
         with charts.DRAWING:
             if limits != self._limits:  # only now everything is drawn
                 for ax, ends in zip(self._axes, limits, strict=True):
@@ -94,8 +94,9 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
                 self._limits, self._background = limits, canvas.copy_from_bbox(self._figure.bbox)
             canvas.restore_region(self._background)
             for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
-                curve.show(ago, values)
-                number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
+                curve.show(ago, *values)
+                now_at = values[0][-1:]
+                number.set_text("" if not now_at else "?" if math.isnan(now_at[0]) else f"{now_at[0]:.4g}")
                 for artist in (*curve.artists, number):
                     ax.draw_artist(artist)
         self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
@@ -154,8 +155,8 @@ class Panel:
         self._buttons = widgets.HBox([self._kill_buttons, self._add_button, self._stop_button], layout=ROW)
         self._box = widgets.VBox([self.chart, self._sliders, self._buttons, self._said, self._outage])
         self.sampler: Sampler = Sampler(producer.settings.get("stream", "orders"), on_sample=self._show)
-        for consumer in self.consumers:
-            self.sampler.watch(consumer, start=0)  # it has handled some orders while this panel was made
+        for worker in (producer, *self.consumers):
+            self.sampler.watch(worker, start=0)  # it has handled some orders while this panel was made
 
     def __repr__(self) -> str:
         pictures = listed(charts.chosen(self._show_columns)).lower() + ("; swim lanes" if self._lanes else "")
