@@ -1,6 +1,7 @@
 """The panel: its picture moves with the stream, sliders and buttons drive real processes, nothing of it survives."""
 
 import io
+import math
 import threading
 import time
 
@@ -10,7 +11,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
-from orderstream.lab.pictures.live import LiveChart, Panel
+from orderstream.lab.pictures.live import LiveChart, Panel, readout
 from orderstream.lab.pictures.sampler import Sample, Sampler
 from orderstream.lab.workers.process import consumer, producer
 
@@ -56,6 +57,11 @@ def test_the_picture_changes_with_each_sample_and_is_the_same_for_the_same():
             pictures[-1].append(chart.value)
     assert len(set(pictures[0])) == 9
     assert pictures[0] == pictures[1]
+
+
+def test_the_number_in_a_panel_is_written_as_people_write_it():
+    """A backlog of 62,500 orders is not 6.25e+04."""
+    assert [readout(value) for value in (0, 7.5, 999, 62_500, math.nan)] == ["0", "7.5", "999", "62,500", "?"]
 
 
 def test_a_frame_draws_the_lines_and_not_the_axes():

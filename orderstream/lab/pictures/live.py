@@ -95,8 +95,7 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
             canvas.restore_region(self._background)
             for ax, curve, number, values in zip(self._axes, self._curves, self._numbers, columns, strict=True):
                 curve.show(ago, *values)
-                now_at = values[0][-1:]
-                number.set_text("" if not now_at else "?" if math.isnan(now_at[0]) else f"{now_at[0]:.4g}")
+                number.set_text(readout(values[0][-1]) if values[0] else "")
                 for artist in (*curve.artists, number):
                     ax.draw_artist(artist)
         self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
@@ -298,6 +297,13 @@ def listed(lines: Sequence[charts.Line]) -> str:
     """Return the titles of *lines* as a list in words: ``Throughput, pending and retries``."""
     *first, last = [line.title for line in lines]
     return f"{', '.join(first)} and {last}".capitalize()
+
+
+def readout(value: float) -> str:
+    """Return *value* as the number in a panel: ``?`` if it is unknown, and never as ``6.25e+04``."""
+    if math.isnan(value):
+        return "?"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def alert(line: str) -> str:
