@@ -101,9 +101,10 @@ def test_a_picture_is_its_sentence():
 @pytest.mark.parametrize("column", LINES)
 def test_every_column_can_be_shown(column):
     """Another value changes the picture; memory is told in kB."""
-    calm, more = samples(memory=24_000, lag=1), samples(**{"memory": 24_000, "lag": 1, column: 28_000})
+    changed = LINES[column].beside or column
+    calm, more = samples(memory=24_000, lag=1), samples(**{"memory": 24_000, "lag": 1, changed: 28_000})
     assert timeline(calm, show=[column, "pending"]).png != timeline(more, show=[column, "pending"]).png
-    assert charts.column(calm, LINES["memory"])[0] == 24
+    assert charts.columns(calm, LINES["memory"])[0][0] == 24
 
 
 def test_the_parts_of_a_bar_differ_without_colours():

@@ -390,6 +390,13 @@ def test_marks_keep_their_distance_and_their_order():
     assert places[-1] == pytest.approx(1)
 
 
+def test_even_time_shows_a_silence_as_long_as_it_was():
+    """Where silence is the point, a second is as long as any other: here it is most of the picture."""
+    at = lane_chart._Even([0.0, 0.1, 0.2, 2.0])
+    assert [at(t_s) for t_s in (0.0, 0.2, 1.0, 2.0)] == pytest.approx([0, 0.1, 0.5, 1])
+    assert charts.swim_lanes(KILLED, time="even").png != charts.swim_lanes(KILLED).png
+
+
 def test_no_marks_are_an_empty_picture():
     """Nothing was traced yet; the live panel draws this first."""
     assert charts.swim_lanes([]).png == charts.swim_lanes([]).png

@@ -1,6 +1,7 @@
 """The panel: its picture moves with the stream, sliders and buttons drive real processes, nothing of it survives."""
 
 import io
+import math
 import threading
 import time
 
@@ -11,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 from orderstream.lab.pictures import live
-from orderstream.lab.pictures.live import LiveChart, Panel
+from orderstream.lab.pictures.live import LiveChart, Panel, readout
 from orderstream.lab.pictures.sampler import Note, Sample, Sampler
 from orderstream.lab.workers.process import consumer, producer
 
@@ -66,6 +67,11 @@ def test_the_picture_changes_with_each_sample_and_is_the_same_for_the_same():
             pictures[-1].append(chart.value)
     assert len(set(pictures[0])) == 9
     assert pictures[0] == pictures[1]
+
+
+def test_the_number_in_a_panel_is_written_as_people_write_it():
+    """A backlog of 62,500 orders is not 6.25e+04."""
+    assert [readout(value) for value in (0, 7.5, 999, 62_500, math.nan)] == ["0", "7.5", "999", "62,500", "?"]
 
 
 def test_a_frame_draws_the_lines_and_not_the_axes():
@@ -142,6 +148,18 @@ def test_the_rate_slider_drives_the_producer(panel):
     panel.rate.value = 100
     panel.until(lambda now: now.throughput >= 60)
     assert panel.producer.knobs["rate_per_s"] == 100
+
+
+def test_a_rate_that_needs_a_long_slider_goes_from_value_to_value(lesson):
+    """From 20 to 50,000 orders per second a slider in even steps would have room for neither."""
+    sender = producer(rate_per_s=20)
+    panel = Panel(sender, [consumer("c1", work_ms=1)], rates=(0, 20, 200, 50_000))
+    try:
+        assert (panel.rate.value, panel.rate.label, panel.rate.tooltip) == (20, "20", "Orders per second")
+        panel.rate.index = 3
+        assert (sender.knobs["rate_per_s"], panel.rate.label) == (50_000, "50,000")
+    finally:
+        panel.stop()
 
 
 def test_a_lesson_adds_a_slider_and_a_button_of_its_own(panel):

@@ -295,6 +295,17 @@ def test_some_replies_are_lost_by_chance_and_the_same_ones_with_the_same_seed(li
     assert all(gets_an_answer(client) for _ in range(100))
 
 
+def test_only_replies_to_commands_with_a_word_are_lost_by_chance(link, connect):
+    """A client connects again in one try: else each order would cost several replies."""
+    client = connect()
+    client.ping()
+    link.lose_some(1, of="orders")
+    assert client.ping()
+    with pytest.raises(redis.ConnectionError):
+        client.xadd("orders", {"n": 1})
+    assert (client.ping(), client.xlen("others"), link.lost) == (True, 0, 1)
+
+
 def gets_an_answer(client):
     try:
         return client.ping()

@@ -9,6 +9,7 @@ import redis
 from orderstream import Producer, Settings, connect, random_orders
 from orderstream.lab import server
 from orderstream.lab.pictures.sampler import Sample, Sampler, summary
+from orderstream.lab.workers.lossy_link import LossyLink
 from orderstream.lab.workers.process import consumer, producer
 from orderstream.software import software_of
 
@@ -82,6 +83,31 @@ def test_what_waits_for_its_next_try_is_held_by_no_consumer():
         send(2)
         last = sampler.until(lambda now: now.failed == 2 and now.waiting == 2)
     assert (last.pending, last.held) == (2, {})
+
+
+def test_an_order_that_was_sent_twice_was_ordered_once(eventually):
+    """So doubles can be seen: the stream grows faster than that."""
+    with LossyLink() as link, Sampler(every_ms=50) as sampler:
+        sender = producer(rate_per_s=20, resend=1, batch=1, url=link.url)
+        sampler.watch(sender, start=0)
+        link.lose_some(0.4)
+        eventually(lambda: link.lost >= 10, timeout_s=20)
+        link.lose_some(0)
+        sampler.until(lambda now: now.ordered >= 10)
+        assert sender.stop() == 0
+        last = sampler.until(lambda now: now.ordered == 0)
+    ordered = sum(event["count"] for event in sender.read(0)[0] if event["event"] == "sent")
+    assert 0 < last.length - ordered <= link.lost
+
+
+def test_the_backlog_is_known_where_the_lag_is_not(lesson):
+    """Lesson 07 draws it, also on a server without lag, or with a group that began in the middle."""
+    send(5)
+    [_, _, (third, _), *_] = lesson.xrange("orders")
+    lesson.xgroup_create("orders", "order_group", third)
+    with Sampler() as sampler:
+        pass
+    assert (sampler.latest.lag, sampler.latest.backlog) == (None, 5)
 
 
 def test_memory_is_what_redis_says(lesson):
@@ -162,7 +188,7 @@ def test_the_frame_has_a_row_for_every_sample_by_time():
     assert frame.index.is_monotonic_increasing
     assert list(frame.columns) == [
         "throughput", "pending", "retries", "length", "lag", "dead_lettered", "handled", "failed", "memory", "waiting",
-        "oldest_new_s", "backlog", "undelivered",
+        "oldest_new_s", "backlog", "undelivered", "ordered",
     ]  # fmt: skip
     assert len(frame) == len(sampler.samples)
     assert set(frame.dtypes.astype(str)) == {"float64"}

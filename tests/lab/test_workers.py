@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import psutil
@@ -157,6 +158,23 @@ def test_a_producer_that_sends_again_adds_entries_and_one_that_is_remembered_doe
         sender.stop()
         orders, entries = orders_and_entries(stream)
         assert entries == orders > 0
+
+
+def test_who_sends_again_pauses_as_long_as_who_is_remembered(stream, lesson, eventually):
+    """Else the panel of lesson 06 would compare pauses, and not what it costs to be remembered."""
+    took_s = {}
+    for kind in ("resend", "dedupe"):
+        with faults.LossyLink() as link:
+            sender = producer(rate_per_s=0, url=link.url, batch=1, **{kind: 1})
+            link.lose_reply("orders", times=5)  # of XADD, or of the script
+            log = Log(sender)
+            began = time.monotonic()
+            sender.set(rate_per_s=20)
+            eventually(lambda log=log: log.count("sent") >= 1, timeout_s=20)
+            took_s[kind] = time.monotonic() - began
+            assert link.lost == 5
+            sender.stop()
+    assert min(took_s.values()) >= 0.05 + 0.1 + 0.2 + 0.4 + 0.8
 
 
 @pytest.mark.parametrize(("once", "left"), [(False, b"4"), (True, b"7")])

@@ -233,7 +233,63 @@ def test_a_script_stops_at_an_error_and_keeps_what_it_did_before(client, key, on
     assert client.xpending(key, "g")["pending"] == pending
 
 
+@pytest.mark.parametrize(
+    ("expression", "reply"),
+    [
+        ("{KEYS[1], ARGV[1], ARGV[2]}", [b"orders", b"1-0", b"3"]),
+        ("ARGV[2] == 3", None),
+        ("ARGV[2] ~= 3", 1),
+        ("tonumber(ARGV[2]) == 3", 1),
+        ("0 and 'yes' or 'no'", b"yes"),
+        ("nil and 'yes' or 'no'", b"no"),
+        ("redis.call('GET', 'nothing') == false", 1),
+    ],
+)
+def test_lua_gets_texts_and_a_text_is_no_number(client, expression, reply):
+    """So a script that compares a delivery count with ARGV without `tonumber` never finds them equal."""
+    assert client.eval(f"return {expression}", 1, "orders", "1-0", 3) == reply
+
+
+# Where the time goes
+
+
+def test_redis_works_far_longer_for_an_order_than_its_xadd_takes_and_a_batch_saves_that_too(client, key):
+    """`INFO commandstats` counts the command alone. `INFO cpu` also counts reading, answering and waking up."""
+
+    def spent_us():
+        cpu, command = client.info("cpu"), client.info("commandstats").get("cmdstat_xadd", {"usec": 0})
+        return 1e6 * (cpu["used_cpu_user"] + cpu["used_cpu_sys"]), command["usec"]
+
+    def adds(size):
+        cpu_us, command_us = spent_us()
+        for _ in range(0, 2_000, size):
+            pipe = client.pipeline(transaction=False)
+            for _ in range(size):
+                pipe.xadd(key, {"n": 1})
+            pipe.execute()
+        after_cpu_us, after_command_us = spent_us()
+        return after_cpu_us - cpu_us, after_command_us - command_us
+
+    alone_us, command_us = adds(1)
+    batched_us, _ = adds(100)
+    assert command_us < alone_us / 4
+    assert batched_us < alone_us / 2
+
+
 # Why the client is made by us
+
+
+def test_what_the_default_client_waits_and_repeats_is_that_of_redis_py_8():
+    """
+    5 s and ten retries. Lessons 01 and 06 say so with the version: before 8.0 it waits for ever; 6 and 7 repeat three
+    times, 5 not at all. A client of `from_url` repeats nothing in any of them.
+    """
+    assert redis.__version__.startswith("8.")
+    with redis.Redis() as plain, redis.Redis.from_url("redis://localhost") as by_url:
+        assert plain.get_retry().get_retries() == 10
+        assert by_url.get_retry() is None
+        for made in (plain, by_url):
+            assert made.connection_pool.make_connection().socket_timeout == 5
 
 
 def test_the_default_client_sends_an_xadd_again_when_its_reply_is_lost(client, key, link):

@@ -40,7 +40,11 @@ TOGETHER = 0.03  # notes that are so close, as a part of the panel's width, have
 
 @dataclass(frozen=True)
 class Line:
-    """What one panel shows: a column of the samples, its title, what it counts, and the look of its line."""
+    """
+    What one panel shows: a column of the samples, its title, what it counts, and the look of its line.
+
+    ``beside`` is a second column to compare it with, dashed in the same panel.
+    """
 
     column: str
     title: str
@@ -49,11 +53,12 @@ class Line:
     style: Any = "-"
     width: float = 2.0
     filled: bool = False
+    beside: str | None = None
 
 
 DOTS, DASHES, DASH_DOTS = (0, (1.2, 1.2)), (0, (5, 1.5)), (0, (5, 1.5, 1.2, 1.5))
 LINES = {
-    line.column: line
+    f"{line.column}/{line.beside}" if line.beside else line.column: line
     for line in (
         Line("throughput", "Throughput", "orders handled per second", "#0072B2"),
         Line("pending", "Pending", "delivered, not yet acknowledged", "#C25100", width=1.2, filled=True),
@@ -65,6 +70,7 @@ LINES = {
         Line("backlog", "Backlog", "in the stream, not handled", "#0072B2", DASHES),
         Line("dead_lettered", "Dead letters", "orders put aside", "#000000", width=1.2, filled=True),
         Line("oldest_new_s", "Oldest new", "seconds since it was added", "#8A3A6B", width=3.0),
+        Line("throughput", "Throughput", "handled per second; dashed: ordered", "#0072B2", beside="ordered"),
     )
 }
 SHOWN = ("throughput", "pending", "retries")
@@ -112,11 +118,11 @@ def timeline(
     figure, axes = panels(lines)
     seconds = [sample.t_s for sample in taken]
     for ax, line in zip(axes, lines, strict=True):
-        values = column(taken, line)
+        values = columns(taken, line)
         ax.set_xlim(0, max([1.0, *seconds]))
-        ax.set_ylim(*limits(values))
+        ax.set_ylim(*limits([each for column in values for each in column]))
         ax.set_xlabel("seconds")
-        Curve(ax, line).show(seconds, values)
+        Curve(ax, line).show(seconds, *values)
         if isinstance(samples, Sampler):
             Notes(ax).show(list(samples.notes))
     return Picture(sentence or summary(taken), png(figure))
@@ -173,7 +179,9 @@ def stacks(rows: Mapping[str, Mapping[str, float]], counts: str, sentence: str) 
     return Picture(sentence, png(figure))
 
 
-def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Picture:
+def swim_lanes(
+    marks: Sequence[lanes.Mark], sentence: str | None = None, time: lane_chart.Time = "stretched"
+) -> Picture:
     """
     Draw what happened to each order: a lane for each consumer, time to the right, a mark for each event.
 
@@ -183,11 +191,13 @@ def swim_lanes(marks: Sequence[lanes.Mark], sentence: str | None = None) -> Pict
     Args:
         marks: From ``lanes.marks(spans)``.
         sentence: Says what the picture shows. None: ``lanes.sentence`` says it order by order.
+        time: ``"stretched"``: short times are drawn longer, so that no mark hides the next one. ``"even"``: a second
+            is as long as any other, for a picture in which the waiting is what counts.
     """
     drawn = lanes.eventful(marks)
     left_out = len({mark.order for mark in marks} - {mark.order for mark in drawn})
     with DRAWING:  # the text in the legend needs fonts when it is made, not only when it is drawn
-        figure = lane_chart.draw(drawn, left_out)
+        figure = lane_chart.draw(drawn, left_out, time)
     return Picture(sentence or lanes.sentence(drawn), png(figure))
 
 
@@ -225,15 +235,22 @@ class Curve:
         look: dict[str, Any] = {"color": line.colour, "linestyle": line.style, "linewidth": line.width}
         [self._edge] = ax.plot([], [], drawstyle="steps-post", animated=animated, **look)
         self.artists: list[Artist] = [self._edge]
+        self._area, self._beside = None, None
         if line.filled:
             self._area = ax.fill_between([], [], step="post", color=line.colour, alpha=0.3, lw=0, animated=animated)
             self.artists.insert(0, self._area)
+        if line.beside:
+            behind: dict[str, Any] = {"color": "#333333", "linestyle": DASHES, "linewidth": 1.4, "animated": animated}
+            [self._beside] = ax.plot([], [], drawstyle="steps-post", **behind)
+            self.artists.append(self._beside)
 
-    def show(self, seconds: Sequence[float], values: Sequence[float]) -> None:
-        """Draw the line through these points. NaN leaves a gap."""
+    def show(self, seconds: Sequence[float], values: Sequence[float], beside: Sequence[float] = ()) -> None:
+        """Draw the line through these points, and the one beside it. NaN leaves a gap."""
         self._edge.set_data(seconds, values)
-        if len(self.artists) > 1:
+        if self._area:
             self._area.set_data(seconds, values, 0)
+        if self._beside:
+            self._beside.set_data(seconds, beside)
 
 
 class Notes:
@@ -305,11 +322,14 @@ def panels(lines: Sequence[Line]) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def column(samples: Sequence[Sample], line: Line) -> list[float]:
-    """Return the values of one line. An unknown value is NaN, which leaves a gap."""
-    values = (getattr(sample, line.column) for sample in samples)
+def columns(samples: Sequence[Sample], line: Line) -> list[list[float]]:
+    """Return the values of one line, and of the one beside it. An unknown value is NaN, which leaves a gap."""
     unit = 1000 if line.column == "memory" else 1
-    return [math.nan if value is None else value / unit for value in values]
+    return [
+        [math.nan if value is None else value / unit for value in (getattr(sample, name) for sample in samples)]
+        for name in (line.column, line.beside)
+        if name
+    ]
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:

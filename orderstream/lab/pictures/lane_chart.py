@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 from matplotlib.figure import Figure
@@ -26,6 +26,7 @@ END = 1.06  # the marks are from 0 to 1; lines of orders that are not finished g
 NAMED = 9  # characters of an order's id that are shown
 BAND = 0.42  # half of a lane's height
 
+Time = Literal["stretched", "even"]
 Look = dict[str, Any]  # keyword arguments of matplotlib
 
 
@@ -66,14 +67,15 @@ WAITING = {STREAM: "nobody has read it", PENDING: "nobody works on it", DEAD: "p
 """The lanes that belong to no consumer -> what it means that an order is in one."""
 
 
-def draw(marks: Sequence[Mark], left_out: int = 0) -> Figure:
+def draw(marks: Sequence[Mark], left_out: int = 0, time: Time = "stretched") -> Figure:
     """Return the picture of *marks*. *left_out* is the number of orders that are not drawn."""
     orders = list(dict.fromkeys(mark.order for mark in marks))
     rows = _rows(marks)
     height = 1.05 + (LANE_INCHES + ORDER_INCHES * (len(orders) - 1)) * len(rows)
     figure = Figure(figsize=(WIDTH, height), dpi=100, layout="constrained", facecolor="white")
     longest = max([len(order[:NAMED]) for order in orders], default=0)
-    chart = _LaneChart(figure, rows, _Stretched([mark.t_s for mark in marks]), start=-0.03 - 0.0115 * longest)
+    axis = AXES[time]([mark.t_s for mark in marks])
+    chart = _LaneChart(figure, rows, axis, start=-0.03 - 0.0115 * longest)
     for lane in rows:
         chart.draw_lane(lane, [mark for mark in marks if mark.lane == lane])
     for number, (order, look) in enumerate(zip(orders, cycle(PATHS), strict=False)):
@@ -97,19 +99,19 @@ def _rows(marks: Sequence[Mark]) -> dict[str, float]:
     return {lane: float(row) for row, lane in enumerate([*stream, *consumers, PENDING, *dead])}
 
 
-class _Stretched:
-    """
-    Turns a time into a place on the axis, 0 to 1.
+class _Even:
+    """Turns a time into a place on the axis, 0 to 1. A second is as long as any other."""
 
-    Half of the axis is shared equally by the gaps between marks, so that no mark hides the next one. The other half is
-    shared by the square roots of the times between marks, so that a long time does not take all of it.
-    """
+    label = "time →"
 
     def __init__(self, times: Sequence[float]) -> None:
         self._times = sorted({0.0, *times})
-        gaps = numpy.sqrt(numpy.diff(self._times))
-        widths = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(gaps.sum(), 1e-9)
-        self._places = numpy.concatenate([[0.0], numpy.cumsum(widths)])
+        self._places = numpy.concatenate([[0.0], numpy.cumsum(self._widths(numpy.diff(self._times)))])
+
+    def _widths(self, gaps_s: numpy.ndarray) -> numpy.ndarray:
+        """Return the widths on the axis of the times between marks."""
+        widths: numpy.ndarray = gaps_s / max(gaps_s.sum(), 1e-9)
+        return widths
 
     def __call__(self, t_s: float) -> float:
         return float(numpy.interp(t_s, self._times, self._places))
@@ -125,8 +127,27 @@ class _Stretched:
                 free = self(number * step) + 0.1
 
 
+class _Stretched(_Even):
+    """
+    The same with short times made longer.
+
+    Half of the axis is shared equally by the gaps between marks, so that no mark hides the next one. The other half is
+    shared by the square roots of the times between marks, so that a long time does not take all of it.
+    """
+
+    label = "time →  (short times are stretched)"
+
+    def _widths(self, gaps_s: numpy.ndarray) -> numpy.ndarray:
+        gaps = numpy.sqrt(gaps_s)
+        widths: numpy.ndarray = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(gaps.sum(), 1e-9)
+        return widths
+
+
+AXES: dict[Time, type[_Even]] = {"stretched": _Stretched, "even": _Even}
+
+
 class _LaneChart:
-    def __init__(self, figure: Figure, rows: Mapping[str, float], at: _Stretched, start: float) -> None:
+    def __init__(self, figure: Figure, rows: Mapping[str, float], at: _Even, start: float) -> None:
         self.ax = ax = figure.subplots()
         self._rows, self._at, self._start = rows, at, start
         ax.set_xlim(start, END)
@@ -134,7 +155,7 @@ class _LaneChart:
         ticks = list(at.ticks())
         ax.set_xticks([at(t_s) for t_s in ticks], [f"{t_s:g} s" for t_s in ticks], fontsize=9, color="#444444")
         ax.set_yticks([])
-        ax.set_xlabel("time →  (short times are stretched)", fontsize=9, color="#444444")
+        ax.set_xlabel(at.label, fontsize=9, color="#444444")
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
 

@@ -84,9 +84,9 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
         now = self.samples[-1].t_s if self.samples else 0.0
         shown = [sample for sample in self.samples if sample.t_s >= now - self._seconds - 1]
         ago = [sample.t_s - now for sample in shown]
-        columns = [charts.column(shown, line) for line in self._lines]
+        columns = [charts.columns(shown, line) for line in self._lines]
         canvas: Any = self._figure.canvas
-        limits = [charts.limits(values) for values in columns]
+        limits = [charts.limits([each for column in values for each in column]) for values in columns]
         with charts.DRAWING:
             if limits != self._limits:  # only now everything is drawn
                 for ax, ends in zip(self._axes, limits, strict=True):
@@ -96,9 +96,9 @@ class LiveChart(widgets.Image):  # type: ignore[misc]  # ipywidgets has no annot
             canvas.restore_region(self._background)
             rows = zip(self._axes, self._curves, self._notes, self._numbers, columns, strict=True)
             for ax, curve, lines, number, values in rows:
-                curve.show(ago, values)
+                curve.show(ago, *values)
                 lines.show(notes, now)
-                number.set_text("" if not values else "?" if math.isnan(values[-1]) else f"{values[-1]:.4g}")
+                number.set_text(readout(values[0][-1]) if values[0] else "")
                 for artist in (*curve.artists, *lines.artists, number):
                     ax.draw_artist(artist)
         self.value = charts.encode(numpy.asarray(canvas.buffer_rgba()))
@@ -120,6 +120,7 @@ class Panel:
         consumers: At least one. Each gets a "kill -9" button as long as it lives; failure rate and handler time get one
             slider for all.
         show: What the picture shows, two or three columns of ``charts.LINES``.
+        rates: The values that the rate's slider has, where 0 to 200 orders per second are too few.
 
     Attributes:
         sampler: Takes the samples that the picture shows.
@@ -129,7 +130,11 @@ class Panel:
     _shown: Panel | None = None
 
     def __init__(
-        self, producer: Process, consumers: Sequence[Process], show: Sequence[str] = charts.SHOWN
+        self,
+        producer: Process,
+        consumers: Sequence[Process],
+        show: Sequence[str] = charts.SHOWN,
+        rates: Sequence[int] = (),
     ) -> None:
         if Panel._shown:
             Panel._shown.sampler.stop()  # the cell of the old panel was run again
@@ -148,15 +153,15 @@ class Panel:
         self._stop_button = widgets.Button(description="Stop all", icon="stop")
         self._stop_button.on_click(lambda _: self._say_if_wrong(self.stop))
         first = self.consumers[0].knobs
-        self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], 200, "rate_per_s")
+        self.rate = self._slider("Orders per second", producer.knobs["rate_per_s"], rates or 200, "rate_per_s")
         self.failure = self._slider("Failing runs, %", 100 * first["failure_rate"], 100, "failure_rate", 0.01)
         self.work = self._slider("Handler time, ms", first["work_ms"], 200, "work_ms")
         self._sliders = widgets.VBox([self.rate, self.failure, self.work])
         self._buttons = widgets.HBox([self._kill_buttons, self._add_button, self._stop_button], layout=ROW)
         self._box = widgets.VBox([self.chart, self._sliders, self._buttons, self._said, self._outage])
         self.sampler: Sampler = Sampler(producer.settings.get("stream", "orders"), on_sample=self._show)
-        for consumer in self.consumers:
-            self.sampler.watch(consumer, start=0)  # it has handled some orders while this panel was made
+        for worker in (producer, *self.consumers):
+            self.sampler.watch(worker, start=0)  # it has handled some orders while this panel was made
 
     def __repr__(self) -> str:
         pictures = listed(charts.chosen(self._show_columns)).lower() + ("; swim lanes" if self._lanes else "")
@@ -249,8 +254,10 @@ class Panel:
             widget.disabled = True
         self._said.value = alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
 
-    def _slider(self, label: str, value: float, high: int, knob: str, factor: float = 1) -> widgets.IntSlider:
-        slider = self._new_slider(label, value, high)
+    def _slider(
+        self, label: str, value: float, values: int | Sequence[int], knob: str, factor: float = 1
+    ) -> widgets.IntSlider | widgets.SelectionSlider:
+        slider = self._new_slider(label, value, values)
         processes = [self.producer] if knob in self.producer.knobs else self.consumers
 
         def turned(change: dict[str, Any]) -> None:
@@ -267,10 +274,15 @@ class Panel:
         return {"failure_rate": self.failure.value / 100, "work_ms": self.work.value}
 
     @staticmethod
-    def _new_slider(label: str, value: float, high: float, step: int = 5) -> widgets.IntSlider:
-        look = {"style": {"description_width": "11em"}, "layout": {"width": "100%", "max_width": "540px"}}
-        top = max(round(high), round(value))
-        return widgets.IntSlider(round(value), 0, top, step=step, description=label, tooltip=label, **look)
+    def _new_slider(
+        label: str, value: float, values: float | Sequence[int], step: int = 5
+    ) -> widgets.IntSlider | widgets.SelectionSlider:
+        """Return a slider from 0 to *values*, or, if that is a list, one that goes from value to value."""
+        look: dict[str, Any] = {"style": {"description_width": "11em"}, "description": label, "tooltip": label}
+        look["layout"] = {"width": "100%", "max_width": "540px"}
+        if isinstance(values, Sequence):
+            return widgets.SelectionSlider(value=round(value), options=[(f"{each:,}", each) for each in values], **look)
+        return widgets.IntSlider(round(value), 0, max(round(values), round(value)), step=step, **look)
 
     def _kill_button(self, consumer: Process) -> widgets.Button:
         look = {"icon": "bolt", "button_style": "danger", "layout": {"width": "auto"}}
@@ -318,6 +330,13 @@ def listed(lines: Sequence[charts.Line]) -> str:
     """Return the titles of *lines* as a list in words: ``Throughput, pending and retries``."""
     *first, last = [line.title for line in lines]
     return f"{', '.join(first)} and {last}".capitalize()
+
+
+def readout(value: float) -> str:
+    """Return *value* as the number in a panel: ``?`` if it is unknown, and never as ``6.25e+04``."""
+    if math.isnan(value):
+        return "?"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def alert(line: str) -> str:

@@ -52,6 +52,8 @@ class Sample:
             removed from the stream, and all that it holds was added since the sampler began.
         undelivered: Entries that nobody was given yet. Where lag is unknown: length less pending, less what was
             handled or put aside; only right under the same condition.
+        ordered: Orders that a producer sent and that Redis confirmed, per second. An order that was sent again counts
+            once.
     """
 
     t_s: float
@@ -69,6 +71,7 @@ class Sample:
     oldest_new_s: float | None = None
     backlog: int | None = None
     undelivered: int | None = None
+    ordered: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ class Sampler:
 
     Args:
         stream: Key of the stream to look at.
-        workers: Worker processes whose handler runs are counted; ``watch`` adds one later.
+        workers: Worker processes whose handler runs are counted, and producers whose orders are; ``watch`` adds one
+            later.
         every_ms: Milliseconds between two samples.
         on_sample: Called with each sample after the first, in the sampler's thread. It must not print.
 
@@ -120,7 +124,7 @@ class Sampler:
         self._stream = connect(Settings.from_env({**os.environ, "ORDERSTREAM_STREAM": stream}))
         self._every_s = every_ms / 1000
         self._on_sample = on_sample
-        self._tallies = {"handled": _Tally(), "failed": _Tally()}
+        self._tallies = {event: _Tally() for event in ("handled", "failed", "sent")}
         self._workers: list[tuple[Process, int]] = []
         for worker in workers:
             self.watch(worker)
@@ -146,7 +150,7 @@ class Sampler:
         return self.samples[-1]
 
     def watch(self, worker: Process, start: int | None = None) -> None:
-        """Count the handler runs of *worker*, too, from byte *start* of its output on. None: from now on."""
+        """Count what *worker* does, too, from byte *start* of its output on. None: from now on."""
         self._workers.append((worker, len(worker.output()) if start is None else start))
 
     def note(self, what: str, value: str = "") -> None:
@@ -237,6 +241,7 @@ class Sampler:
             oldest_new_s=round(backlog.oldest_undelivered_s or 0.0, 1) if backlog else None,
             backlog=max(0, backlog.length - handled) if backlog else None,
             undelivered=_undelivered(backlog, handled) if backlog else None,
+            ordered=self._tallies["sent"].rate(now),
         )
         self.samples.append(sample)
 
@@ -246,7 +251,7 @@ class Sampler:
             self._workers[position] = worker, end
             for event in events:
                 if tally := self._tallies.get(event["event"]):
-                    tally.add(event["t"])
+                    tally.add(event["t"], event.get("count", 1))
 
 
 def _undelivered(now: Backlog, handled: int) -> int:
@@ -260,16 +265,16 @@ class _Tally:
 
     def __init__(self) -> None:
         self.total = 0
-        self._recent: deque[float] = deque()
+        self._recent: deque[tuple[float, int]] = deque()
 
-    def add(self, t: float) -> None:
-        self.total += 1
-        self._recent.append(t)
+    def add(self, t: float, count: int) -> None:
+        self.total += count
+        self._recent.append((t, count))
 
     def rate(self, now: float) -> float:
-        while self._recent and self._recent[0] < now - WINDOW_S:
+        while self._recent and self._recent[0][0] < now - WINDOW_S:
             self._recent.popleft()
-        return len(self._recent) / WINDOW_S
+        return sum(count for _, count in self._recent) / WINDOW_S
 
 
 def summary(samples: Sequence[Sample]) -> str:

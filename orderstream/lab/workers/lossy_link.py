@@ -70,6 +70,7 @@ class LossyLink:
         self._open: WeakSet[socket.socket] = WeakSet()
         self._losses: list[_Loss] = []
         self._rate, self._chance = 0.0, random.Random()
+        self._of: bytes | None = None
         self._delay = 0.0, threading.Event()  # seconds, and what ends them early
         self._accepting = threading.Thread(target=self._accept, name="lossy link", daemon=True)
         self._accepting.start()
@@ -97,16 +98,18 @@ class LossyLink:
         with self._lock:
             self._losses.append(_Loss(command.upper().encode(), times, skip))
 
-    def lose_some(self, rate: float, seed: int = 0) -> None:
+    def lose_some(self, rate: float, seed: int = 0, of: str | None = None) -> None:
         """
         Lose each reply with probability *rate*; 0 ends it.
 
         Args:
             rate: 0 to 1.
             seed: With the same seed and the same replies, the same replies are lost.
+            of: Only replies to commands with this word, such as a key. None: all, also those to the commands with
+                which a client connects, so that it loses more than one try.
         """
         with self._lock:
-            self._rate, self._chance = rate, random.Random(seed)
+            self._rate, self._chance, self._of = rate, random.Random(seed), of.upper().encode() if of else None
 
     def delay(self, ms: float) -> None:
         """Delay every reply by *ms* milliseconds, like a long distance. Replies that come together wait together."""
@@ -176,8 +179,8 @@ class LossyLink:
 
     def _loses(self, command: list[bytes]) -> bool:
         with self._lock:
-            lost = self._rate > 0 and self._chance.random() < self._rate
-            words = {word.upper() for word in command} if self._losses else set()
+            words = {word.upper() for word in command} if self._losses or self._of else set()
+            lost = self._of in (None, *words) and self._rate > 0 and self._chance.random() < self._rate
             for loss in self._losses:
                 if loss.word in words and not lost:
                     lost = not loss.skip

@@ -22,6 +22,7 @@ from orderstream.connection import Trouble, trouble
 from orderstream.embedded.lifeline import lifeline
 from orderstream.entries import Entry
 from orderstream.lab.workers import faults, shop
+from orderstream.producer import FIRST_PAUSE_S, LONGEST_PAUSE_S
 
 TICK_S = 0.05
 
@@ -41,7 +42,12 @@ def say(event: str, **details: Any) -> None:
 
 
 def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
-    """Send orders at ``rate_per_s`` until the lifeline ends."""
+    """
+    Send orders at ``rate_per_s`` until the lifeline ends.
+
+    With ``resend`` it pauses before it sends an order again for as long as a producer with ``dedupe`` does. So who
+    compares the two sees what it costs to be remembered, and not what it costs to wait.
+    """
     stream = connect()
     plain, remembered = Producer(stream), Producer(stream, dedupe=f"producer-{os.getpid()}")
     orders = random_orders(int(seed) if seed else None)
@@ -50,13 +56,15 @@ def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
     say("ready")
     due, before = 0.0, time.monotonic()
     again: list[Order] = []  # orders that were not confirmed, and are sent again
-    while not gone.wait(TICK_S / 20 if again else TICK_S):
+    pause_s = FIRST_PAUSE_S
+    while not gone.wait(pause_s if again else TICK_S if due < 1 else 0):
         now = time.monotonic()
         rate = knobs["rate_per_s"]
         due = min(due + rate * (now - before), max(1, rate))  # after an outage, at most the orders of one second
-        before, whole = now, 0 if again else int(due)
+        before, whole = now, 0 if again else min(int(due), stream.settings.batch)
         due -= whole
-        batch = again + list(islice(orders, whole))
+        batch = again or list(islice(orders, whole))
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S) if again else FIRST_PAUSE_S
         rest, again = iter(batch), []
         if batch:
             try:

@@ -66,15 +66,4 @@ PREDICTIONS = {
             1: ("1: the first, then the service is back", "the others wait until the first is through"),
         },
     ),
-    "05h": (
-        "After SETID 0, what does Dora read, and what does the pending list say about 2-0?",
-        {
-            "1-0 2-0, then 2-0: dora 1": "1-0 and 2-0. 2-0 is Dora's, delivered once",
-            "2-0, then 2-0: dora 4": ("2-0 alone. 2-0 is Dora's, delivered four times", "SETID 0 replays like a retry"),
-            "1-0, then 2-0: bob 3": (
-                "1-0 alone. 2-0 is Bob's, delivered thrice",
-                "what is pending is not delivered again",
-            ),
-        },
-    ),
 }

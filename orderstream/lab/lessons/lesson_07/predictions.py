@@ -6,15 +6,21 @@ PREDICTIONS = {
         {
             "more than twice": "more than twice as fast: it waits 20 times",
             "about the same": ("about the same: Redis has as many XADDs to run", "Redis is the bottleneck"),
-            "slower": ("slower: the last order waits for 99 others", "a batch trades throughput for latency"),
+            "slower": (
+                "slower: the last order waits for 99 others",
+                "a batch buys throughput with the latency of every order",
+            ),
         },
     ),
     "07b": (
-        "Orders go one by one, without a network between. In how much of the time does Redis work?",
+        "One by one, Redis' processor works for each order. How much of that is the command XADD itself?",
         {
-            "at most a quarter": "a quarter at most: asking takes longer",
-            "about half": ("about half: asking and answering are alike", "a command costs Redis as much as its caller"),
-            "nearly all": ("nearly all: your code only waits for it", "Redis is the bottleneck"),
+            "at most a quarter": "a quarter at most: most is to read and to answer",
+            "about half": (
+                "about half: to be asked costs as much as to do",
+                "a round trip costs what the command costs",
+            ),
+            "nearly all": ("nearly all: XADD is all that it was asked for", "commandstats says what Redis costs"),
         },
     ),
     "07c": (
