@@ -125,10 +125,10 @@ def test_outputs_are_cleared_and_what_was_typed_stays(tmp_path):
 
 @pytest.mark.any_server("the server of the machine counts, whichever it is")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what processes share")
-def test_a_learner_needs_no_more_memory_than_the_guide_says():
-    """The lesson with the most pictures; a hub's server takes a little more than a JupyterLab of one's own."""
+def test_a_learner_needs_about_the_memory_that_the_guide_says():
+    """In the lesson with the most pictures. A hub's server takes 40 MB more than the JupyterLab of this test."""
     [said] = re.findall(r"^\| together \| (\d+) \|$", GUIDE, re.M)
-    assert memory.peak_of("09").total_mb <= int(said)
+    assert 0.8 <= (memory.peak_of("09").total_mb + 40) / int(said) <= 1.2
 
 
 def test_every_wrong_answer_has_its_belief_and_a_question_for_the_class():
