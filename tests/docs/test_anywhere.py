@@ -100,8 +100,8 @@ def test_the_branch_for_colab_and_nbgitpuller_follows_the_repository(clone, tmp_
     def git(*words):
         return subprocess.run(["git", *words], cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
 
-    def publish():
-        ran = subprocess.run([".ci/learn-branch"], cwd=clone, env=environ, capture_output=True, text=True)
+    def publish(*branch):
+        ran = subprocess.run([".ci/learn-branch", *branch], cwd=clone, env=environ, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr
         assert git("status", "--porcelain") == ""
         return ran.stdout
@@ -111,11 +111,15 @@ def test_the_branch_for_colab_and_nbgitpuller_follows_the_repository(clone, tmp_
     for name in ("user.name", "user.email"):
         git("config", name, "test")
     git("commit", "-m", "first")
+    (clone / "learn").mkdir()
+    (clone / "learn" / "00_start_here.ipynb").write_text("what somebody has solved")
     assert "is the learner's edition of" in publish()
     git("fetch", "origin", "learn")
+    assert "what somebody has solved" not in git("show", "FETCH_HEAD:learn/00_start_here.ipynb")
     assert "learn/00_start_here.ipynb" in git("ls-tree", "-r", "--name-only", "FETCH_HEAD").splitlines()
     first = git("rev-parse", "FETCH_HEAD")
     assert publish() == "The branch learn is as it should be.\n"
+    assert publish("learn-class-1").startswith("The branch learn-class-1 is the learner's edition of ")
     git("commit", "--allow-empty", "-m", "the same files")
     assert publish() == "The branch learn is as it should be.\n"
     (clone / "README.md").write_text("# new")

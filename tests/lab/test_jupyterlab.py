@@ -5,9 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
+import venv
 from contextlib import suppress
 
 import pytest
@@ -83,6 +85,21 @@ def test_without_the_extra_one_line_says_what_to_install():
     ran = subprocess.run([sys.executable, "-c", code, "lab"], capture_output=True, text=True)
     said = 'Error: the lessons need more than the package. Type: pip install "orderstream[lab]"\n'
     assert (ran.returncode, ran.stderr) == (1, said)
+
+
+def test_on_a_hub_the_learner_finds_the_lessons_at_home_and_the_hubs_own_server_follows(tmp_path):
+    """With the words that the hub gave it. .ci/elsewhere runs a whole JupyterHub."""
+    venv.create(tmp_path / "env", symlinks=True)
+    server = tmp_path / "env" / "bin" / "jupyterhub-singleuser"
+    server.write_text('#!/bin/sh\necho "$@" "$JUPYTER_CONFIG_PATH"\n')
+    server.chmod(0o755)
+    (tmp_path / "home").mkdir()
+    packages = os.pathsep.join([str(ROOT), sysconfig.get_path("purelib")])
+    environ = {"HOME": str(tmp_path / "home"), "PYTHONPATH": packages, "PATH": os.defpath}
+    command = [server.with_name("python"), "-m", "orderstream.lab.edition.hub", "--port=1234"]
+    ran = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert ran.stdout == f"--port=1234 {ROOT / '.jupyter'}\n", ran.stderr
+    assert (tmp_path / "home" / "learn" / "11_capstone.ipynb").exists()
 
 
 @pytest.mark.parametrize("words", [["course", "--"], ["--"]], ids=["a folder", "no folder"])

@@ -3,7 +3,7 @@ The form of a notebook: each rule takes one as nbformat reads it and names what 
 
 What a lesson author needs to know beyond the rules' own lines:
 
-- The first cell holds the one H1, and says how long it takes: "30 minutes".
+- The first cell holds the one H1, and says how long it takes: "35 + 20 minutes".
 - ``## Objectives`` and ``## You can now`` each hold a bulleted list; both have the same three or so bullets.
 - A picture is followed by a sentence: printed by the same cell, or the Markdown cell behind it.
 - A code cell whose output is not compared has the tag ``nbval-ignore-output`` and, in its metadata beside
@@ -91,8 +91,8 @@ def headings_never_jump(book, folder):
 
 @rule
 def the_first_cell_says_how_long_it_takes(book, folder):
-    if not re.search(r"\b\d+ minutes\b", book.cells[0].source):
-        yield "say it like '30 minutes'"
+    if not re.search(r"\*\*\d+ \+ \d+ minutes\*\*", book.cells[0].source):
+        yield "say it like '**35 + 20 minutes**': python -m orderstream.lab.author.minutes"
 
 
 @rule

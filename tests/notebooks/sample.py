@@ -4,7 +4,7 @@ import nbformat
 
 from orderstream.lab.author.refresh import KERNEL
 
-TITLE = "# 01 · A sample\n\n**Time:** 5 minutes"
+TITLE = "# 01 · A sample\n\n**5 + 10 minutes**"
 OBJECTIVES = "## Objectives\n\n- add an entry\n- count entries"
 PREDICT = 'lab.predict("01a", "How many?", {1: "one", 0: ("none", "reading removes")})'
 RUN = 'answer = 1\nprint("ran")'

@@ -177,14 +177,15 @@ def _write(path: Path, content: bytes) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m orderstream.lab.edition.learner", description="Make learn/.")
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="where (default: learn/)")
     parser.add_argument("--fresh", metavar="LESSON", help="give this lesson back as it was")
-    wanted = parser.parse_args(argv).fresh
-    edition = LearnersEdition(FOLDER)
+    wanted = parser.parse_args(argv)
+    edition = LearnersEdition(wanted.folder)
     for line in edition.update():
         print(line)
-    if wanted:
+    if wanted.fresh:
         try:
-            print(edition.give_back(wanted))
+            print(edition.give_back(wanted.fresh))
         except author.NoLesson as exc:
             print(f"learn: {exc}", file=sys.stderr)
             return 1
