@@ -171,7 +171,7 @@ def test_where_no_server_is_found_one_line_says_which_extra_brings_one(start, en
 
 
 @pytest.fixture
-def runtime(environ):
+def runtime(environ, eventually):
     """The runtime folder of a user who has started nothing yet: short, as a socket needs it, and with odd letters."""
     with tempfile.TemporaryDirectory(prefix="run 1%-") as folder:
         environ["XDG_RUNTIME_DIR"] = folder
@@ -179,7 +179,7 @@ def runtime(environ):
         for process in processes(folder):
             with suppress(psutil.NoSuchProcess):  # a server ends with its guard
                 process.kill()
-                process.wait()
+        eventually(lambda: not processes(folder))  # one whose parent has not noticed its end has no command line
 
 
 def guards(runtime):
