@@ -206,7 +206,9 @@ def test_two_programs_in_two_terminals_need_nothing_but_the_kit(run, start, runt
 
 
 @pytest.mark.parametrize("leaving", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
-def test_whoever_started_it_may_leave_first_and_the_other_loses_no_order(start, run, runtime, leaving):
+def test_whoever_started_it_may_leave_first_and_the_other_loses_no_order(
+    start, run, runtime, leaving, a_hangup_is_heard
+):
     first = start("consume", "--embedded")
     assert first.stderr.readline().startswith("Started ")
     second = start("produce", "--embedded", "--rate", 200)

@@ -71,12 +71,7 @@ WARM = list(islice(random_orders(1), 20))
 REST = list(islice(random_orders(2), 5))
 
 
-@pytest.fixture(autouse=True)
-def a_hangup_is_heard():
-    """Whoever runs these tests under nohup ignores SIGHUP, and a child inherits that."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
+pytestmark = pytest.mark.usefixtures("a_hangup_is_heard")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from contextlib import ExitStack, suppress
 
 import redis
 
-from orderstream.lab.server.private import redis_server
+from orderstream.embedded.find import redis_server
 from orderstream.software import greeting, software_at, software_of
 
 from .conftest import Server
