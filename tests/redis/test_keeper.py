@@ -378,6 +378,7 @@ def test_a_process_whose_link_broke_may_then_take_a_long_order(start, environ, s
     Producer(stream).send(Order("short", "tea", 1))
     assert process.stdout.readline() == "short\n"
     eventually(lambda: stream.backlog().done)
+    eventually(lambda: any("b" in each["flags"] for each in client.client_list()))  # it waits in a read, which breaks
     client.client_kill_filter(_type="normal", skipme=True)
     Producer(stream).send(Order("long", "tea", 8))
     eventually(lambda: stream.backlog().length == 2 and stream.backlog().done, 30)
