@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import redis
 
 from orderstream.cli.server import way_to
 from orderstream.embedded import shared_guard
+from orderstream.embedded.find import redis_server
 from orderstream.embedded.folder import JOINING, SOCKET, alone
 from orderstream.embedded.private import GUARD
 from tests.redis.test_cli import Terminal, ending
@@ -245,6 +247,39 @@ def test_of_many_who_come_at_once_one_starts_it(start, run, runtime):
     assert sum("Started" in err for err in said) == 1
     assert length(run) == 60
     assert len(guards(runtime)) == 1
+
+
+def servers(runtime):
+    return [process for process in processes(str(runtime)) if process not in guards(runtime)]
+
+
+def test_a_server_that_is_killed_comes_back_with_every_order_and_its_users_go_on(start, run, runtime, eventually):
+    """One that is killed soon after its start may be one that cannot run here."""
+    producer = start("produce", "--embedded", "--rate", 100)
+    first = producer.stdout.readline()
+    [guard], [server] = guards(runtime), servers(runtime)
+    eventually(lambda: time.time() - guard.create_time() > shared_guard.LINGER_S + 1, 20)
+    server.kill()
+    assert producer.stderr.readline().startswith("Started ")
+    assert producer.stderr.readline().startswith("Waiting for Redis ")
+    eventually(lambda: servers(runtime), 20)
+    sent = [first, *(producer.stdout.readline() for _ in range(900))]
+    producer.send_signal(signal.SIGINT)
+    sent += producer.stdout
+    assert producer.wait(20) in (0, 1)  # 1: the reply to one order was lost
+    assert length(run) - len(sent) in (0, 1)
+
+
+def test_whoever_comes_while_it_loads_waits_until_it_has(run, runtime, environ, tmp_path, eventually):
+    slow, fast = tmp_path / "slow-server", redis_server()
+    slow.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec "{fast}" --version\nexec "{fast}" "$@" --key-load-delay 1000\n'
+    )
+    slow.chmod(0o755)
+    environ["ORDERSTREAM_REDIS_SERVER"] = str(slow)
+    assert run("produce", "--embedded", "--count", 3000)[0] == 0
+    eventually(lambda: not processes(str(runtime)), shared_guard.LINGER_S + 10)
+    assert length(run) == 3000
 
 
 @ON_LINUX
