@@ -26,10 +26,13 @@ class ServerError(OrderStreamError):
         return [f"ServerError: {self}"]
 
 
-def redis_server() -> str:
+def redis_server(before: str = "") -> str:
     """
     Return the executable of the server to start: the one that ``ORDERSTREAM_REDIS_SERVER`` names, or the first on PATH
     that is new enough, or the one that came along.
+
+    Args:
+        before: The one that has written the data that is there. It is taken again, unless another one is named.
 
     Raises:
         ServerError: There is none, or it is too old.
@@ -40,7 +43,7 @@ def redis_server() -> str:
             return chosen
         problem = f"is {found}, too old" if found else "is no redis-server that runs here"
         raise ServerError(f"ORDERSTREAM_REDIS_SERVER={chosen} {problem}: name another one, or unset it")
-    for executable in _candidates():
+    for executable in (*filter(None, [before]), *_candidates()):
         if (found := software_at(executable)) and found.level >= OLDEST:
             return executable
     raise ServerError(

@@ -27,6 +27,8 @@ def guard(folder: str, *command: str) -> None:
     try:
         while server.poll() is None and not gone.wait(0.2):
             pass
+        if was_killed(server):
+            print(f"signal {-server.returncode} has ended it", flush=True)
     finally:
         end(server)
         shutil.rmtree(folder, ignore_errors=True)
@@ -35,6 +37,11 @@ def guard(folder: str, *command: str) -> None:
 def start(command: tuple[str, ...]) -> Server:
     """Start a redis-server that inherits the files this process was given. Call it before any thread is started."""
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False, preexec_fn=die_with_parent())
+
+
+def was_killed(server: Server) -> bool:
+    """Tell whether a signal has ended *server*."""
+    return (server.poll() or 0) < 0
 
 
 def end(server: Server) -> None:

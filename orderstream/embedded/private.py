@@ -18,7 +18,7 @@ import redis
 from orderstream.config import Settings
 from orderstream.connection import open_client
 from orderstream.embedded.find import ServerError, redis_server
-from orderstream.embedded.folder import take
+from orderstream.embedded.folder import take, written_by
 from orderstream.embedded.lifeline import GRACE_S, Child
 
 FOLDER = "orderstream-redis-"
@@ -44,7 +44,7 @@ class PrivateServer:
     """
 
     def __init__(self, port: int = 0, data: Path | None = None) -> None:
-        self.executable = redis_server()
+        self.executable = redis_server(written_by(data) if data else "")
         remove_old_folders()
         for _ in range(3):  # another program may take the free port before the server does
             number = _free_port(port)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from orderstream.config import Settings
 from orderstream.connection import open_client
 from orderstream.embedded.find import ServerError, redis_server
-from orderstream.embedded.folder import SOCKET, alone, meeting_place, take, url
+from orderstream.embedded.folder import SOCKET, alone, meeting_place, take, url, written_by
 from orderstream.embedded.lifeline import Child
 from orderstream.embedded.private import answers, comes_up, command, last_words, loads
 
@@ -46,7 +46,7 @@ def join() -> Shared:
     with alone(folder), open_client(Settings(redis_url=url(folder))) as client:
         if answers(client, folder) and loads(client):
             return Shared(url(folder), "")
-        executable = redis_server()
+        executable = redis_server(written_by(folder))
         try:
             lock = take(folder, executable)
         except ServerError:

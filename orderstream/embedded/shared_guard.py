@@ -21,7 +21,7 @@ import redis
 from orderstream.config import Settings
 from orderstream.connection import open_client
 from orderstream.embedded.folder import alone, url
-from orderstream.embedded.guard import Server, end, start
+from orderstream.embedded.guard import end, start, was_killed
 
 LINGER_S = 5.0
 """How long the server waits for the next user after the last one has left."""
@@ -67,11 +67,6 @@ def guard(folder: Path, *command: str) -> None:
                         end(server)
     finally:
         end(server)
-
-
-def was_killed(server: Server) -> bool:
-    """Tell whether a signal has ended *server*."""
-    return (server.poll() or 0) < 0
 
 
 if __name__ == "__main__":

@@ -158,6 +158,14 @@ def test_a_server_that_ends_by_itself_is_an_error(serve):
     assert re.fullmatch(r"Error: \w+-server has ended: [^\n]+\n", err)
 
 
+def test_a_server_that_was_killed_is_said_to_be_killed(serve, tmp_path):
+    process, _ = serve("--port", free_port(), "--dir", tmp_path / "data")
+    [server] = [child for child in psutil.Process(process.pid).children(recursive=True) if "-server" in child.name()]
+    server.kill()
+    _, err = process.communicate(timeout=20)
+    assert re.fullmatch(r"Error: \w+-server has ended: signal 9 has ended it\n", err)
+
+
 @pytest.mark.parametrize("command", ["server", "produce --embedded"])
 def test_where_no_server_is_found_one_line_says_which_extra_brings_one(start, environ, runtime, tmp_path, command):
     environ.pop("ORDERSTREAM_REDIS_SERVER", None)
@@ -357,7 +365,7 @@ def test_a_meeting_place_that_others_can_open_is_one_line(run, runtime):
     runtime.chmod(0o755)
     code, err = ending(*run("status", "--embedded"))
     assert code == 1
-    assert "is open to others" in err
+    assert "is not yours alone" in err
 
 
 def test_another_redis_at_the_same_time_is_a_wrong_command(run, runtime):

@@ -10,11 +10,11 @@ import pytest
 
 from orderstream.embedded import folder
 from orderstream.embedded.find import CAME_ALONG, ServerError, redis_server
-from orderstream.embedded.folder import meeting_place, take
+from orderstream.embedded.folder import meeting_place, take, written_by
 
 VARIABLE = "ORDERSTREAM_REDIS_SERVER"
 REDIS_6, REDIS_7 = "Redis server v=6.2.14 sha=0", "Redis server v=7.0.15 sha=0"
-VALKEY = "Valkey server v=9.1.2 sha=0"
+REDIS_8, VALKEY = "Redis server v=8.10.2 sha=0", "Valkey server v=9.1.2 sha=0"
 TOO_OLD = "Redis server v=6.0.16 sha=0"
 
 
@@ -137,6 +137,40 @@ def test_a_server_older_than_the_data_is_refused(tmp_path):
         take(tmp_path / "data", binary(tmp_path / "redis", REDIS_6))
 
 
+@pytest.mark.parametrize(
+    ("writer", "reader", "reads"),
+    [
+        (VALKEY, REDIS_7, False),
+        (REDIS_8, VALKEY, False),
+        (REDIS_8, REDIS_7, False),
+        (REDIS_7, VALKEY, True),
+        (REDIS_7, REDIS_8, True),
+        (VALKEY, VALKEY, True),
+    ],
+)
+def test_a_server_that_cannot_read_what_another_has_written_is_refused(writer, reader, reads, tmp_path):
+    """It would call the data broken, and advise to cut it off."""
+    before = binary(tmp_path / "before", writer)
+    os.close(take(tmp_path / "data", before))
+    (tmp_path / "data" / "appendonlydir").mkdir()
+    if reads:
+        os.close(take(tmp_path / "data", binary(tmp_path / "now", reader)))
+        return
+    with pytest.raises(ServerError, match=f"has written: set ORDERSTREAM_REDIS_SERVER={before}"):
+        take(tmp_path / "data", binary(tmp_path / "now", reader))
+    assert written_by(tmp_path / "data") == before
+
+
+def test_the_server_that_has_written_the_data_is_taken_again_unless_you_name_another(machine, package, monkeypatch):
+    valkey = package(VALKEY)
+    found, named = binary(machine / "redis-server", REDIS_7), binary(machine / "other", REDIS_8)
+    assert redis_server() == found
+    assert redis_server(valkey) == valkey
+    assert redis_server("/no/longer/there") == found
+    monkeypatch.setenv(VARIABLE, named)
+    assert redis_server(valkey) == named
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ServerError, match=r"cannot hold the data of a server \(Not a directory\): name another one"):
@@ -177,7 +211,7 @@ def test_a_meeting_place_that_somebody_else_may_have_made_is_refused(trap, monke
     else:
         here.mkdir()
         here.chmod(0o755)
-    with pytest.raises(ServerError, match="is open to others: remove it, or set XDG_RUNTIME_DIR"):
+    with pytest.raises(ServerError, match="is not yours alone: remove it, or set XDG_RUNTIME_DIR"):
         meeting_place()
 
 
