@@ -58,6 +58,12 @@ class Software:
             case _:
                 return OLDEST
 
+    def reads(self, other: Software) -> bool:
+        """Return whether it can read the data that *other* has written."""
+        if self.name == other.name:
+            return self.version[:2] >= other.version[:2]
+        return self.name == "Valkey" and other.name == "Redis" and other.level <= AS_REDIS
+
 
 def greeting(client: redis.Redis) -> dict[str, str]:
     """
@@ -74,14 +80,14 @@ def software_of(client: redis.Redis) -> Software:
     """
     Return what the server behind *client* is.
 
-    Redis: HELLO, O(1); if it tells nothing, INFO, O(1).
+    Redis: INFO, O(1); without the permission for it HELLO, O(1), to which a Valkey may answer that it is a Redis.
     """
-    with suppress(redis.ResponseError, KeyError):  # a Redis before 6.0 does not know HELLO
-        hello = greeting(client)
-        return Software(hello["server"].capitalize(), _numbers(hello["version"]))
-    about = client.info("server")
-    name = about.get("server_name", "redis")
-    return Software(name.capitalize(), _numbers(about[f"{name}_version"]))
+    with suppress(redis.ResponseError, KeyError):
+        about = client.info("server")
+        name = about.get("server_name", "redis")
+        return Software(name.capitalize(), _numbers(about[f"{name}_version"]))
+    hello = greeting(client)
+    return Software(hello["server"].capitalize(), _numbers(hello["version"]))
 
 
 def software_at(path: str) -> Software | None:

@@ -8,13 +8,13 @@ from importlib.util import find_spec
 
 import click
 
-from orderstream.cli.options import environ, which_stream
+from orderstream.cli.options import environ, setting
 
 
 @click.command()
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[FOLDER] [-- OPTIONS]")
 @click.option("--fresh", metavar="LESSON", help="Give this lesson back as it was, such as 04, and open it.")
-@which_stream
+@setting("--redis", "REDIS_URL", "URL", "Take the lessons to this Redis.", "a server of each lesson's own")
 def lab(words: tuple[str, ...], fresh: str | None) -> None:
     """
     Open the course: twelve lessons about Redis Streams.

@@ -80,6 +80,14 @@ class Messages(Output):
         return len(data)
 
 
+class Buffer(io.BufferedWriter):
+    """What stdout collects before it is written. It stays open as the output below it does."""
+
+    def close(self) -> None:
+        with suppress(OSError):  # ``output_trouble()`` tells it
+            self.flush()
+
+
 _output: Output | None = None  # what stdout writes to
 _raw: dict[str, Output] = {}  # what sys.stdout and sys.stderr write to
 
@@ -128,7 +136,7 @@ def open_console() -> None:
 def _text(raw: Output, before: Any) -> io.TextIOWrapper:
     at_once = bool(before and before.write_through)  # PYTHONUNBUFFERED
     return io.TextIOWrapper(
-        raw if at_once else io.BufferedWriter(raw),
+        raw if at_once else Buffer(raw),
         encoding=before.encoding if before else "utf-8",
         errors="backslashreplace",
         line_buffering=isinstance(raw, Messages) or raw.isatty(),

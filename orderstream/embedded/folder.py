@@ -18,7 +18,7 @@ from urllib.parse import quote
 from orderstream.embedded.find import ServerError
 from orderstream.software import software_at
 
-IN_USE, JOINING, SOCKET = "orderstream.lock", "joining.lock", "redis.sock"
+IN_USE, WRITTEN_BY, JOINING, SOCKET = "orderstream.lock", "written-by.txt", "joining.lock", "redis.sock"
 LONGEST_PATH = 103  # bytes of a socket's path; macOS takes no more, Linux four more
 ENDING_S = 5.0  # how long a server whose guard was killed may take to be gone
 
@@ -35,24 +35,44 @@ def take(folder: Path, executable: str) -> int:
         An open file. The folder is in use as long as this process has it, or a server that inherits it.
 
     Raises:
-        ServerError: Another server has its data there, or the folder cannot be used.
+        ServerError: Another server has its data there, or one has written it that stores it in another way, or the
+            folder cannot be used.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        software = software_at(executable) if (folder / "appendonlydir").exists() else None
-        if software and software.level < (7, 0):  # it would not look there, and begin without the orders
-            raise ServerError(f"{executable} cannot read the data in {folder}: a server from 7.0 on has written it")
         file = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + ENDING_S
         while time.monotonic() < deadline:
             with suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _check_format(folder, executable)
+                (folder / WRITTEN_BY).write_text(f"{executable}\n{software_at(executable)}\n")
                 return file
             time.sleep(0.05)
     except OSError as error:
         raise ServerError(f"{folder} cannot hold the data of a server ({error.strerror}): name another one") from None
     os.close(file)
     raise ServerError(f"{folder} is in use by another server: end that one, or use another folder")
+
+
+def written_by(folder: Path) -> str:
+    """Return the executable of the server that had its data in *folder* the last time; empty if nobody knows."""
+    with suppress(OSError):
+        return (folder / WRITTEN_BY).read_text().partition("\n")[0]
+    return ""
+
+
+def _check_format(folder: Path, executable: str) -> None:
+    """Refuse a server that cannot read what is in *folder*: it would advise to repair data that is whole."""
+    software, before = software_at(executable), written_by(folder)
+    if not (folder / "appendonlydir").exists() or not software:
+        return
+    wrote = software_at(before) if before else None
+    if software.level < (7, 0):  # it would not look there, and begin without the orders
+        raise ServerError(f"{software} cannot read the data in {folder}: a server from 7.0 on has written it")
+    if wrote and not software.reads(wrote):
+        way = f"set ORDERSTREAM_REDIS_SERVER={before}"
+        raise ServerError(f"{software} cannot read the data in {folder}, which {wrote} has written: {way}")
 
 
 @contextmanager
@@ -81,10 +101,10 @@ def meeting_place() -> Path:
             folder.mkdir(mode=0o700)
         about = folder.lstat()
     except OSError as error:
-        way = "set XDG_RUNTIME_DIR to a folder of yours"
+        way = "set XDG_RUNTIME_DIR to a folder where you may write"
         raise ServerError(f"{folder} cannot be made ({error.strerror}): {way}") from None
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or about.st_mode & 0o077:
-        raise ServerError(f"{folder} is open to others: remove it, or set XDG_RUNTIME_DIR to a folder of yours")
+        raise ServerError(f"{folder} is not yours alone: remove it, or set XDG_RUNTIME_DIR to a folder of yours")
     if len(os.fsencode(folder.resolve() / SOCKET)) > LONGEST_PATH:
         raise ServerError(f"{folder} is too long for the path of a socket: set XDG_RUNTIME_DIR to a shorter one")
     return folder.resolve()

@@ -33,6 +33,8 @@ def guard(folder: str, *command: str) -> None:
                 server.kill()
                 server.wait()
                 server = start((*command, *options))  # here: a child is told of the death of the thread that made it
+        if was_killed(server):
+            print(f"signal {-server.returncode} has ended it", flush=True)
     finally:
         end(server)
         shutil.rmtree(folder, ignore_errors=True)
@@ -41,6 +43,11 @@ def guard(folder: str, *command: str) -> None:
 def start(command: tuple[str, ...]) -> Server:
     """Start a redis-server that inherits the files this process was given. Call it in the main thread."""
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False, preexec_fn=die_with_parent())
+
+
+def was_killed(server: Server) -> bool:
+    """Tell whether a signal has ended *server*."""
+    return (server.poll() or 0) < 0
 
 
 def end(server: Server) -> None:

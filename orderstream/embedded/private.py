@@ -18,7 +18,7 @@ import redis
 from orderstream.config import Settings
 from orderstream.connection import open_client
 from orderstream.embedded.find import ServerError, redis_server
-from orderstream.embedded.folder import take
+from orderstream.embedded.folder import take, written_by
 from orderstream.embedded.lifeline import GRACE_S, Child
 
 FOLDER = "orderstream-redis-"
@@ -44,7 +44,7 @@ class PrivateServer:
     """
 
     def __init__(self, port: int = 0, data: Path | None = None) -> None:
-        self.executable = redis_server()
+        self.executable = redis_server(written_by(data) if data else "")
         remove_old_folders()
         for _ in range(3):  # another program may take the free port before the server does
             number = _free_port(port)
@@ -118,17 +118,28 @@ def command(executable: str, folder: Path, options: dict[str, str]) -> list[str]
 
 
 def comes_up(guard: Child, client: redis.Redis, folder: Path) -> bool:
-    """Wait until the server in *folder* answers. Returns False if it ends."""
+    """Wait until the server in *folder* answers and has loaded its data. Returns False if it ends."""
     deadline = time.monotonic() + START_S
     while guard.alive and time.monotonic() < deadline:
-        if answers(client, folder):
+        if answers(client, folder) and loads(client):
             return True
         time.sleep(0.02)
     return False
 
 
+def loads(client: redis.Redis) -> bool:
+    """Wait until a server that answers has loaded its data, however long that takes. Returns False if it ends."""
+    while True:
+        try:
+            return bool(client.ping())
+        except redis.exceptions.BusyLoadingError:
+            time.sleep(0.05)
+        except redis.RedisError:
+            return False
+
+
 def answers(client: redis.Redis, folder: Path) -> bool:
-    """Tell whether the server in *folder* answers. Another one may have its port."""
+    """Tell whether the server in *folder* answers, if only that it loads its data. Another one may have its port."""
     with suppress(redis.RedisError):
         return bool(client.config_get("dir").get("dir") == str(folder))
     return False

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from orderstream.config import Settings
 from orderstream.connection import open_client
 from orderstream.embedded.find import ServerError, redis_server
-from orderstream.embedded.folder import SOCKET, alone, meeting_place, take, url
+from orderstream.embedded.folder import SOCKET, alone, meeting_place, take, url, written_by
 from orderstream.embedded.lifeline import Child
-from orderstream.embedded.private import answers, comes_up, command, last_words
+from orderstream.embedded.private import answers, comes_up, command, last_words, loads
 
 GUARD = "orderstream.embedded.shared_guard"  # not imported: to run a module, Python would load it a second time
 
@@ -44,13 +44,13 @@ def join() -> Shared:
     """
     folder = meeting_place()
     with alone(folder), open_client(Settings(redis_url=url(folder))) as client:
-        if answers(client, folder):
+        if answers(client, folder) and loads(client):
             return Shared(url(folder), "")
-        executable = redis_server()
+        executable = redis_server(written_by(folder))
         try:
             lock = take(folder, executable)
         except ServerError:
-            if answers(client, folder):  # whoever started it was killed before it answered
+            if answers(client, folder) and loads(client):  # whoever started it was killed before it answered
                 return Shared(url(folder), "")
             raise
         options = {"port": "0", "unixsocket": str(folder / SOCKET), "unixsocketperm": "700", "appendonly": "yes"}

@@ -1,5 +1,6 @@
 """
 The guard of the shared server. It outlives the command that started it, and ends the server when nobody is connected.
+If something kills the server, the guard starts it again: all orders are in its log, and its users wait for it.
 
 Whoever uses the server is connected to it as long as his process lives. So the server itself knows its users: commands,
 their child processes, a program of yours. A new one may come at the very moment when the server ends; both take
@@ -20,7 +21,7 @@ import redis
 from orderstream.config import Settings
 from orderstream.connection import open_client
 from orderstream.embedded.folder import alone, url
-from orderstream.embedded.guard import end, start
+from orderstream.embedded.guard import end, start, was_killed
 
 LINGER_S = 5.0
 """How long the server waits for the next user after the last one has left."""
@@ -48,15 +49,17 @@ class Users:
 
 
 def guard(folder: Path, *command: str) -> None:
-    """Run a redis-server until nobody has been connected for ``LINGER_S`` seconds, or SIGTERM comes."""
+    """Run a redis-server until nobody has been connected for ``LINGER_S`` seconds, or SIGTERM comes, or it ends."""
     os.chdir(folder)  # the folder of the command that started us may want to be removed
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit())
-    server = start(command)
+    server, began = start(command), time.monotonic()
     try:
         with open_client(Settings(redis_url=url(folder))) as client:
             users = Users(client)
             while server.poll() is None:
                 time.sleep(LOOK_S)
+                if was_killed(server) and time.monotonic() - began > LINGER_S:  # sooner: it cannot run here
+                    server, began = start(command), time.monotonic()
                 if users.gone_for_s() < LINGER_S:
                     continue
                 with alone(folder):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,14 @@ class Server:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+
+@pytest.fixture
+def a_hangup_is_heard():
+    """Whoever runs these tests under nohup ignores SIGHUP, and a child inherits that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

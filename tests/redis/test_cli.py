@@ -161,7 +161,7 @@ def test_produce_keeps_to_its_rate(run, client, settings):
     entries = client.xrange(settings.stream)
     first, last = (int(entries[place][0].split(b"-")[0]) for place in (0, -1))
     assert len(entries) == 30
-    assert 250 <= last - first <= 1000  # 29 gaps of 10 ms
+    assert 145 <= last - first <= 1000  # 29 gaps of 10 ms; the first may be late, and then the others catch up
 
 
 def test_produce_without_a_count_prints_each_order_until_it_is_told_to_stop(start, client, settings):
@@ -457,8 +457,8 @@ def test_status_watch_goes_on_until_it_is_told_to_stop(start, stream, how):
     Producer(stream).send(FIGS)
     assert json.loads(process.stdout.readline())["length"] == 1
     process.send_signal(how)
-    out, err = process.communicate(timeout=10)
-    assert (process.returncode, out, err.strip()) == (0, "", "")
+    assert {json.loads(line)["length"] for line in process.stdout} <= {1}  # it may have looked once more
+    assert (process.wait(10), process.stderr.read().strip()) == (0, "")
 
 
 def test_status_watch_draws_over_itself_on_a_terminal(start, stream):

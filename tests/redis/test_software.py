@@ -4,7 +4,7 @@ from contextlib import ExitStack, suppress
 
 import redis
 
-from orderstream.lab.server.private import redis_server
+from orderstream.embedded.find import redis_server
 from orderstream.software import greeting, software_at, software_of
 
 from .conftest import Server
@@ -37,6 +37,18 @@ def test_a_client_that_decodes_and_one_that_speaks_resp3_hear_the_same(client, r
 
 def test_who_may_do_nothing_else_may_ask_what_the_server_is(guest, client):
     assert software_of(guest("-@all", keys=[]).client) == software_of(client)
+
+
+def test_a_valkey_that_says_hello_as_a_redis_is_still_called_valkey(client):
+    if "valkey_version" not in client.info("server"):
+        assert software_of(client).name == "Redis"
+        return
+    client.config_set("extended-redis-compatibility", "yes")
+    try:
+        assert greeting(client)["server"] == "redis"
+        assert software_of(client) == software_at(redis_server())
+    finally:
+        client.config_set("extended-redis-compatibility", "no")
 
 
 def test_a_server_that_knows_no_hello_says_it_in_info(tmp_path, eventually):

