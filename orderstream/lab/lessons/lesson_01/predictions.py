@@ -22,7 +22,7 @@ PREDICTIONS = {
         {
             4: "4: all of both milliseconds",
             3: ("3: up to 3000-0, and not 3000-7", "3000 is short for 3000-0, at both ends"),
-            2: ("2: those of 2000", "a range ends before its end, as in Python"),
+            2: ("2: those of 2000", "a range leaves out its end, as in Python"),
         },
     ),
     "01d": (
