@@ -56,7 +56,7 @@ PREDICTIONS = {
         {
             90: "90: the new ones alone",
             24_000: ("24000: the new ones are refused", "a full Redis refuses"),
-            24_090: ("24090: another key makes room", "Redis takes nothing away that is in use"),
+            24_090: ("24090: what is in use stays, and Redis finds room", "Redis takes nothing away that is in use"),
         },
     ),
 }
