@@ -195,7 +195,7 @@ NOTES = {
         keeps(r, "DELREF") == [["1", "0"], ["1", "0"], ["2", "ann 1"], ["2", "ann 1"]]
         and keeps(r, "ACKED") == [["4", "ann 2"], ["3", "ann 2"], ["3", "ann 2"], ["2", "ann 1"]]
     )),
-    "`IDMPAUTO` on `XADD` takes the body for the key;": ("8.6", lambda r: (
+    "`IDMPAUTO` on `XADD` takes the body as the key;": ("8.6", lambda r: (
         [run(r, f"XADD orders IDMPAUTO shop * item {item}") for item in ("figs", "figs", "rice")]
         and bodies(r, "orders")[3:] == ["figs", "rice"]
     )),
@@ -210,8 +210,8 @@ NOTES = {
         after(r, "XNACK orders g FAIL IDS 1 1-0")
         and next(iter(r.xinfo_stream("orders", full=True)["groups"]))["nacked-count"] == 1
     )),
-    "`COUNT` is for each stream, `MAXCOUNT` for the whole reply, and so is `MAXSIZE`, but the entry that crosses it "
-    "still comes (8.10).": ("8.10", lambda r: (
+    "`COUNT` is for each stream, `MAXCOUNT` for the whole reply. `MAXSIZE` limits its bytes; the entry that crosses "
+    "it still comes (8.10).": ("8.10", lambda r: (
         [read(r, options) for options in ("COUNT 2", "COUNT 2 MAXCOUNT 4", "MAXCOUNT 4", "MAXSIZE 2500", "MAXSIZE 1")]
         == [[2, 2, 2], [2, 2, 0], [4, 0, 0], [3, 0, 0], [1, 0, 0]]
         and group_reads_one(r)

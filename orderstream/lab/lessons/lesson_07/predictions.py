@@ -2,7 +2,7 @@
 
 PREDICTIONS = {
     "07a": (
-        "By the hundred, the same orders reach the same Redis. How much faster is that?",
+        "The same 2,000 orders are sent by the hundred. How much faster is that than one by one?",
         {
             "more than twice": "more than twice as fast: it waits 20 times",
             "about the same": ("about the same: Redis has as many XADDs to run", "Redis is the bottleneck"),
