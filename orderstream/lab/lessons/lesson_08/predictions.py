@@ -13,7 +13,7 @@ PREDICTIONS = {
         },
     ),
     "08b": (
-        "Ann is killed in her handler. What does a trace viewer show of this run?",
+        "Ann is killed in her handler. What does a trace viewer show of her run?",
         {
             "nothing": "nothing at all",
             "an error": ("a span with an error", "a crash is recorded like an exception"),
@@ -45,7 +45,7 @@ PREDICTIONS = {
         },
     ),
     "08f": (
-        "One of three consumers is sixty times slower. Where is the middle of all runs?",
+        "One of three consumers is sixty times slower. Where is the median of all runs?",
         {
             "up to 0.1 s": "with the fast ones: they do most runs",
             "0.1 to 0.25 s": ("in between: a third of the runs is slow", "slow consumers do as many runs"),
