@@ -105,7 +105,7 @@ class _Stretched:
     def __init__(self, times: Sequence[float]) -> None:
         self._times = sorted({0.0, *times})
         gaps = numpy.sqrt(numpy.diff(self._times))
-        widths = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(gaps.sum(), 1e-9)
+        widths = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(float(gaps.sum()), 1e-9)
         self._places = numpy.concatenate([[0.0], numpy.cumsum(widths)])
 
     def __call__(self, t_s: float) -> float:
