@@ -89,7 +89,8 @@ CHANGES = {
             (STREAM, 's.stream, ">")', 's.stream, ">" if hasattr(self, "begun") else "0")\n        self.begun = 1'),
         ),
         POISON_GOES_ALONE,
-        r"assert \[\] == \['poison-1'\]",  # no count comes with what it reads: poison runs a fourth time
+        # No count comes with what it reads: poison runs a fourth time. On a busy machine a process was seen to wait.
+        r"(assert \[\] == \['poison-1'\]|subprocess\.TimeoutExpired)",
     ),
 }
 

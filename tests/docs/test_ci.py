@@ -49,6 +49,7 @@ def test_what_runs_once_says_why():
     for path in (ROOT / "tests").rglob("test_*.py"):
         if path != Path(__file__):
             text = path.read_text()
+            assert len(re.findall(r"^pytestmark\b", text, re.M)) <= 1, f"{path.name}: the second takes away the first"
             assert text.count("any_server") == len(re.findall(r'mark\.any_server\("[^"]{20,}"\)', text)), path.name
 
 

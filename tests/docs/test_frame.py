@@ -27,7 +27,7 @@ PINS = {
 
 def run(*command: str) -> str:
     """Run a command in the repository, out of reach of a `make` that may have started us."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PYTHON"))}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
 

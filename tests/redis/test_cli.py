@@ -33,9 +33,9 @@ COMMANDS = {
     "dlq purge": "--all --yes",
     "trim": "--json",
     "doctor": "--json",
-    "lab": "--fresh",
 }
 EVERY = "--redis --embedded --stream --group --help".split()  # of each command on a stream
+OTHERS = {"server": "--port --dir --help", "lab": "--fresh --redis --help"}
 FIGS = Order("o-1", "figs", 3)
 # Ctrl-C reaches only whoever the terminal controls.
 ON_A_TERMINAL = """
@@ -123,9 +123,10 @@ def test_help_names_every_option_and_its_default(run, command):
 
 def test_every_option_there_is_stands_in_the_list_above(run):
     """Whoever adds an option describes it here, too."""
-    for command, options in COMMANDS.items():
+    on_streams = {command: {*options.split(), *EVERY} for command, options in COMMANDS.items()}
+    for command, options in (on_streams | {command: {*all.split()} for command, all in OTHERS.items()}).items():
         listed = set(re.findall(r"^  (?:-h, )?(--[\w-]+)", run(*command.split(), "--help")[1], re.M))
-        assert listed == {*options.split(), *EVERY}
+        assert listed == options
 
 
 def test_the_script_and_the_module_are_alike(run, environ):

@@ -13,7 +13,10 @@ import redis
 from orderstream import DeadLetterQueue, Order, Producer, random_orders
 from orderstream.entries import UNOWNED
 
-pytestmark = pytest.mark.any_server("processes, signals and memory; the scripts that settle are tested on each server")
+pytestmark = [
+    pytest.mark.any_server("processes, signals and memory; the scripts that settle are tested on each server"),
+    pytest.mark.usefixtures("a_hangup_is_heard"),
+]
 
 SLOW = Order("slow", "slow", 1)
 SHOP = """
@@ -69,9 +72,6 @@ def handle(order):
 """
 WARM = list(islice(random_orders(1), 20))
 REST = list(islice(random_orders(2), 5))
-
-
-pytestmark = pytest.mark.usefixtures("a_hangup_is_heard")
 
 
 @pytest.fixture
