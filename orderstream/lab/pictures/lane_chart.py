@@ -106,18 +106,12 @@ class _Even:
 
     def __init__(self, times: Sequence[float]) -> None:
         self._times = sorted({0.0, *times})
-<<<<<<< HEAD
         self._places = numpy.concatenate([[0.0], numpy.cumsum(self._widths(numpy.diff(self._times)))])
 
     def _widths(self, gaps_s: numpy.ndarray) -> numpy.ndarray:
         """Return the widths on the axis of the times between marks."""
-        widths: numpy.ndarray = gaps_s / max(gaps_s.sum(), 1e-9)
+        widths: numpy.ndarray = gaps_s / max(float(gaps_s.sum()), 1e-9)
         return widths
-=======
-        gaps = numpy.sqrt(numpy.diff(self._times))
-        widths = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(float(gaps.sum()), 1e-9)
-        self._places = numpy.concatenate([[0.0], numpy.cumsum(widths)])
->>>>>>> acc52592eaa45784a18d6d242e7b72a8c8093a20
 
     def __call__(self, t_s: float) -> float:
         return float(numpy.interp(t_s, self._times, self._places))
