@@ -139,7 +139,7 @@ class _Stretched(_Even):
 
     def _widths(self, gaps_s: numpy.ndarray) -> numpy.ndarray:
         gaps = numpy.sqrt(gaps_s)
-        widths: numpy.ndarray = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(gaps.sum(), 1e-9)
+        widths: numpy.ndarray = 0.5 / max(len(gaps), 1) + 0.5 * gaps / max(float(gaps.sum()), 1e-9)
         return widths
 
 
