@@ -7,6 +7,7 @@ nbval compares the committed output of every cell with a fresh run. What it may 
 import os
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
+    let_kernels_talk_through_files(config)
     if not config.getoption("nbval", False):
         return
     from orderstream.lab import patience
@@ -35,6 +37,24 @@ def pytest_configure(config):
     os.environ["ORDERSTREAM_LAB_HOME"] = str(Path(home, "lab"))
     os.environ["IPYTHONDIR"] = str(Path(home, "ipython"))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
+def let_kernels_talk_through_files(config):
+    """
+    Let every kernel that this process starts listen on files instead of TCP ports.
+
+    Jupyter looks for five free ports and starts a kernel, which takes them half a second later. Another test that looks
+    for a free port meanwhile may get one of them; then the kernel dies before its first cell.
+    """
+    try:
+        from jupyter_client.manager import AsyncKernelManager, KernelManager
+    except ModuleNotFoundError:  # the package's own tests run without Jupyter, too
+        return
+    folder = tempfile.mkdtemp(prefix="orderstream-kernels-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    KernelManager.transport.default_value = "ipc"
+    for manager in (KernelManager, AsyncKernelManager):
+        manager._ip_default = lambda self: str(Path(folder, uuid.uuid4().hex[:8]))  # where its files are
 
 
 def pytest_collection_modifyitems(config, items):

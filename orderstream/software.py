@@ -99,6 +99,12 @@ def software_at(path: str) -> Software | None:
     return None
 
 
+def named(text: str) -> Software | None:
+    """Return the software of which *text* is the name and version, as ``str()`` gives them; None if it is none."""
+    found = re.fullmatch(r"(\w+) (\d+\.[\d.]+)", text)
+    return Software(found[1], _numbers(found[2])) if found else None
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 

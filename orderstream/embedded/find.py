@@ -32,7 +32,8 @@ def redis_server(before: str = "") -> str:
     that is new enough, or the one that came along.
 
     Args:
-        before: The one that has written the data that is there. It is taken again, unless another one is named.
+        before: The one that has written the data that is there. If it is among those found, it comes first. Another one
+            is not run: somebody else may have written its name there.
 
     Raises:
         ServerError: There is none, or it is too old.
@@ -43,7 +44,7 @@ def redis_server(before: str = "") -> str:
             return chosen
         problem = f"is {found}, too old" if found else "is no redis-server that runs here"
         raise ServerError(f"ORDERSTREAM_REDIS_SERVER={chosen} {problem}: name another one, or unset it")
-    for executable in (*filter(None, [before]), *_candidates()):
+    for executable in sorted(_candidates(), key=lambda found: found != before):
         if (found := software_at(executable)) and found.level >= OLDEST:
             return executable
     raise ServerError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from orderstream.embedded.find import ServerError
-from orderstream.software import software_at
+from orderstream.software import named, software_at
 
 IN_USE, WRITTEN_BY, JOINING, SOCKET = "orderstream.lock", "written-by.txt", "joining.lock", "redis.sock"
 LONGEST_PATH = 103  # bytes of a socket's path; macOS takes no more, Linux four more
@@ -40,12 +40,12 @@ def take(folder: Path, executable: str) -> int:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _check_format(folder, executable)
         file = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + ENDING_S
         while time.monotonic() < deadline:
             with suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _check_format(folder, executable)
                 (folder / WRITTEN_BY).write_text(f"{executable}\n{software_at(executable)}\n")
                 return file
             time.sleep(0.05)
@@ -57,17 +57,23 @@ def take(folder: Path, executable: str) -> int:
 
 def written_by(folder: Path) -> str:
     """Return the executable of the server that had its data in *folder* the last time; empty if nobody knows."""
-    with suppress(OSError):
-        return (folder / WRITTEN_BY).read_text().partition("\n")[0]
-    return ""
+    return _note(folder)[0]
+
+
+def _note(folder: Path) -> tuple[str, str]:
+    """Return what ``take`` has noted: the executable, and what it was then, such as ``Redis 8.10.2``."""
+    with suppress(OSError, ValueError):
+        executable, software = (folder / WRITTEN_BY).read_text().splitlines()
+        return executable, software
+    return "", ""
 
 
 def _check_format(folder: Path, executable: str) -> None:
     """Refuse a server that cannot read what is in *folder*: it would advise to repair data that is whole."""
-    software, before = software_at(executable), written_by(folder)
+    software, (before, said) = software_at(executable), _note(folder)
     if not (folder / "appendonlydir").exists() or not software:
         return
-    wrote = software_at(before) if before else None
+    wrote = named(said)  # not what is there now: it may have been removed, or be a newer one
     if software.level < (7, 0):  # it would not look there, and begin without the orders
         raise ServerError(f"{software} cannot read the data in {folder}: a server from 7.0 on has written it")
     if wrote and not software.reads(wrote):

@@ -56,15 +56,18 @@ def guard(folder: Path, *command: str) -> None:
     try:
         with open_client(Settings(redis_url=url(folder))) as client:
             users = Users(client)
-            while server.poll() is None:
+            while True:
                 time.sleep(LOOK_S)
-                if was_killed(server) and time.monotonic() - began > LINGER_S:  # sooner: it cannot run here
+                if server.poll() is not None:
+                    if not was_killed(server) or time.monotonic() - began < LINGER_S:  # so soon: it cannot run here
+                        return
                     server, began = start(command), time.monotonic()
                 if users.gone_for_s() < LINGER_S:
                     continue
                 with alone(folder):
                     if users.gone_for_s() >= LINGER_S:
                         end(server)
+                        return
     finally:
         end(server)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager, KernelManager
 from nbclient import NotebookClient
 
 from orderstream.lab import server
@@ -183,3 +184,10 @@ def test_two_workers_do_not_tear_a_notebook_apart(project):
     write(project, code("first", "x = 1"), code("second", "print(x)", printed("1\n")))
     verdict, said = nbval(project / "notebooks", "-n2")
     assert verdict == "2 passed", said
+
+
+@pytest.mark.parametrize("manager", [KernelManager, AsyncKernelManager])
+def test_a_kernel_of_a_test_takes_no_port_that_another_test_has_found_free(manager):
+    kernels = manager(), manager()
+    assert {kernel.transport for kernel in kernels} == {"ipc"}
+    assert kernels[0].ip != kernels[1].ip

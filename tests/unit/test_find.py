@@ -161,12 +161,22 @@ def test_a_server_that_cannot_read_what_another_has_written_is_refused(writer, r
     assert written_by(tmp_path / "data") == before
 
 
+def test_what_has_written_the_data_is_known_after_it_was_removed(tmp_path):
+    before = tmp_path / "before"
+    os.close(take(tmp_path / "data", binary(before, VALKEY)))
+    (tmp_path / "data" / "appendonlydir").mkdir()
+    before.unlink()
+    with pytest.raises(ServerError, match=r"Redis 7.0.15 cannot read the data in .*, which Valkey 9.1.2 has written"):
+        take(tmp_path / "data", binary(tmp_path / "now", REDIS_7))
+
+
 def test_the_server_that_has_written_the_data_is_taken_again_unless_you_name_another(machine, package, monkeypatch):
     valkey = package(VALKEY)
     found, named = binary(machine / "redis-server", REDIS_7), binary(machine / "other", REDIS_8)
     assert redis_server() == found
     assert redis_server(valkey) == valkey
     assert redis_server("/no/longer/there") == found
+    assert redis_server(named) == found, "a folder may be somebody else's, and so is the name in it"
     monkeypatch.setenv(VARIABLE, named)
     assert redis_server(valkey) == named
 

@@ -29,6 +29,7 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from traitlets.config import Config
 
 from orderstream.lab import server
 from orderstream.lab.author import gate
@@ -54,25 +55,8 @@ def refresh(path: Path) -> str:
     name_cells(old)
     book = nbformat.from_dict(old)
     beyond = beyond_this_server(path, old)
-    client = NotebookClient(
-        book,
-        timeout=CELL_TIMEOUT_S,
-        kernel_name="python3",
-        store_widget_state=False,
-        coalesce_streams=True,
-        extra_arguments=["--log-level=ERROR"],  # without it, each kernel warns that TCP is not encrypted
-        resources={"metadata": {"path": str(path.parent)}},
-    )
-    running: dict[str, Any] = {}
-    client.on_cell_start = lambda cell, cell_index: running.update(cell)
-    try:
-        client.execute()
-    except CellExecutionError as exc:
-        raise RefreshError(f"{path.name}, cell {running['id']}: {exc.ename}: {exc.evalue}") from exc
-    except CellTimeoutError as exc:
-        raise RefreshError(f"{path.name}, cell {running['id']}: runs longer than {CELL_TIMEOUT_S} s") from exc
-    except DeadKernelError as exc:
-        raise RefreshError(f"{path.name}, cell {running.get('id', '(none yet)')}: its kernel died") from exc
+    with tempfile.TemporaryDirectory(prefix="orderstream-kernel-") as sockets:
+        execute(path, book, Path(sockets, "kernel"))
     for cell in book.cells:
         if cell["id"] in beyond:
             cell.outputs = beyond[cell["id"]]
@@ -84,6 +68,39 @@ def refresh(path: Path) -> str:
         draft.replace(path)
     became = "unchanged" if after == before else "changed"
     return f"{became}; kept, as they need a newer Redis: {', '.join(beyond)}" if beyond else became
+
+
+def execute(path: Path, book: Any, address: Path) -> None:
+    """
+    Run the cells of *book*, which belongs to *path*.
+
+    Its kernel listens on files whose names begin with *address*: somebody else may take a TCP port after it was found
+    free and before the kernel binds it.
+
+    Raises:
+        RefreshError: A cell failed or ran too long, or the kernel did not start or died.
+    """
+    client = NotebookClient(
+        book,
+        timeout=CELL_TIMEOUT_S,
+        kernel_name="python3",
+        store_widget_state=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(path.parent)}},
+        config=Config({"KernelManager": {"transport": "ipc", "ip": str(address)}}),
+    )
+    running: dict[str, Any] = {}
+    client.on_cell_start = lambda cell, cell_index: running.update(cell)
+    try:
+        client.execute()
+    except CellExecutionError as exc:
+        raise RefreshError(f"{path.name}, cell {running['id']}: {exc.ename}: {exc.evalue}") from exc
+    except CellTimeoutError as exc:
+        raise RefreshError(f"{path.name}, cell {running['id']}: runs longer than {CELL_TIMEOUT_S} s") from exc
+    except DeadKernelError as exc:
+        raise RefreshError(f"{path.name}, cell {running.get('id', '(none yet)')}: its kernel died") from exc
+    except RuntimeError as exc:
+        raise RefreshError(f"{path.name}: its kernel did not start: {exc}") from exc
 
 
 def beyond_this_server(path: Path, book: Any) -> dict[str, Any]:
