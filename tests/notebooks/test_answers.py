@@ -757,7 +757,7 @@ def test_with_an_id_of_its_own_the_repeat_is_refused_and_the_order_is_in_once(ke
 def test_without_its_marker_an_order_is_sold_again(kernel):
     """A marker must live as long as the order can come again."""
     lesson = kernel("06")
-    lesson.run("once", "once-run")
+    lesson.run("link", "once", "once-run")
     r = lesson.r
     assert r.get("stock") == "7"
     r.delete("sold:o-1")
