@@ -240,8 +240,8 @@ def draw(
     FigureCanvasAgg(figure)
     step = 0.95 / len(parts)
     for number, (title, numbers) in enumerate(parts.items()):
-        # fixed, because matplotlib's own layout is slow; the labels need what is left on the right
-        ax = figure.add_axes((0.05 + number * step, 0.2, step - 0.09, 0.66))
+        # fixed, because matplotlib's own layout is slow; the labels and the next numbers need what is left
+        ax = figure.add_axes((0.05 + number * step, 0.2, step - 0.11, 0.66))
         ax.set_xlim(*((-seconds, 0) if seconds else (0, max(1.0, now))))
         ax.set_title(title, loc="left", fontsize=11)
         ax.set_xlabel("seconds ago" if seconds else "seconds")

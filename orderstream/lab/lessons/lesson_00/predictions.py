@@ -14,7 +14,7 @@ PREDICTIONS = {
         {
             3: "3 times: then the order is put aside",
             1: ("once: a failed order is gone", "failure means loss"),
-            10: ("10 times and more: until it succeeds", "retries never end"),
+            10: ("10 times and more: it is tried for ever", "retries never end"),
         },
     ),
     "00c": (

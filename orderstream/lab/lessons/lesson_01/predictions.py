@@ -2,11 +2,12 @@
 
 PREDICTIONS = {
     "01a": (
-        "Ann reads the stream from its start. Then Bob does. How many orders does Bob get?",
+        "Ann reads the stream from its start, twice. Then Bob does. How many orders does each call get?",
         {
-            3: "3: the same ones as Ann",
-            0: ("0: Ann has them", "reading removes, as in a queue"),
-            1: ("1: the first, for a read brings one", "one read brings one entry"),
+            "3 3 3": "3, 3, 3: each call gets all of them",
+            "3 0 0": ("3, 0, 0: after the first call none is left", "reading removes, as in a queue"),
+            "3 0 3": ("3, 0, 3: Ann has had hers, Bob has not", "Redis remembers how far an XREAD reader is"),
+            "1 1 1": ("1, 1, 1: a read brings one order", "one read brings one entry"),
         },
     ),
     "01b": (
@@ -28,7 +29,7 @@ PREDICTIONS = {
     "01d": (
         "Three orders, three XREADs from $. How many orders do they return together?",
         {
-            0: "0: $ is already behind each new order",
+            0: "0: $ already stands after each new order",
             3: ("3: each finds the order that just came", "$ means the latest unread"),
             2: ("2: the first call only marks Bob's place", "Redis remembers how far an XREAD reader is"),
         },
@@ -44,7 +45,7 @@ PREDICTIONS = {
     "01f": (
         "BLOCK 1000, no order comes, the socket cuts after 200 ms. How does the call end?",
         {
-            "TimeoutError, XREAD sent 4 times": "with an error, after XREAD was sent 4 times",
+            "TimeoutError, XREAD sent 4 times": "with an error after 800 ms",
             "empty reply, XREAD sent 1 times": ("with an empty reply after 1000 ms", "BLOCK n returns after n ms"),
             "TimeoutError, XREAD sent 1 times": ("with an error after 200 ms", "one call is one command"),
         },

@@ -10,11 +10,11 @@ PREDICTIONS = {
         },
     ),
     "02b": (
-        "All three ask until nothing is left. How many orders do they get, added up?",
+        "Ann asks for 2 at most, then Bob for 9, then Carl for 9. How many orders does each get?",
         {
-            12: "12: each order once in each group",
-            6: ("6: each order goes to one of the three", "an order that somebody has is gone for all others"),
-            18: ("18: each of the three gets every order", "a group is a broadcast"),
+            "2 4 6": "2, 4, 6: each group hands out all six",
+            "2 4 0": ("2, 4, 0: Carl comes too late", "an order that somebody has is gone for all others"),
+            "2 6 6": ("2, 6, 6: each gets all that fit into COUNT", "a group is a broadcast"),
         },
     ),
     "02c": (
@@ -34,12 +34,11 @@ PREDICTIONS = {
         },
     ),
     "02e": (
-        "Bob asks, Ann is killed, Bob asks again. How many orders does he get?",
+        "Ann has asked with COUNT 100, and works on one. Bob asks. How many of the twenty does he get?",
         {
-            0: "0: all of them are Ann's, also now",
+            0: "0: all of them are Ann's",
             10: ("10: each gets half", "a group shares fairly, whatever COUNT is"),
-            19: ("19: all but the one that Ann had begun", "an order is yours when its handler begins"),
-            20: ("20: nothing at first, then all that Ann had", "Redis looks after its consumers"),
+            19: ("19: all but the one that Ann has begun", "an order is yours when its handler begins"),
         },
     ),
     "02f": (

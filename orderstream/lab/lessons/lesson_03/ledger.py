@@ -114,7 +114,6 @@ class Panel(live.Panel):
             pipe.xrange(self._stream).xinfo_groups(self._stream)
             pipe.xpending_range(self._stream, GROUP, "-", "+", MANY).xtrim(self._stream, maxlen, approximate=False)
             entries, [group], pending, gone = pipe.execute()
-        self.sampler.note(f"trim to {maxlen}")
         owners = {row["message_id"]: row["consumer"] for row in pending}
         last = place(group["last-delivered-id"])
         for entry_id, fields in entries[:gone]:

@@ -2,15 +2,15 @@
 
 PREDICTIONS = {
     "03a": (
-        "5 times: add 200 orders, read them, XACK them. How long is the stream?",
+        "Each round: add 200 orders, read them, XACK them. What does XACK do to the stream's memory?",
         {
-            1000: "1000: all that ever came",
-            0: ("0: Ann acknowledged every one", "XACK deletes"),
-            200: ("200: those of the last round", "Redis drops acknowledged entries when new ones come"),
+            "fell 5 of 5 times, grew: True": "it falls, but not to where the round began",
+            "fell 5 of 5 times, grew: False": ("it falls to where the round began", "XACK deletes"),
+            "fell 0 of 5 times, grew: True": ("it stays: every entry is still there", "XACK frees nothing"),
         },
     ),
     "03b": (
-        "300 times r.xadd(…, maxlen=10), nothing else said. How long is the stream?",
+        "300 times r.xadd(…, maxlen=10). How long is the stream then?",
         {
             100: "100: a whole node",
             10: ("10: the limit", "MAXLEN 10 keeps 10"),
