@@ -18,7 +18,7 @@ PREDICTIONS = {
     "09b": (
         "c1 is killed with an order in hand, and new orders wait. When does c2 handle that order?",
         {
-            "before the new": "when its second is over, before those that wait",
+            "before the new": "once it is a suspect, before those that wait",
             "among the new": (
                 "with those that wait: it is back in the stream",
                 "Redis takes back what a lost connection had",
