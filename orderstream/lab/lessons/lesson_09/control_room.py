@@ -586,7 +586,7 @@ class _Member:
         if self.worker.role == "producer":
             doing = f"sent {self._did['sent']:,}"
         else:
-            hand = f" ({short(self._hand)})" if self._hand and code is None else ""
+            hand = f" ({short(self._hand)})" if held and self._hand and code is None else ""
             doing = f"holds {held}{hand}, handled {self._did['handled']:,}"
         self._text.say(_cells({self.worker.name: "2em", STATES.get(code, FAILED): "6em", doing: "15em"}))
         return events
