@@ -173,6 +173,8 @@ def test_poison_kills_three_and_becomes_a_dead_letter(room, eventually):
     names = ["c1", "c2", "c3", "c4"]
     assert sorted(room.worker(name).alive for name in names) == [False, False, False, True]
     eventually(lambda: mission(room, "Poison").done)
+    claimed = r"(, claimed by c\d and killed){2}, claimed by c\d, dead-lettered"
+    assert re.search(rf"poison: sent, new on c\d and killed{claimed}\.", room.swim_lanes().sentence)
     assert room._select.label.startswith("poison, deliveries 4: max-attempts: ")
     press(room, "Show")
     assert "poison-1" in shown(room)

@@ -9,7 +9,7 @@ import pytest
 from tests.notebooks import rules
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-RECOVERIES = [("09", "poison-run"), ("10", "still"), ("11", "still")]
+RECOVERIES = [("09", "burst-run"), ("10", "still"), ("11", "still")]
 """The cell in which a stream recovers, before a picture is drawn of it."""
 
 

@@ -2,14 +2,11 @@
 
 PREDICTIONS = {
     "08a": (
-        "Sent here, failed twice there, then handled. How many traces and spans?",
+        "Ann's handler fails twice, then succeeds. Which span is the parent of its third run?",
         {
-            "traces 1, spans 7": "1 trace of 7 spans, some for each attempt",
-            "traces 1, spans 1": ("1 trace of 1 span, from XADD to XACK", "a trace is one long span"),
-            "traces 4, spans 4": (
-                "4 traces of 1 span: the send, and each attempt",
-                "each process begins its own trace",
-            ),
+            "send": "the send",
+            "process": ("its second run", "a retry is a child of the attempt before it"),
+            "none": ("none: it is the first of its trace", "each process begins its own trace"),
         },
     ),
     "08b": (
@@ -37,11 +34,11 @@ PREDICTIONS = {
         },
     ),
     "08e": (
-        "The sender wrote 00. How many spans does the consumer tell of?",
+        "The sender wrote 00. How many spans of its own does a consumer with links record?",
         {
-            0: "0: the sender has decided",
-            2: ("2: process and ack, as ever", "each process decides for itself"),
-            1: ("1: only its own", "a span without its parent is still worth keeping"),
+            2: "2: process and ack",
+            0: ("0: the sender has decided", "the sender decides for everybody"),
+            1: ("1: process, which has the link", "only a span with a link is worth keeping"),
         },
     ),
     "08f": (

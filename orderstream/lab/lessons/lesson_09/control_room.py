@@ -35,6 +35,7 @@ from orderstream.lab.lessons.lesson_09.missions import POISON, Look, Mission, mi
 from orderstream.lab.pictures import charts, lanes
 from orderstream.lab.pictures.live import ROW, WIDE, LiveChart, alert, said
 from orderstream.lab.pictures.sampler import Sample, Sampler
+from orderstream.lab.pictures.spans import Recorder
 from orderstream.lab.server.client import PRIVATE
 from orderstream.lab.server.private import PrivateServer
 from orderstream.lab.workers.lossy_link import LossyLink
@@ -87,6 +88,7 @@ class ControlRoom:
         if ControlRoom._open:
             ControlRoom._open.stop()  # the cell of the old room was run again
         server.current().fresh(stream, f"{stream}-dlq")
+        self._recorder = Recorder()  # if poison carried no trace, no span would tell of its dead letter
         self._stream = connect(Settings.from_env({**os.environ, "ORDERSTREAM_STREAM": stream}))
         self._queue = DeadLetterQueue(self._stream)
         self._link = LossyLink() if server.current().url.startswith("redis:") else None
@@ -164,7 +166,9 @@ class ControlRoom:
         return self._paths(sentence)
 
     def _paths(self, sentence: str | None = None) -> charts.Picture:
-        found = few(lanes.marks(span for member in list(self._team) for span in member.spans()))
+        spans = [span for member in list(self._team) for span in member.spans()]
+        spans += [span for span in self._recorder.spans() if span.began_s >= time.time() - LANES_S]
+        found = few(lanes.marks(spans))
         return charts.swim_lanes(found, sentence if found else f"Nothing was handled in the last {LANES_S} s.")
 
     # What the buttons do --------------------------------------------------------------------------------
@@ -582,7 +586,7 @@ class _Member:
         if self.worker.role == "producer":
             doing = f"sent {self._did['sent']:,}"
         else:
-            hand = f" ({short(self._hand)})" if self._hand and code is None else ""
+            hand = f" ({short(self._hand)})" if held and self._hand and code is None else ""
             doing = f"holds {held}{hand}, handled {self._did['handled']:,}"
         self._text.say(_cells({self.worker.name: "2em", STATES.get(code, FAILED): "6em", doing: "15em"}))
         return events

@@ -16,27 +16,30 @@ PREDICTIONS = {
         },
     ),
     "09b": (
-        "c1 is killed with an order in hand. What becomes of that order?",
+        "c1 is killed with an order in hand, and new orders wait. When does c2 handle that order?",
         {
-            "pending for c1, then acked": "it stays pending for c1, until c2 claims it",
-            "free at once": (
-                "it goes back to the stream at once, and c2 reads it",
+            "before the new": "once it is a suspect, before those that wait",
+            "among the new": (
+                "with those that wait: it is back in the stream",
                 "Redis takes back what a lost connection had",
             ),
-            "pending for c1": (
-                "it stays pending for c1, until c1 is started again",
-                "only its owner can finish an order",
+            "after the new": (
+                "when no new one waits any more",
+                "what is pending waits until nothing is new",
             ),
         },
     ),
     "09c": (
-        "Ann and Bob got one order each, ten minutes ago. Which question tells the busy from the dead?",
+        "1-0 is in work, 2-0 is forgotten. Which number tells one from the other?",
         {
-            "idle of the entry": "how long each order has been idle",
-            "pending of the consumer": ("how much each consumer holds", "a dead consumer holds more than a busy one"),
-            "deliveries of the entry": (
-                "how often each order was delivered",
-                "an order in trouble was delivered often",
+            "idle of the entry": "how long the order has been idle",
+            "idle of the consumer": (
+                "how long its consumer has been idle",
+                "a consumer that reads is at work on all that it holds",
+            ),
+            "pending of the consumer": (
+                "how much its consumer holds",
+                "a dead consumer holds more than a busy one",
             ),
         },
     ),
