@@ -35,7 +35,7 @@ PREDICTIONS = {
         },
     ),
     "05d": (
-        "Fifty processes claimed the figs and died. Then Dora claims them. What does she get?",
+        "Fifty processes claimed the figs and died. Then Dora claims, too. What does she get?",
         {
             "delivery 52": "the figs, delivery 52: each claim counts",
             "nothing": ("nothing: Redis gave up, the order is gone", "poison messages leave by themselves"),
