@@ -39,7 +39,8 @@ def test_seven_lines_of_lua_and_the_trap_stand_before_the_first_script():
     assert place("05", "script-h") < place("05", "lua") < place("05", "script")
     [primer] = re.findall(r"```text\n(.+?)\n```", book["script-h"].source, re.S)
     assert len(primer.splitlines()) == 7
-    assert [word for word in ("KEYS[1]", "ARGV[2]", "texts", "~=", "unpack", "nil", "1 is the first") if word not in primer] == []
+    words = ("KEYS[1]", "ARGV[2]", "texts", "~=", "unpack", "nil", "1 is the first")
+    assert [word for word in words if word not in primer] == []
     assert "it is 3: None" in printed(book["lua"])
 
 
