@@ -371,6 +371,20 @@ def test_a_thick_bar_is_a_handler_run():
     assert bars[0] > bars[1] + 500
 
 
+def test_a_thick_bar_ends_with_its_handler(recorder, stream):
+    """Acks are sent together, so an order may be done long before it is acked."""
+    Producer(stream).send(TEA)
+    Consumer(stream, lambda order: None, "ann").drain()
+    _, began, acked = marks(recorder.spans())
+    assert began.t_s < began.until_s <= acked.t_s
+    late = [replace(KILLED[1], until_s=0.5), Mark(2.0, "ann", "o-1", "acked")]
+    until_the_ack = [replace(late[0], until_s=None), late[1]]
+    bars = [bar_pixels(charts.swim_lanes(marks, ".", "even")) for marks in (late, until_the_ack)]
+    assert bars[0] < bars[1] - 500
+    newest = lanes.latest([replace(mark, t_s=mark.t_s + 5, until_s=mark.until_s and 5.5) for mark in late])
+    assert newest[0].until_s == pytest.approx(0.49)
+
+
 def test_a_killed_consumer_s_lane_ends():
     """Until another process of that name begins with something."""
     lives = lane_chart._lives

@@ -171,7 +171,8 @@ def test_a_lesson_adds_a_slider_and_a_button_of_its_own(panel):
     slider.value = 25
     pressed.click()
     assert got == [25, "trim"]
-    assert [note.what for note in panel.sampler.notes] == ["Trim"], "the picture marks it"
+    marked = [note.value or note.what for note in panel.sampler.notes]
+    assert marked == ["replies lost 25", "Trim"], "the picture marks them"
     broken.click()
     assert "ZeroDivisionError" in said(panel)[0]
     assert "handler time and replies lost; buttons to kill, add and stop, Trim, Break." in repr(panel)

@@ -706,22 +706,22 @@ def test_with_both_dead_neither_number_moves_and_a_third_consumer_fails_on(faili
 
 @answers("06 play 1")
 @pytest.mark.any_server("a link, a process and a panel; XADD is tested on each server")
-def test_at_40_percent_lost_replies_the_stream_grows_by_about_two_thirds_more(kernel):
-    """An order is sent 1 / (1 - 0.4) = 1.67 times."""
+def test_at_30_percent_lost_replies_the_stream_grows_by_nearly_a_half_more(kernel):
+    """An order is sent 1 / (1 - 0.3) = 1.43 times."""
     lesson = kernel("06")
     lesson.run("panel")
     panel, r = lesson.panel, lesson.r
-    lesson.losses.value, panel.rate.value = 40, 100
+    lesson.losses.value, panel.rate.value = 30, 100
     panel.until(lambda now: now.length >= 300)
     ids = [json.loads(fields["data"])["id"] for _, fields in r.xrange("busy")]
-    assert 1.4 < len(ids) / len(set(ids)) < 2.0
+    assert 1.25 < len(ids) / len(set(ids)) < 1.65
     assert len(ids) - len(set(ids)) <= lesson.line.lost
 
 
 @answers("06 play 2")
 @pytest.mark.any_server("a link, a process and a panel; dedupe is tested on each server")
 def test_dedupe_leaves_no_double_and_costs_no_throughput_because_both_pause_alike(kernel):
-    """At 40 % lost replies as many orders get in with it as without it."""
+    """At 30 % lost replies as many orders get in with it as without it: those that the producer takes."""
     lesson = kernel("06")
     lesson.run("panel")
     panel, r = lesson.panel, lesson.r
@@ -731,7 +731,7 @@ def test_dedupe_leaves_no_double_and_costs_no_throughput_because_both_pause_alik
         lesson.losses.value, lesson.dedupe.value = 0, dedupe
         panel.until(lambda now: now.pending == now.backlog == 0)
         before, began = r.xlen("busy"), time.monotonic()
-        lesson.losses.value = 40
+        lesson.losses.value = 30
         lost = lesson.line.lost + 40
         panel.until(lambda now, enough=lost: lesson.line.lost >= enough)
         took_s[dedupe] = time.monotonic() - began
@@ -739,6 +739,7 @@ def test_dedupe_leaves_no_double_and_costs_no_throughput_because_both_pause_alik
         ordered[dedupe] = len(set(ids))
         assert (len(ids) > len(set(ids))) == (dedupe == 0)
     assert 0.5 < (ordered[1] / took_s[1]) / (ordered[0] / took_s[0]) < 2
+    assert 7 < ordered[1] / took_s[1] < 13
 
 
 @answers("06 quiz 1")

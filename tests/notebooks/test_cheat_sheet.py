@@ -188,6 +188,10 @@ def read(r, options):
 
 
 NOTES = {
+    "`TIME` on `XCLAIM` is `IDLE` as a date: milliseconds since 1970.": ("5.0", lambda r: (
+        run(r, "XCLAIM orders g ann 0 1-0 TIME 1 JUSTID") == [b"1-0"]
+        and r.xpending_range("orders", "g", "1-0", "1-0", 1)[0]["time_since_delivered"] > 10**12
+    )),
     "`KEEPREF` on `XADD`, `XTRIM`, `XDELEX` and `XACKDEL` is the default: it asks no group.": ("8.2", lambda r: (
         keeps(r, "KEEPREF") == keeps(r, "") == [["1", "ann 2"], ["1", "ann 2"], ["2", "ann 2"], ["2", "ann 1"]]
     )),

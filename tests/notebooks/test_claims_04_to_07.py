@@ -34,12 +34,13 @@ def test_pending_stands_still_for_long_enough_to_be_seen():
     assert int(limit_ms) >= 5_000
 
 
-def test_six_lines_of_lua_and_the_trap_stand_before_the_first_script():
+def test_seven_lines_of_lua_and_the_trap_stand_before_the_first_script():
     book = BOOKS["05"]
     assert place("05", "script-h") < place("05", "lua") < place("05", "script")
     [primer] = re.findall(r"```text\n(.+?)\n```", book["script-h"].source, re.S)
-    assert len(primer.splitlines()) == 6
-    assert [word for word in ("KEYS[1]", "ARGV[2]", "texts", "~=", "nil", "1 is the first") if word not in primer] == []
+    assert len(primer.splitlines()) == 7
+    words = ("KEYS[1]", "ARGV[2]", "texts", "~=", "unpack", "nil", "1 is the first")
+    assert [word for word in words if word not in primer] == []
     assert "it is 3: None" in printed(book["lua"])
 
 

@@ -98,7 +98,7 @@ XPENDING consumer         5.0   xpending_range consumername
 XCLAIM                    5.0   xclaim without justid
 XCLAIM JUSTID             5.0   xclaim justid
 XCLAIM IDLE               5.0   xclaim idle
-XCLAIM TIME               5.0   xclaim time
+XCLAIM TIME               5.0   sheet '`TIME`' '`XCLAIM`'
 XCLAIM RETRYCOUNT         5.0   xclaim retrycount
 XCLAIM FORCE              5.0   xclaim force
 XAUTOCLAIM                6.2   xautoclaim

@@ -74,7 +74,7 @@ def draw(marks: Sequence[Mark], left_out: int = 0, time: Time = "stretched") -> 
     height = 1.05 + (LANE_INCHES + ORDER_INCHES * (len(orders) - 1)) * len(rows)
     figure = Figure(figsize=(WIDTH, height), dpi=100, layout="constrained", facecolor="white")
     longest = max([len(order[:NAMED]) for order in orders], default=0)
-    axis = AXES[time]([mark.t_s for mark in marks])
+    axis = AXES[time]([t_s for mark in marks for t_s in (mark.t_s, mark.until_s) if t_s is not None])
     chart = _LaneChart(figure, rows, axis, start=-0.03 - 0.0115 * longest)
     for lane in rows:
         chart.draw_lane(lane, [mark for mark in marks if mark.lane == lane])
@@ -182,6 +182,7 @@ class _LaneChart:
             x, y, after = self._at(mark.t_s), self._rows[mark.lane] + shift, marks[number + 1 : number + 2]
             if mark.kind in BEGINS and mark.begun:
                 ends = [m.t_s for m in marks[number:] if m.lane == mark.lane and m.kind in ENDS]
+                ends = ends[:1] if mark.until_s is None else [mark.until_s]
                 bar: Look = {"color": BAR, "linewidth": 9, "solid_capstyle": "butt", "zorder": 1}
                 self.ax.plot([x, self._at(ends[0]) if ends else END], [y, y], **bar)
             if mark.kind != "acked":

@@ -41,6 +41,8 @@ class Mark:
         delivery: Number of the delivery, for ``new`` and ``claimed``.
         begun: Whether a handler run began with it, for ``new`` and ``claimed``. An order that was given to a consumer
             and waits for its turn is in nobody's hand.
+        until_s: When that handler run ended, as ``t_s``; None: at the next mark. Acks are sent together, so an order
+            may wait for its ``acked`` when its handler is done.
     """
 
     t_s: float
@@ -49,6 +51,7 @@ class Mark:
     kind: Kind
     delivery: int | None = None
     begun: bool = True
+    until_s: float | None = None
 
 
 def marks(spans: Iterable[Span]) -> list[Mark]:
@@ -67,8 +70,11 @@ def marks(spans: Iterable[Span]) -> list[Mark]:
     def mark(
         t_s: float, lane: str | None, span: Span, kind: Kind, delivery: int | None = None, begun: bool = True
     ) -> None:
-        t_s -= spans[0].began_s
-        found.extend(Mark(t_s, lane or "", order, kind, delivery, begun) for order in orders[span.id])
+        first_s = spans[0].began_s
+        until_s = span.ended_s - first_s if span.operation == "process" and span.ended_s else None
+        found.extend(
+            Mark(t_s - first_s, lane or "", order, kind, delivery, begun, until_s) for order in orders[span.id]
+        )
 
     seen: set[tuple[str | None, str | None]] = set()
     for span in spans:
@@ -140,7 +146,14 @@ def latest(all_marks: Sequence[Mark], orders: int = ORDERS) -> list[Mark]:
     last = {mark.order: math.inf if mark.kind not in ("acked", "dead") else mark.t_s for mark in all_marks}
     kept = sorted(last, key=last.__getitem__)[-orders:]
     theirs = [mark for mark in all_marks if mark.order in kept]
-    return [replace(mark, t_s=mark.t_s - theirs[0].t_s) for mark in theirs]
+    return [
+        replace(
+            mark,
+            t_s=mark.t_s - theirs[0].t_s,
+            until_s=None if mark.until_s is None else mark.until_s - theirs[0].t_s,
+        )
+        for mark in theirs
+    ]
 
 
 def sentence(all_marks: Sequence[Mark]) -> str:

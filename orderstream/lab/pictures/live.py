@@ -205,7 +205,13 @@ class Panel:
             function: Called with each new value.
         """
         slider = self._new_slider(label, value, high, step)
-        slider.observe(lambda change: self._say_if_wrong(function, change["new"]), "value")
+        name = label.partition(",")[0].lower()
+
+        def turned(change: dict[str, Any]) -> None:
+            self.sampler.note(label, f"{name} {change['new']:g}")
+            self._say_if_wrong(function, change["new"])
+
+        slider.observe(turned, "value")
         self._sliders.children = (*self._sliders.children, slider)
         return slider
 
@@ -236,6 +242,7 @@ class Panel:
         if self._lanes:
             self._lanes[0].watch(new)
         self.consumers.append(new)
+        self.sampler.note(f"{new.name} added")
         self.sampler.watch(new, start=0)  # if many orders wait, it has handled some already
         new.set(**self._knobs())  # a slider may have been drawn while it started
         self._kills[new] = self._kill_button(new)

@@ -35,11 +35,11 @@ PREDICTIONS = {
         },
     ),
     "05d": (
-        "Fifty times: claimed, died, idle again. What is the order's delivery count?",
+        "Fifty processes claimed the figs and died. Then Dora claims, too. What does she get?",
         {
-            51: "51: the claims are counted, for ever",
-            0: ("0: Redis gave up, the order is gone", "poison messages leave by themselves"),
-            1: ("1: no handler has failed", "only an exception counts as a try"),
+            "delivery 52": "the figs, delivery 52: each claim counts",
+            "nothing": ("nothing: Redis gave up, the order is gone", "poison messages leave by themselves"),
+            "delivery 1": ("the figs, delivery 1: no handler has failed", "only an exception counts as a try"),
         },
     ),
     "05e": (

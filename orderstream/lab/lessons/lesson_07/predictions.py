@@ -2,14 +2,11 @@
 
 PREDICTIONS = {
     "07a": (
-        "The same 2,000 orders are sent by the hundred. How much faster is that than one by one?",
+        "Sent by 1, by 10, by 100 and by 1,000: which step saves most time for each order?",
         {
-            "more than twice": "more than twice as fast: it waits 20 times",
-            "about the same": ("about the same: Redis has as many XADDs to run", "Redis is the bottleneck"),
-            "slower": (
-                "slower: the last order waits for 99 others",
-                "a batch buys throughput with the latency of every order",
-            ),
+            "1 to 10": "from 1 to 10: nine of ten waits are gone",
+            "100 to 1,000": ("from 100 to 1,000: the fewest waits are left", "the larger the batch, the more it saves"),
+            "alike": ("all three alike: each is ten times as many", "ten times the batch saves ten times the time"),
         },
     ),
     "07b": (
@@ -24,7 +21,7 @@ PREDICTIONS = {
         },
     ),
     "07c": (
-        "Lag has come down to 0. How many of the six orders are done for sure?",
+        "Lag has come down to 0. How many of the six orders are done?",
         {
             0: "0: they were only handed out",
             5: ("5: all but the one in her hands", "a group hands out one order after the other"),
