@@ -146,13 +146,15 @@ def latest(all_marks: Sequence[Mark], orders: int = ORDERS) -> list[Mark]:
     last = {mark.order: math.inf if mark.kind not in ("acked", "dead") else mark.t_s for mark in all_marks}
     kept = sorted(last, key=last.__getitem__)[-orders:]
     theirs = [mark for mark in all_marks if mark.order in kept]
+    return from_zero(theirs)
+
+
+def from_zero(marks: Sequence[Mark]) -> list[Mark]:
+    """Return the same marks with times that begin at 0 s."""
+    first_s = marks[0].t_s if marks else 0.0
     return [
-        replace(
-            mark,
-            t_s=mark.t_s - theirs[0].t_s,
-            until_s=None if mark.until_s is None else mark.until_s - theirs[0].t_s,
-        )
-        for mark in theirs
+        replace(mark, t_s=mark.t_s - first_s, until_s=None if mark.until_s is None else mark.until_s - first_s)
+        for mark in marks
     ]
 
 

@@ -110,6 +110,7 @@ class Panel(GroupPanel):
             pipe.execute()
 
     def _set_count(self, change: dict[str, int]) -> None:
+        self.note(f"COUNT {change['new']}")
         for member in self.readers.values():
             member.count = change["new"]
 

@@ -616,7 +616,7 @@ def few(marks: Sequence[lanes.Mark]) -> list[lanes.Mark]:
     trouble = {mark.order for mark in marks if mark.kind not in ("sent", "new", "acked")}
     kept = [order for order in orders if order in trouble or not trouble][:IN_LANES]
     theirs = [mark for mark in marks if mark.order in kept]
-    return [replace(mark, order=short(mark.order), t_s=mark.t_s - theirs[0].t_s) for mark in theirs]
+    return [replace(mark, order=short(mark.order)) for mark in lanes.from_zero(theirs)]
 
 
 def short(order_id: str) -> str:
