@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from opentelemetry import trace
+from opentelemetry.util._once import Once
 
 from orderstream import Settings, connect
 from orderstream.embedded.find import ServerError
@@ -33,6 +35,13 @@ IN_CI = os.environ.get("CI") == "true"
 def python_answers_ctrl_c() -> None:
     """A program begins with Python's own handler of Ctrl-C. Some tests before this one may have replaced it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def a_provider_of_spans_ends_with_its_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenTelemetry lets a process set one provider, once. The orders of other tests must carry no context of it."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
 
 
 @pytest.fixture(scope="session")

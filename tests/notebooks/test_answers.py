@@ -19,8 +19,6 @@ import nbformat
 import psutil
 import pytest
 import redis
-from opentelemetry import trace
-from opentelemetry.util._once import Once
 
 from orderstream import Consumer, DeadLetterQueue, Order, Producer, Settings, connect
 from orderstream.lab import server
@@ -117,10 +115,6 @@ def kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("ORDERSTREAM_LAB_HOME", str(tmp_path / "home"))
     for variable in ("REDIS_URL", "REDIS_ADDR"):
         monkeypatch.delenv(variable, raising=False)
-    # A lesson that traces sets a provider, and OpenTelemetry lets a process do so only once. Here each may, and the
-    # orders of other tests carry no context.
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     started = []
 
     def start(number):
