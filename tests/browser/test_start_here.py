@@ -49,7 +49,7 @@ def test_every_cell_runs_and_the_panel_goes_on(open_notebook, tmp_path, save_scr
     for name in ("c1", "c2"):
         kill = panel.get_by_role("button", name=f"kill -9 {name}")
         kill.click()
-        notebook.wait_until(kill.is_disabled)
+        kill.wait_for(state="hidden")  # who is dead has no button
     notebook.wait_until_the_picture_moves()
     last = notebook.page.locator(".jp-CodeCell").count() - 1
     notebook.run(last)
