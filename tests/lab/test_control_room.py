@@ -10,8 +10,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from orderstream.embedded.find import ServerError
 from orderstream.lab import server
-from orderstream.lab.lessons.lesson_09.control_room import IN_LANES, SHOWN, ControlRoom, _controls_in
+from orderstream.lab.lessons.lesson_09.control_room import IN_LANES, SHOWN, ControlRoom, _controls_in, few
 from orderstream.lab.pictures import charts
+from orderstream.lab.pictures.lanes import Mark
 from orderstream.lab.workers.process import ProcessError, consumer
 
 pytestmark = pytest.mark.any_server("processes and a panel; the sampler and the workers behind it run on each server")
@@ -379,3 +380,9 @@ def test_nothing_survives_the_kernel(scratch, eventually):
         assert len(scratch.processes()) >= 6  # the kernel, a guard, a server and three workers
         client.km.provisioner.process.kill()
         eventually(scratch.is_clean, timeout_s=15)
+
+
+def test_a_bar_moves_with_the_marks_of_its_order():
+    """The picture begins with the first mark that it shows, and not when the room was opened."""
+    began, acked = few([Mark(7.0, "c2", "o-1", "claimed", 2, until_s=7.5), Mark(8.0, "c2", "o-1", "acked")])
+    assert (began.t_s, began.until_s, acked.t_s) == (0.0, 0.5, 1.0)

@@ -49,6 +49,7 @@ def test_with_count_1_nobody_holds_more_than_one(panel):
 def test_with_count_100_one_holds_them_all_and_the_other_none(panel):
     """It hoards: nothing waits, and nobody can help."""
     panel.count.value = 100
+    assert [note.what for note in panel.notes] == ["COUNT 100"], "the picture marks it"
     panel.rush()
     hoard = panel.until(lambda now: any(now.held.values()))
     assert (hoard.new, min(hoard.held.values())) == (0, 0)

@@ -75,6 +75,18 @@ def test_a_refreshed_notebook_is_canonical_and_stays_byte_for_byte(tmp_path):
     assert refresh(path).stdout.endswith("unchanged\n")
 
 
+def test_a_kernel_that_does_not_start_is_told_in_one_line(tmp_path, monkeypatch):
+    path = write(tmp_path, code("never", "1"))
+    before = path.read_bytes()
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    ran = refresh(path)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("refresh: lesson.ipynb: its kernel did not start: ")
+    assert ran.stderr.count("\n") == 1
+    assert path.read_bytes() == before
+
+
 def test_a_failing_cell_is_named_and_the_notebook_left_alone(tmp_path):
     path = write(tmp_path, code("before", "x = 1"), code("broken", "x / 0"))
     before = path.read_bytes()

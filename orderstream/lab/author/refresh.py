@@ -16,6 +16,7 @@ form:
 """
 
 import argparse
+import atexit
 import base64
 import io
 import os
@@ -100,6 +101,7 @@ def execute(path: Path, book: Any, address: Path) -> None:
     except DeadKernelError as exc:
         raise RefreshError(f"{path.name}, cell {running.get('id', '(none yet)')}: its kernel died") from exc
     except RuntimeError as exc:
+        atexit.unregister(client._cleanup_kernel)  # it has cleaned up, and would raise if it did so again
         raise RefreshError(f"{path.name}: its kernel did not start: {exc}") from exc
 
 
