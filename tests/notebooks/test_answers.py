@@ -985,9 +985,12 @@ def test_an_innocent_order_dies_of_three_failures_or_of_three_kills(room):
     room.until(lambda now: now.pending == 0)
     assert reasons() == {"RuntimeError"}
     dead = room.sampler.latest.dead_lettered
-    room.work.value = 2_000
-    room.burst(1)
     team = ["c1", "c2"]
+    room.work.value = 2_000
+    for name in team:  # a number is on its way for a moment; a process that starts has it
+        room.switch(name)
+        room.switch(name)
+    room.burst(1)
     for _ in range(3):
         [holder] = room.until(lambda now: now.held.keys() & set(team)).held
         room.kill(holder)
@@ -1132,7 +1135,11 @@ def test_without_a_death_the_newest_way_needs_2_round_trips_as_reading_alone_doe
 @answers("10 play 2")
 @pytest.mark.parametrize(("era", "each"), [("5.0", 3), ("6.2", 2)])
 def test_a_recovered_order_costs_3_round_trips_by_5_0_and_2_by_6_2(eras, era, each):
-    """Look, claim, ack; or claim, ack. An order that was new costs 3 in both."""
+    """
+    Look, claim, ack; or claim, ack. An order that was new costs 3 in both.
+
+    XAUTOCLAIM looks at ten at a time. If all get due between its first and its second look, that order costs one more.
+    """
     panel = eras.panel
     choose(panel, era)
     panel.rate.value = 0
@@ -1141,7 +1148,7 @@ def test_a_recovered_order_costs_3_round_trips_by_5_0_and_2_by_6_2(eras, era, ea
     panel.crash("ann")
     after = panel.until(lambda now: now.handled >= before.handled + 20 and not any(now.held.values()))
     new = after.handled - before.handled - 20
-    assert after.spent - before.spent == 20 * each + 3 * new
+    assert after.spent - before.spent - 20 * each - 3 * new in ({0} if era == "5.0" else {0, 1})
 
 
 def reply_of_a_reader_that_claims(r, act):
