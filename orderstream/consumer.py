@@ -3,7 +3,8 @@ Read orders, hand each to your handler, and settle it: ack, retry, defer or dead
 
 One turn of the loop looks for one suspect, an entry that nobody has worked on for ``claim_idle_ms``, and reads one
 batch of new entries; after a suspect it reads on every 16th turn only. Handlers run one at a time, in the thread that
-called ``run()``; for more work start more processes. A second thread looks after the entries in hand, see ``hand``.
+called ``run()``. For handlers that wait, such as for a database, see ``crew``; for handlers that count, start more
+processes. A second thread looks after the entries in hand, see ``hand``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, Self
 from weakref import WeakSet
 
 import redis
@@ -34,7 +36,7 @@ from orderstream.stream import OrderStream
 
 log = logging.getLogger("orderstream")
 
-Handler = Callable[[Order], None]
+Handler = Callable[[Order], Any]  # it returns None, or if it is an ``async def`` something to wait for
 
 BATCH_S = 0.05  # ask for about as many entries as can be handled in this time,
 BATCH_BYTES = 8_000_000  # and for not much more than this
@@ -54,20 +56,29 @@ class Consumer:
 
     Args:
         stream: From ``connect()``.
-        handler: Called with each order. Return: done. Raise: retry after a backoff. Raise ``Reject``:
-            dead-letter now. Raise ``Defer``: later, without spending an attempt. It may see an order
+        handler: A function or an ``async def``. Called with each order. Return: done. Raise: retry after a backoff.
+            Raise ``Reject``: dead-letter now. Raise ``Defer``: later, without spending an attempt. It may see an order
             twice (after a crash, a lost reply), so key its effect by ``order.id``. Whatever it raises is its
             failure, ``SystemExit`` too; only what a signal raises, such as Ctrl-C or an alarm that the handler left
             behind, ends the consumer.
         name: Unique among the group's consumers; None makes one up. Two processes must never share a
             name: each would take the other's entries for its own.
         policy: When to retry; None follows the stream's settings.
+        concurrency: How many handlers may run at once: a function in threads, an ``async def`` in an event loop. With
+            more than one, orders are not handled in their order. See ``crew``.
         hand: Makes what holds the entries in hand; None makes a ``Hand``, or what ``on_timeout`` asks for.
 
     Raises:
-        ConfigError: The handler is a coroutine or generator function: to call it would not run it. Or the name is the
-            one that Redis is told when nobody owns an entry.
+        ConfigError: The handler is a generator function: to call it would not run it. Or *concurrency* is below 1. Or
+            the name is the one that Redis is told when nobody owns an entry.
     """
+
+    def __new__(cls, stream: OrderStream, handler: Handler, *args: Any, concurrency: int = 1, **options: Any) -> Self:
+        if cls is Consumer and (concurrency != 1 or is_coroutine(handler)):
+            from orderstream.crew import CrewConsumer  # not needed where one handler runs at a time
+
+            return super().__new__(CrewConsumer)  # type: ignore[return-value]
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -76,17 +87,19 @@ class Consumer:
         name: str | None = None,
         policy: RetryPolicy | None = None,
         *,
+        concurrency: int = 1,
         hand: Callable[..., Hand] | None = None,
     ) -> None:
         settings = stream.settings
-        for function in (handler, getattr(handler, "__call__", None)):  # noqa: B004 - of an object, its method
-            if any(would_not_run(function) for would_not_run in _WOULD_NOT_RUN):
-                raise ConfigError(f"{handler!r} is no plain function: to call it would not run it; write it with `def`")
+        if any(map(_is_generator, _functions(handler))):
+            raise ConfigError(f"{handler!r} is a generator function: to call it would not run it; take `yield` out")
+        if type(concurrency) is not int or concurrency < 1:
+            raise ConfigError(f"concurrency must be a whole number, 1 or more, not {concurrency!r}")
         if name == UNOWNED:
             raise ConfigError(f"a consumer cannot be called {UNOWNED}: that is the owner of entries that nobody has")
         self.stream = stream
         self.handler = handler
-        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.randrange(16**6):06x}"
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}-{_random.getrandbits(64):016x}"
         self.policy = policy or RetryPolicy(settings.max_attempts, settings.backoff_ms, settings.defer_max_age_ms)
         self._stopping = False
         self._hand = (hand or _hand_for(settings))(stream, self.name, self._flush_acks, self._overrun)
@@ -101,6 +114,7 @@ class Consumer:
         self._group_exists = False
         self._cursor, self._page = "-", SMALL_PAGE
         self._left_by: str | None = None  # of the suspect in hand
+        self._left_alone = False  # a suspect was found, and waits until nothing else is in hand
         self._next_walk = 0.0  # when to look for suspects again
         self._next_due = math.inf  # when the first entry that this walk has seen becomes a suspect
         self._next_reap = time.monotonic() + REAP_EVERY_S * _random.random()  # not all consumers at once
@@ -122,11 +136,19 @@ class Consumer:
             while not self._stopping:
                 self._turn_or_pause()
         finally:
-            with suppress(redis.RedisError):  # if Redis is away, the entries stay pending and others claim them
-                self._settle_again()
-                self._hand.take([])
-                self.stream.leave(self.name)
-            self._hand.drop(self._hand.done)
+            self._leave()
+
+    async def run_async(self) -> None:
+        """
+        Handle orders until ``stop()``, in your event loop: an ``async def`` handler runs in it. To cancel this is to
+        stop: it ends when the orders in hand are finished.
+
+        Raises:
+            redis.RedisError: As ``run()``.
+        """
+        from orderstream.crew.own_loop import run_in_this_loop
+
+        await run_in_this_loop(self)
 
     def step(self) -> int:
         """
@@ -213,8 +235,9 @@ class Consumer:
         now = time.monotonic()
         if self._stopping or now < self._next_walk:
             return None
-        with self._acking() as done:
-            found = self.stream.claim(self.name, self._cursor, self._page, ack=[entry.id for entry in done])
+        with self._carrying() as done:
+            acks = [entry.id for entry in done]
+            found = self.stream.claim(self.name, self._cursor, self._page, ack=acks, alone=self._alone_from())
         self._take([found.entry] if found.entry and not self.policy.exhausted(found.entry.attempt) else [])
         if found.lost:
             log.warning("deleted from the stream before they were handled: %s", ", ".join(found.lost))
@@ -230,8 +253,12 @@ class Consumer:
             self._next_due, self._page = math.inf, SMALL_PAGE
         else:
             self._page = min(2 * self._page, LARGE_PAGE)
-        self._left_by = found.left_by
+        self._left_by, self._left_alone = found.left_by, found.alone
         return found.entry
+
+    def _alone_from(self) -> int:
+        """Return the attempt from which on a suspect is claimed only if nothing else is in hand; 0 if there is none."""
+        return 0
 
     def _due_in(self, delay_ms: int) -> None:
         """Look for suspects again in *delay_ms* at the latest, because an entry becomes due then."""
@@ -241,19 +268,24 @@ class Consumer:
 
     def _read_batch(self, *, wait: bool) -> int:
         """Read one batch and handle it. Return how many entries it had."""
-        if self._stopping:
-            return 0
-        rest_ms = max(1, math.ceil((self._next_walk - time.monotonic()) * 1000))
-        block_ms = min(self.stream.settings.block_ms, rest_ms) if wait else None
-        with self._acking() as done:
-            batch = self.stream.read_new(self.name, self._wanted, block_ms, ack=[entry.id for entry in done])
-        self._take(batch)
+        batch = self._read(self._wanted, self.stream.settings.block_ms if wait else None)
         began = time.monotonic()
         if begun := self._work(batch):
             pace = begun / max(time.monotonic() - began, 1e-6)
             size = sum(map(len, batch[-1].fields)) + 1  # the next entries are probably about as large
             self._wanted = max(1, min(int(pace * BATCH_S), BATCH_BYTES // size, self.stream.settings.batch))
         return len(batch)
+
+    def _read(self, count: int, longest_ms: int | None) -> list[Entry]:
+        """Take up to *count* new entries. Wait for the first one *longest_ms*, or until a suspect is due."""
+        if self._stopping:
+            return []
+        rest_ms = max(1, math.ceil((self._next_walk - time.monotonic()) * 1000))
+        block_ms = None if longest_ms is None else min(longest_ms, rest_ms)
+        with self._carrying() as done:
+            batch = self.stream.read_new(self.name, count, block_ms, ack=[entry.id for entry in done])
+        self._take(batch)
+        return batch
 
     def _work(self, entries: Sequence[Entry]) -> int:
         """
@@ -358,11 +390,14 @@ class Consumer:
             else:
                 self._delay(entry, decision)
         except redis.RedisError as error:
-            if isinstance(error, ReplyLost) and decision.outcome is Outcome.DEFER:
-                # What was sent may arrive late. The attempt counts now: otherwise it would fit the next one, too.
-                decision = Decision(Outcome.RETRY, decision.delay_ms)
-            self._unsettled.append((entry, decision))
+            self._settle_later(entry, decision, error)
             raise
+
+    def _settle_later(self, entry: Entry, decision: Decision, error: redis.RedisError) -> None:
+        if isinstance(error, ReplyLost) and decision.outcome is Outcome.DEFER:
+            # What was sent may arrive late. The attempt counts now: otherwise it would fit the next one, too.
+            decision = Decision(Outcome.RETRY, decision.delay_ms)
+        self._unsettled.append((entry, decision))
 
     def _settle_again(self) -> None:
         """Settle what an outage left unsettled. If another consumer has claimed an entry meanwhile, nothing changes."""
@@ -393,6 +428,22 @@ class Consumer:
         log.warning("entry %s: its handler has run for longer than %g s, and loses it", entry.id, timeout_s)
         with suppress(redis.RedisError):  # it stays pending, and others claim it
             self._settle(entry, self._decide(entry, HandlerTimeout(f"handler ran longer than {timeout_s:g} s")))
+
+    def _leave(self) -> None:
+        """Settle what is in hand. If Redis is away, the entries stay pending and others claim them."""
+        with suppress(redis.RedisError):
+            self._settle_again()
+            self._hand.take([])
+            self.stream.leave(self.name)
+        self._hand.drop(self._hand.done)
+
+    def _carrying(self) -> AbstractContextManager[Sequence[Entry]]:
+        """Yield what is done and can be acked on the way of another command."""
+        return self._acking()
+
+    def _finish(self) -> None:
+        """Settle what this turn has begun."""
+        self._flush_acks()
 
     def _flush_acks(self) -> None:
         if self._hand.done:
@@ -431,7 +482,7 @@ class Consumer:
         try:
             self._turn()
             if flush:
-                self._flush_acks()
+                self._finish()
         except redis.RedisError as error:
             match trouble(error):
                 case Trouble.FATAL:
@@ -479,7 +530,17 @@ def _refuse_what_did_not_run(result: object) -> None:
         raise TypeError(f"the handler returned a {type(result).__name__}, and nobody runs that; write it with `def`")
 
 
-_WOULD_NOT_RUN = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+def is_coroutine(handler: Handler) -> bool:
+    """Return whether *handler* is an ``async def``, or an object that is called by one."""
+    return any(map(inspect.iscoroutinefunction, _functions(handler)))
+
+
+def _functions(handler: Handler) -> tuple[Any, Any]:
+    return handler, getattr(handler, "__call__", None)  # noqa: B004 - of an object, its method
+
+
+def _is_generator(function: Any) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _mark_copies() -> None:

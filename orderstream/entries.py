@@ -56,6 +56,7 @@ class Claimed(msgspec.Struct, frozen=True):
         soonest_ms: Milliseconds until the next entry on this page becomes due.
         left_by: The consumer that had the suspect and told nothing more of it: it died, or it could not reach Redis.
             None: the suspect was handed over properly: retried, deferred or given back.
+        alone: True if a suspect was found and not taken, because it shall be handled alone.
     """
 
     entry: Entry | None
@@ -63,6 +64,7 @@ class Claimed(msgspec.Struct, frozen=True):
     lost: tuple[str, ...]
     soonest_ms: int
     left_by: str | None = None
+    alone: bool = False
 
 
 class ConsumerState(msgspec.Struct, frozen=True):

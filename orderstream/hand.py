@@ -60,6 +60,7 @@ class Hand:
         self.gave_back = self.copied = False
         self._stream = stream
         self._consumer = consumer
+        self._beat_s = stream.settings.claim_idle_ms / 4000
         self._flush = flush
         self._overrun = overrun
         self._batch: Sequence[Entry] = ()  # in the order in which they are handled
@@ -77,14 +78,8 @@ class Hand:
         with self._lock:
             self._batch, self.gave_back = entries, False
             self._entries = {entry.id: entry for entry in entries}
-            if entries and not (self._thread and self._thread.is_alive()):  # after os.fork() it is not
-                name = f"heartbeat {self._consumer}"
-                self._thread = threading.Thread(target=self._look_after, name=name, daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # the system has no thread for us: that passes
-                    log.warning("no thread for the heartbeat of %s; others may claim its orders", self._consumer)
-                    self._thread = None
+            if entries:
+                self._wake()
 
     def begin(self, entry: Entry, now: float) -> bool:
         """
@@ -125,14 +120,24 @@ class Hand:
 
     # The second thread --------------------------------------------------------------------------------
 
+    def _wake(self) -> None:
+        """Start the thread if it does not run. Call this with the lock."""
+        if self._thread and self._thread.is_alive():  # after os.fork() it is not
+            return
+        self._thread = threading.Thread(target=self._look_after, name=f"heartbeat {self._consumer}", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the system has no thread for us: that passes
+            log.warning("no thread for the heartbeat of %s; others may claim its orders", self._consumer)
+            self._thread = None
+
     def _look_after(self) -> None:
-        beat_s = self._stream.settings.claim_idle_ms / 4000
         next_beat, in_trouble = time.monotonic(), False
         while True:
-            time.sleep(min(beat_s, ACK_FLUSH_S))
+            self._rest()
             try:
                 if time.monotonic() >= next_beat:
-                    next_beat = time.monotonic() + beat_s
+                    next_beat = time.monotonic() + self._beat_s
                     if not self._beat():
                         return
                     in_trouble = False
@@ -141,6 +146,9 @@ class Hand:
                 if not in_trouble:
                     log.exception("the heartbeat of %s goes on after this", self._consumer)
                 in_trouble = True
+
+    def _rest(self) -> None:
+        time.sleep(min(self._beat_s, ACK_FLUSH_S))
 
     def _look(self) -> None:
         """Do what cannot wait for the next beat."""
@@ -159,17 +167,24 @@ class Hand:
     def _beat(self) -> bool:
         """Send one heartbeat for all entries in hand. False: there are none, and the thread ends."""
         with self._lock:
-            entries = list(self._entries.values())
-            if not entries:
+            if self._is_empty():
                 self._thread = None
                 return False
+            entries = self._kept()
         try:
-            held = self._stream.heartbeat(self._consumer, entries)
+            held = self._stream.heartbeat(self._consumer, entries) if entries else set()
         except redis.RedisError as error:  # the next one may succeed; if not, others claim the entries
             log.debug("no heartbeat: %s", describe(error))
             return True
         self.drop(entry for entry in entries if entry.id not in held)
         return True
+
+    def _is_empty(self) -> bool:
+        return not self._entries
+
+    def _kept(self) -> list[Entry]:
+        """Return what nobody else shall claim."""
+        return list(self._entries.values())
 
     def _give_back(self) -> None:
         """Release every entry that no handler has begun. ``begin`` explains why none of them can begin meanwhile."""

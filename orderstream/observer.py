@@ -55,6 +55,10 @@ class Deliveries:
         """Return *handle*, observed. If it raises, *decide* says what becomes of the entry."""
         return handle
 
+    def processing(self, entry: Entry, decide: Decide) -> Step:
+        """Observe one handler run of *entry*. If it raises, *decide* says what becomes of the entry."""
+        return Step()
+
     def settling(self, operation: str, entries: Sequence[Entry]) -> Step:
         """Observe an ``ack``, ``retry``, ``defer`` or ``dead_letter``. The result is False if nothing was changed."""
         return Step()

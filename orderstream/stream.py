@@ -224,7 +224,9 @@ class OrderStream:
         entries = next(iter(reply.values())) if isinstance(reply, dict) else reply[0][1]  # RESP3, RESP2
         return [Entry(id.decode(), fields, 1) for id, fields in entries]
 
-    def claim(self, consumer: str, cursor: str, page: int, *, ack: Iterable[str] = ()) -> Claimed:
+    def claim(
+        self, consumer: str, cursor: str, page: int, *, ack: Iterable[str] = (), alone: int = 0
+    ) -> Claimed:
         """
         Take over the next entry that nobody has worked on for ``claim_idle_ms``.
 
@@ -236,6 +238,8 @@ class OrderStream:
             cursor: ``-`` to begin at the oldest pending entry, then the cursor that the last call returned.
             page: How many pending entries to look at.
             ack: Ids to ack on the way, in front of the claim: it saves a round trip for each suspect.
+            alone: An entry whose consumer died is not taken if this would be its delivery of that number. It may be
+                what ended that consumer. 0 takes all.
 
         Raises:
             redis.ResponseError: NOGROUP if the stream or the group was deleted.
@@ -244,11 +248,11 @@ class OrderStream:
         Source: https://redis.io/docs/latest/commands/xclaim/
         """
         s = self.settings
-        args = (s.group, consumer, s.claim_idle_ms, cursor, page)
+        args = (s.group, consumer, s.claim_idle_ms, cursor, page, alone, UNOWNED)
         next_cursor, lost, soonest_ms, *found = self._run(CLAIM, [s.stream], *args, ack=ack)
         ids = tuple(id.decode() for id in lost)
-        if not found:
-            return Claimed(None, next_cursor.decode(), ids, soonest_ms)
+        if len(found) < 4:
+            return Claimed(None, next_cursor.decode(), ids, soonest_ms, alone=bool(found))
         id, fields, attempt, owner = found
         left_by = None if owner in (b"", UNOWNED.encode()) else owner.decode(errors="replace")
         return Claimed(Entry(id.decode(), fields, attempt), next_cursor.decode(), ids, soonest_ms, left_by)
@@ -279,7 +283,7 @@ class OrderStream:
         Redis: lua/lease.lua = XPENDING, XCLAIM … IDLE 0 JUSTID; O(log n) for each of them.
         Source: https://redis.io/docs/latest/commands/xclaim/
         """
-        return self._lease(consumer, entries, idle_ms=0, undo=0, owner=consumer)
+        return self._lease(consumer, [(entry, 0) for entry in entries], undo=0, owner=consumer)
 
     def retry(self, consumer: str, entry: Entry, delay_ms: int) -> bool:
         """
@@ -291,11 +295,29 @@ class OrderStream:
 
         Redis: lua/lease.lua, O(log n).
         """
-        return bool(self._lease(consumer, [entry], idle_ms=self.settings.claim_idle_ms - delay_ms, undo=0))
+        return bool(self.hand_over(consumer, [(entry, delay_ms)]))
 
     def defer(self, consumer: str, entry: Entry, delay_ms: int) -> bool:
         """Like ``retry``, but this attempt does not count. Redis: lua/lease.lua, O(log n)."""
-        return bool(self._lease(consumer, [entry], idle_ms=self.settings.claim_idle_ms - delay_ms, undo=1))
+        return bool(self.hand_over(consumer, [(entry, delay_ms)], counted=False))
+
+    def hand_over(self, consumer: str, delays: Sequence[tuple[Entry, int]], *, counted: bool = True) -> set[str]:
+        """
+        Hand several entries over to nobody, in one round trip. Each is due after its own delay in milliseconds.
+
+        Args:
+            consumer: Name of the consumer that holds them.
+            delays: Pairs of an entry and its delay, at most ``claim_idle_ms``.
+            counted: Whether this attempt counts.
+
+        Returns:
+            The ids that *consumer* still held, and handed over.
+
+        Redis: lua/lease.lua, O(log n) for each of them.
+        """
+        idle_ms = self.settings.claim_idle_ms
+        undo = 0 if counted else 1
+        return self._lease(consumer, [(entry, max(0, idle_ms - delay_ms)) for entry, delay_ms in delays], undo=undo)
 
     def release(self, consumer: str, entries: Sequence[Entry]) -> int:
         """
@@ -307,7 +329,7 @@ class OrderStream:
 
         Redis: lua/lease.lua, O(log n) for each of them.
         """
-        return len(self._lease(consumer, entries, idle_ms=self.settings.claim_idle_ms, undo=1))
+        return len(self.hand_over(consumer, [(entry, 0) for entry in entries], counted=False))
 
     def dead_letter(self, consumer: str, entry: Entry, reason: str) -> str | None:
         """
@@ -501,11 +523,11 @@ class OrderStream:
         return replies
 
     def _lease(
-        self, consumer: str, entries: Sequence[Entry], *, idle_ms: int, undo: int, owner: str = UNOWNED
+        self, consumer: str, idle_ms: Sequence[tuple[Entry, int]], *, undo: int, owner: str = UNOWNED
     ) -> set[str]:
         s = self.settings
-        fences = [value for entry in entries for value in (entry.id, entry.attempt)]
-        held = self._run(LEASE, [s.stream], s.group, consumer, owner, max(0, idle_ms), undo, *fences)
+        fences = [value for entry, ms in idle_ms for value in (entry.id, entry.attempt, ms)]
+        held = self._run(LEASE, [s.stream], s.group, consumer, owner, undo, *fences)
         return {id.decode() for id in held}
 
 

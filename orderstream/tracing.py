@@ -35,7 +35,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from orderstream.config import Settings
 from orderstream.entries import Backlog, Entry
 from orderstream.errors import DecodeError
-from orderstream.harmless import Harmless, unharmed
+from orderstream.harmless import Harmless
 from orderstream.observer import Decide, Deliveries, Handle, Observer, Step
 from orderstream.order import Order
 
@@ -307,13 +307,12 @@ class ObservedDeliveries(Harmless, Deliveries):
     def handling(self, handle: Handle, decide: Decide) -> Handle:
         if not self.wanted:
             return handle
-        processing = unharmed(self._processing, lambda entry, decide: Step())
 
         def observed(entry: Entry) -> None:
             if entry.id not in self._creations:
                 handle(entry)
                 return
-            with processing(entry, decide):
+            with self.processing(entry, decide):
                 handle(entry)
 
         return observed
@@ -322,8 +321,10 @@ class ObservedDeliveries(Harmless, Deliveries):
         of_interest = entries if self.wanted or operation != "ack" else ()
         return self._telemetry.settling(operation, self._consumer, of_interest, self._processed)
 
-    def _processing(self, entry: Entry, decide: Decide) -> Step:
+    def processing(self, entry: Entry, decide: Decide) -> Step:
         """Make one span for one handler run. It is the current span meanwhile: spans of the handler are below it."""
+        if entry.id not in self._creations:
+            return Step()
         telemetry, creation = self._telemetry, self._creations[entry.id]
         caller = trace.get_current_span().get_span_context()
         about = telemetry.of_group | {OPERATION: "process", OPERATION_TYPE: "process"}

@@ -8,15 +8,15 @@
 --   release     owner (nobody)    idle claim_idle_ms            undo 1    due now, not counted
 --
 -- KEYS  stream
--- ARGV  group consumer owner idle_ms undo  id attempt  [id attempt ...]
+-- ARGV  group consumer owner undo  id attempt idle_ms  [id attempt idle_ms ...]
 -- Returns the ids that this consumer held
 local stream = KEYS[1]
-local group, consumer, owner, idle_ms, undo = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local first_entry = 6
+local group, consumer, owner, undo = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local first_entry = 5
 
 local held = {}
-for i = first_entry, #ARGV, 2 do
-  local id, attempt = ARGV[i], tonumber(ARGV[i + 1])
+for i = first_entry, #ARGV, 3 do
+  local id, attempt, idle_ms = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
   local mine = redis.call('XPENDING', stream, group, id, id, 1, consumer)[1]
   if mine and mine[4] == attempt then
     redis.call('XCLAIM', stream, group, owner, 0, id, 'IDLE', idle_ms, 'RETRYCOUNT', attempt - undo, 'JUSTID')

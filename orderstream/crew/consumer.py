@@ -1,0 +1,246 @@
+"""
+The reader: a consumer whose handlers run many at once.
+
+It never has more in hand than one entry for each member of the crew, and about BATCH_S of work ahead. So nobody waits
+in its hand for what another process could begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import redis
+
+from orderstream.consumer import BATCH_S, Consumer, Handler, _at_work, _refuse_what_did_not_run, is_coroutine
+from orderstream.crew.coroutines import Coroutines
+from orderstream.crew.hand import CrewHand, Failure, Run
+from orderstream.crew.observed import CrewDeliveries
+from orderstream.crew.threads import Threads
+from orderstream.entries import Entry
+from orderstream.errors import HandlerTimeout, from_a_signal
+from orderstream.order import Order
+from orderstream.policy import Decision, Outcome, RetryPolicy
+from orderstream.stream import OrderStream
+
+BUSY_BLOCK_MS = 100  # while handlers run, a read waits no longer: one of them may fail, and its retry become due
+STDERR = 2
+
+
+class CrewConsumer(Consumer):
+    """See ``Consumer``, which makes one if *concurrency* is above 1, or if the handler is an ``async def``."""
+
+    _hand: CrewHand
+    _observed: CrewDeliveries
+
+    def __init__(
+        self,
+        stream: OrderStream,
+        handler: Handler,
+        name: str | None = None,
+        policy: RetryPolicy | None = None,
+        *,
+        concurrency: int = 1,
+    ) -> None:
+        observed = CrewDeliveries()
+        hand: Callable[..., CrewHand] = partial(CrewHand, settle=self._settle_together, forget=observed.forget)
+        super().__init__(stream, handler, name, policy, concurrency=concurrency, hand=hand)
+        self.concurrency = concurrency
+        self._observed = observed
+        self._crew: Threads | Coroutines
+        if is_coroutine(handler):
+            self._crew = Coroutines(self._handle_async, self._hand, concurrency, self.name)
+        else:
+            self._crew = Threads(self._handle, self._hand, concurrency, self.name)
+        self._ahead = 0  # entries that may wait in hand: about BATCH_S of work
+        self._measured, self._measured_at = 0, 0.0
+
+    # What you call ------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        self._crew.begin()
+        _at_work.add(self)
+        try:
+            super().run()
+        finally:
+            self._crew.end()
+            _at_work.discard(self)
+
+    def step(self) -> int:
+        self._crew.begin()
+        _at_work.add(self)
+        try:
+            return super().step()
+        finally:
+            self._crew.rest()
+            _at_work.discard(self)
+
+    def drain(self, timeout_s: float = 10.0) -> int:
+        try:
+            return super().drain(timeout_s)
+        finally:
+            self._crew.end()
+
+    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run coroutines in *loop*. Threads need none."""
+        if isinstance(self._crew, Coroutines):
+            self._crew.loop = loop
+
+    # The reader ---------------------------------------------------------------------------------------
+
+    @property
+    def _room(self) -> int:
+        """How many more entries may be in hand."""
+        return self.concurrency + self._ahead - len(self._hand)
+
+    def _turn(self) -> None:
+        if self._room > self._ahead // 2:
+            super()._turn()
+            return
+        self._hand.wait_for_less()
+        self._look_at_the_pace()
+        self._hand.raise_problem()
+
+    def _look_at_the_pace(self) -> None:
+        now = time.monotonic()
+        if self._hand.gave_back:
+            self._hand.gave_back, self._ahead = False, 0
+            self._due_in(0)
+        elif now - self._measured_at < BATCH_S:
+            return
+        else:
+            pace = (self._settled - self._measured) / (now - self._measured_at)
+            self._ahead = min(int(pace * BATCH_S), self.stream.settings.batch)
+        self._measured, self._measured_at = self._settled, now
+
+    def _alone_from(self) -> int:
+        return self.policy.max_attempts if self._hand.at_work else 0
+
+    def _next_suspect(self) -> Entry | None:
+        """See ``Consumer``. On the last attempt of an entry that was left behind, nothing else is in danger."""
+        suspect = super()._next_suspect()
+        if self._left_alone:
+            self._wait_until_idle()
+            suspect = super()._next_suspect()  # perhaps another one: other consumers have looked, too
+        if suspect and self._left_by and suspect.attempt == self.policy.max_attempts:
+            self._work([suspect])
+            self._wait_until_idle()
+            return None
+        return suspect
+
+    def _wait_until_idle(self) -> None:
+        while self._hand.at_work and not self._stopping:
+            self._hand.wait_for_less()
+            self._hand.raise_problem()
+
+    def _read_batch(self, *, wait: bool) -> int:
+        self._look_at_the_pace()
+        longest_ms = self.stream.settings.block_ms
+        if self._hand.at_work:
+            longest_ms = min(longest_ms, BUSY_BLOCK_MS)
+        batch = self._read(max(1, min(self._room, self.stream.settings.batch)), longest_ms if wait else None)
+        return self._work(batch)
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        self._hand.take(entries)
+        self.stream.observer.watch(self.stream.backlog)
+        self._observed.add(self.stream.observer.delivered(self.name, entries), entries)
+
+    def _work(self, entries: Sequence[Entry]) -> int:
+        """Let the crew have *entries*. Return how many there are."""
+        if entries:
+            self._hand.feed(entries)
+            self._crew.wake()
+        return len(entries)
+
+    def _carrying(self) -> AbstractContextManager[Sequence[Entry]]:
+        """The keeper acks: what this thread sends may wait at Redis for long."""
+        return nullcontext(())
+
+    def _finish(self) -> None:
+        self._wait_until_idle()
+
+    def _leave(self) -> None:
+        self.stop()  # an error may have ended run()
+        hand = self._hand
+        while hand.at_work and not (self._crew.gone or hand.can_only_wait):
+            hand.wait_for_less()
+        super()._leave()
+        hand.empty()
+
+    # The crew -----------------------------------------------------------------------------------------
+
+    def _handle(self, run: Run) -> Decision | None:
+        """Run a plain handler. Return what becomes of the entry if it raises."""
+        entry = run.entry
+        try:
+            with self._observed.processing(entry, self._decide):
+                if (result := self.handler(Order.from_fields(entry.fields))) is not None:
+                    _refuse_what_did_not_run(result)
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
+            return self._failure(entry, error)
+        return None
+
+    async def _handle_async(self, run: Run) -> Decision | None:
+        """Run an ``async def`` handler. Return what becomes of the entry if it raises."""
+        entry = run.entry
+        try:
+            with self._observed.processing(entry, self._decide):
+                try:
+                    if (result := await self.handler(Order.from_fields(entry.fields))) is not None:
+                        _refuse_what_did_not_run(result)
+                except asyncio.CancelledError:
+                    if run.was_asked:
+                        timeout_s = self.stream.settings.handler_timeout_ms / 1000
+                        raise HandlerTimeout(f"handler ran longer than {timeout_s:g} s, and was cancelled") from None
+                    raise
+        except BaseException as error:
+            if from_a_signal(error):
+                self._hand.drop([entry])
+                raise
+            return self._failure(entry, error)
+        return None
+
+    # The keeper ---------------------------------------------------------------------------------------
+
+    def _settle_together(self, failures: Sequence[Failure]) -> None:
+        """Settle several failures. All retries take one round trip."""
+        self._hand.drop([entry for entry, _ in failures])  # first: a heartbeat now would undo the delay
+        groups = [[failure for failure in failures if failure[1].outcome is outcome] for outcome in _DELAYED]
+        groups += [[failure] for failure in failures if failure[1].outcome is Outcome.DEAD_LETTER]
+        for number, group in enumerate(groups):
+            try:
+                self._settle_alike(group)
+            except redis.RedisError as error:
+                for entry, decision in group:
+                    self._settle_later(entry, decision, error)
+                self._unsettled += [failure for later in groups[number + 1 :] for failure in later]
+                raise
+
+    def _settle_alike(self, group: Sequence[Failure]) -> None:
+        if not group:
+            return
+        entry, decision = group[0]
+        if decision.outcome is Outcome.DEAD_LETTER:
+            self._dead_letter(entry, decision.reason)
+            return
+        delays = [(entry, decision.delay_ms) for entry, decision in group]
+        with self._observed.settling(decision.outcome.value, [entry for entry, _ in delays]) as step:
+            held = self.stream.hand_over(self.name, delays, counted=decision.outcome is Outcome.RETRY)
+            step.result = bool(held)
+        self._count(len(held))
+        self._due_in(min(delay_ms for _, delay_ms in delays))
+
+    def _overrun(self, entry: Entry) -> None:
+        super()._overrun(entry)
+        if self.stream.settings.on_timeout == "exit":
+            faulthandler.dump_traceback(STDERR)
+            os._exit(1)
+
+
+_DELAYED = (Outcome.RETRY, Outcome.DEFER)

@@ -1,0 +1,89 @@
+"""A crew of threads: each runs one handler at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from queue import Empty
+
+from orderstream.crew.hand import CrewHand, Run
+from orderstream.policy import Decision
+
+log = logging.getLogger("orderstream")
+
+IDLE_S = 1.0  # a thread that gets nothing for so long ends
+MANY = 200  # threads; with more, Python spends much of its time on who goes on next
+
+
+class Threads:
+    """
+    Runs plain functions.
+
+    Args:
+        handle: Runs a handler. Returns what becomes of its entry if it failed; otherwise None.
+        hand: Where the entries wait.
+        concurrency: The most threads that work.
+        name: Of the consumer.
+
+    Attributes:
+        gone: True if nobody is left who could bring handlers to their end.
+    """
+
+    gone = False
+
+    def __init__(self, handle: Callable[[Run], Decision | None], hand: CrewHand, concurrency: int, name: str) -> None:
+        if concurrency > MANY:
+            log.warning("%s: more than %d threads are slow; better write the handler with `async def`", name, MANY)
+        self._handle = handle
+        self._hand = hand
+        self._concurrency = concurrency
+        self._name = name
+        self._members: set[threading.Thread] = set()
+
+    def begin(self) -> None:
+        """Get ready: nothing to do, a thread begins when it is needed."""
+
+    def rest(self) -> None:
+        """Use no thread for a while: nothing to do, a thread without work ends by itself."""
+
+    def end(self) -> None:
+        """Let go of what was needed: nothing to do."""
+
+    def wake(self) -> None:
+        """
+        Let as many work as are needed for what waits.
+
+        Raises:
+            RuntimeError: There is no thread, and the system has none.
+        """
+        hung = sum(run.overran for run in list(self._hand.running.values()))  # nobody can end a thread
+        lacking = min(len(self._hand), self._concurrency) + hung - len(self._members)
+        for _ in range(lacking):
+            member = threading.Thread(target=self._be_a_member, name=f"handler of {self._name}", daemon=True)
+            self._members.add(member)
+            try:
+                member.start()
+            except RuntimeError:
+                self._members.discard(member)
+                if not self._members:
+                    raise
+                return  # the others do it, more slowly
+
+    def _be_a_member(self) -> None:
+        me, waiting, hand = threading.current_thread(), self._hand.waiting, self._hand
+        while True:
+            try:
+                entry = waiting.get(timeout=IDLE_S)
+            except Empty:
+                self._members.discard(me)  # first, and then it looks again: the reader may have counted on it
+                try:
+                    entry = waiting.get_nowait()
+                except Empty:
+                    return
+                self._members.add(me)
+            if run := hand.start(entry):
+                hand.finish(run, self._handle(run))
+                if run.overran:  # another thread has its place
+                    self._members.discard(me)
+                    return
