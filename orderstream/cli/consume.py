@@ -9,6 +9,7 @@ process that you start.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import importlib
 import logging
@@ -32,14 +33,25 @@ from orderstream.cli.connect import connect_as_child, connect_or_explain
 from orderstream.cli.export import LAST_WORDS_S
 from orderstream.cli.keeper import Keeper
 from orderstream.cli.ledger import FIRST, READY, Ledger, ToldConsumer
-from orderstream.cli.options import AT_LEAST_0, MILLISECONDS, SECONDS, Name, environ, export, otlp, which_stream
+from orderstream.cli.options import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    MILLISECONDS,
+    SECONDS,
+    Name,
+    environ,
+    export,
+    otlp,
+    which_stream,
+)
 from orderstream.cli.supervisor import DONE, FAILED, LEFT, WRONG_COMMAND, Supervisor
 from orderstream.cli.terminal import leave_when_told, line, listen, output_trouble, pace, say, write_out
 from orderstream.connection import Trouble, trouble
-from orderstream.consumer import Handler
+from orderstream.consumer import Handler, is_coroutine
 from orderstream.errors import OrderStreamError
 from orderstream.policy import Decision, Outcome, describe
 
+CLOSED = "A handler has closed the files of its process."
 OUTAGE_S = 20.0  # with --until-idle somebody waits for the end: after an outage of so long it comes as an error
 KILL_MARGIN_S = 1.0 + LAST_WORDS_S + LAST_S  # beyond its grace time, a child needs the last two; then it is killed
 
@@ -74,6 +86,14 @@ class Inherited(click.ParamType[int]):
     help="Work in N processes, and replace one that ends. 0: in this one, for a debugger.",
 )
 @click.option(
+    "--concurrency",
+    type=AT_LEAST_1,
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Handle N orders at once in each process: for a function that waits.",
+)
+@click.option(
     "--until-idle",
     type=SECONDS,
     metavar="S",
@@ -89,6 +109,7 @@ def consume(
     place: str | None,
     work_ms: int,
     processes: int,
+    concurrency: int,
     until_idle: float | None,
     lifeline: int | None,
     file: int | None,
@@ -106,24 +127,29 @@ def consume(
     With --processes they are several consumers, NAME-1 to NAME-N. With --processes 0 nothing is replaced, and your
     function can read the terminal.
 
+    With --concurrency many orders are handled at once: by a function in threads, by an async def in an event loop.
+    Then orders are not handled in their order.
+
     \b
     Examples:
       orderstream consume
       orderstream consume --until-idle 1
       orderstream consume --handler shop:handle --name till-1
       orderstream consume --processes 4 --handler shop:handle
+      orderstream consume --concurrency 100 --handler shop:handle
     """
     child = None if lifeline is None or file is None else _become_child(lifeline, file, processes)
     who = f"{name}: " if child and processes > 1 else ""  # the messages of several processes come to one terminal
     logging.basicConfig(format=who.replace("%", "%%") + "%(message)s", level=logging.INFO)
     if processes and not child:
-        _supervise(processes, name, {"--handler": place, "--work-ms": work_ms, "--until-idle": until_idle})
+        same = {"--handler": place, "--work-ms": work_ms, "--concurrency": concurrency, "--until-idle": until_idle}
+        _supervise(processes, name, same)
         return
     handler = _handler(place)
     with _final_failures() if child else nullcontext():
         stream = connect_as_child(child.still_here) if child else connect_or_explain()
         export(stream.settings)
-        finished = _work(stream, handler, name, work_ms, until_idle, child)
+        finished = _work(stream, handler, name, work_ms, concurrency, until_idle, child)
     if child and finished:
         click.get_current_context().exit(DONE)
 
@@ -156,11 +182,103 @@ class Forgiving(RetryPolicy):
         return super().decide(error, attempt, age_ms=age_ms, key=key)
 
 
+class Work:
+    """
+    Calls the handler, and looks after what it prints. Several threads may use it at once.
+
+    Args:
+        handler: What gets each order.
+        work_ms: Milliseconds to wait before.
+        stop: Stops the consumer.
+        in_child: Whether this process is a child: its files were good when it began.
+        many: Whether many handlers run at once.
+
+    Attributes:
+        running: How many handlers run.
+        handled: How many returned.
+        handled_at: When the last one returned, by the monotonic clock.
+        files_closed: True if a handler has closed the files of this process.
+    """
+
+    def __init__(
+        self, handler: Handler, work_ms: int, stop: Callable[[], None], *, in_child: bool, many: bool
+    ) -> None:
+        self.running = self.handled = 0
+        self.handled_at = 0.0
+        self.files_closed = False
+        self._handler = handler
+        self._wait_s = work_ms / 1000
+        self._stop = stop
+        self._in_child = in_child
+        self._many = many
+        self._counting = threading.Lock()
+
+    def call(self, order: Order) -> Any:
+        """Call the handler. It returns None, or what the consumer must see and refuse."""
+        self._begin()
+        try:
+            time.sleep(self._wait_s)
+            result = self._handler(order)
+        finally:
+            self._end()
+        self._returned()
+        return result
+
+    async def wait_for(self, order: Order) -> Any:
+        """Call the handler and wait for it, in its event loop."""
+        self._begin()
+        try:
+            await asyncio.sleep(self._wait_s)
+            result = await self._handler(order)
+        finally:
+            self._end()
+        self._returned()
+        return result
+
+    def _begin(self) -> None:
+        with self._counting:
+            self.running += 1
+
+    def _returned(self) -> None:
+        with self._counting:
+            self.handled += 1
+        self.handled_at = time.monotonic()
+
+    def _end(self) -> None:
+        """Write out what the handler printed, before its order is acked."""
+        try:
+            write_out()
+        finally:
+            with self._counting:
+                self.running -= 1
+            if not listen():
+                self.files_closed = True
+                self._stop()
+            if problem := output_trouble():
+                self._stop()
+                # A child's files were good when it began: so only a handler can have closed them.
+                closed = problem.errno == errno.EBADF and (self.files_closed or self._in_child)
+                self.files_closed = self.files_closed or closed
+                self._leave_if_nobody_knows_who()
+                raise problem if closed else Unprinted
+            self._leave_if_nobody_knows_who()
+
+    def _leave_if_nobody_knows_who(self) -> None:
+        """
+        End this process if one of many handlers has closed its files. All of them have lost an attempt then, as if it
+        had died. On its last attempt each order is alone, and so the one that does it is found.
+        """
+        if self.files_closed and self._many:
+            say(CLOSED)
+            os._exit(1)
+
+
 def _work(
     stream: OrderStream,
     handler: Handler,
     name: str | None,
     work_ms: int,
+    concurrency: int,
     until_idle: float | None,
     child: Child | None,
 ) -> bool:
@@ -175,49 +293,23 @@ def _work(
     """
     settings = stream.settings
     ledger = child.ledger if child else None
-    told, handled, handled_at, at_work, files_closed = threading.Event(), 0, 0.0, False, False
-    call: Callable[[Order], Any] = handler  # it returns None, or what the consumer must see and refuse
+    told = threading.Event()
 
     def stop() -> None:
         told.set()
         consumer.stop()
 
-    def work(order: Order) -> Any:
-        nonlocal handled, handled_at, at_work, files_closed
-        at_work = True
-        try:
-            time.sleep(work_ms / 1000)
-            try:
-                result = call(order)
-            finally:
-                write_out()  # what it printed, before its order is acked
-        finally:
-            at_work = False
-            if not listen():
-                files_closed = True
-                consumer.stop()
-            if problem := output_trouble():
-                consumer.stop()
-                # A child's files were good when it began: so only a handler can have closed them.
-                closed = problem.errno == errno.EBADF and (files_closed or bool(child))
-                files_closed = files_closed or closed
-                raise problem if closed else Unprinted
-        handled += 1
-        handled_at = time.monotonic()
-        return result
-
+    work = Work(handler, work_ms, lambda: consumer.stop(), in_child=bool(child), many=concurrency > 1)
     policy = Forgiving(settings.max_attempts, settings.backoff_ms, settings.defer_max_age_ms)
-    if ledger:
-        consumer: Consumer = ToldConsumer(ledger, stream, handler, name, policy)
-    else:
-        consumer = Consumer(stream, handler, name, policy)
-    consumer.handler = work  # not before: the consumer looks whether the handler is one that it can call
+    consumer = _consumer(ledger, stream, handler, name, policy, concurrency)
+    # Not before: the consumer looks whether the handler is one that it can call.
+    consumer.handler = work.wait_for if is_coroutine(handler) else work.call
     done = leave_when_told(
         stop,
         settings.grace_s,
         lifeline=child.lifeline if child else None,
         last=child.had_to_leave if child else lambda: None,
-        at_work=lambda: at_work,
+        at_work=lambda: work.running > 0,
         code=LEFT if child else 1,
     )
     several = child.processes if child and child.processes > 1 else 0
@@ -226,16 +318,17 @@ def _work(
         click.echo(f"{consumer.name} {all_of} {settings.stream} for {settings.group}.", err=True)
     if ledger:
         ledger.words[READY] = 1
-    began = handled_at = time.monotonic()
+    began = work.handled_at = time.monotonic()
     outage_s = _step_until_idle(consumer, until_idle, told) if until_idle is not None else 0
     consumer.run()
     done()
     who = f"{consumer.name}: " if several else ""
-    ended = time.monotonic() if until_idle is None else handled_at  # the wait for more was asked for, it is no work
-    click.echo(f"{who}Handled {pace(handled, ended - began)}.", err=True)
+    # With --until-idle the wait for more was asked for. It is no work.
+    ended = time.monotonic() if until_idle is None else work.handled_at
+    click.echo(f"{who}Handled {pace(work.handled, ended - began)}.", err=True)
     problem = output_trouble()
-    if files_closed:
-        say(f"{who}A handler has closed the files of its process.")
+    if work.files_closed:
+        say(f"{who}{CLOSED}")
         if not child:
             click.get_current_context().exit(1)
         return False
@@ -244,6 +337,23 @@ def _work(
     if outage_s:
         raise click.ClickException(f"orders may be left: for {outage_s:.0f} s Redis did not let this consumer work")
     return not told.is_set()
+
+
+def _consumer(
+    ledger: Ledger | None,
+    stream: OrderStream,
+    handler: Handler,
+    name: str | None,
+    policy: RetryPolicy,
+    concurrency: int,
+) -> Consumer:
+    if not ledger:
+        return Consumer(stream, handler, name, policy, concurrency=concurrency)
+    if concurrency == 1 and not is_coroutine(handler):
+        return ToldConsumer(ledger, stream, handler, name, policy)
+    from orderstream.cli.told_crew import ToldCrew
+
+    return ToldCrew(ledger, stream, handler, name, policy, concurrency)
 
 
 @contextmanager

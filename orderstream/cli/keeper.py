@@ -196,6 +196,7 @@ class Keeper:
     def _kill_if_it_hangs(self, name: str, kept: _Kept) -> None:
         """
         Kill a child that does not go on although no handler runs: what a handler left behind may hold its interpreter.
+        One of many handlers at once may do so, too; what a crew has in hand is not written down.
         Before it is ready it imports the handler. It may take as long for that as a handler.
         """
         longest_s = self._patience_s + TURN_S
@@ -203,7 +204,7 @@ class Keeper:
             longest_s = max(longest_s, self._timeout_s)
         times = kept.ledger.times
         if math.isinf(times[BEGAN]) and time.monotonic() - times[ALIVE] > longest_s:
-            kept.kill("%s has not gone on for %g s, and no handler runs there", name, longest_s)
+            kept.kill("%s has not gone on for %g s", name, longest_s)
 
     def _kill_who_is_cut_off(self) -> None:
         """

@@ -219,9 +219,21 @@ class ToldHand(Hand):
         super().release(unstarted)
 
 
-class ToldConsumer(Consumer):
+class Told(Consumer):
+    """A consumer whose supervisor is told that it goes on, and since when it waits for Redis."""
+
+    _times: memoryview[float]
+
+    def _turn_or_pause(self, *, flush: bool = False) -> None:
+        self._times[ALIVE] = time.monotonic()
+        super()._turn_or_pause(flush=flush)
+        if self.in_outage:
+            self._times[WAITS] = min(self._times[WAITS], time.monotonic())
+
+
+class ToldConsumer(Told):
     """
-    A consumer whose supervisor is told what it has in hand, that it goes on, and since when it waits for Redis.
+    A consumer whose supervisor is also told what it has in hand.
 
     Args:
         ledger: Where to write it down.
@@ -233,12 +245,6 @@ class ToldConsumer(Consumer):
     ) -> None:
         super().__init__(stream, handler, name, policy, hand=partial(ToldHand, ledger))
         self._times = ledger.times
-
-    def _turn_or_pause(self, *, flush: bool = False) -> None:
-        self._times[ALIVE] = time.monotonic()
-        super()._turn_or_pause(flush=flush)
-        if self.in_outage:
-            self._times[WAITS] = min(self._times[WAITS], time.monotonic())
 
 
 def _bytes(size: int) -> int:

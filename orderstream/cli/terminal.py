@@ -312,7 +312,8 @@ _pipe: os.stat_result | None = None  # what that file is
 
 def listen() -> bool:
     """
-    Hear the signals that mean stop, after ``leave_when_told()``. The main thread calls this.
+    Hear the signals that mean stop, after ``leave_when_told()``. In another thread than the main one it only looks at
+    the files: code that ran there cannot have changed what the process does at a signal.
 
     Call it again after code that is not ours: it may have changed what this process does at a signal. When
     ``asyncio.run()`` ends, for one, it takes away the file that signals are told to.
@@ -325,6 +326,8 @@ def listen() -> bool:
     try:
         if not os.path.samestat(os.fstat(_tell), _pipe):
             return False
+        if threading.current_thread() is not threading.main_thread():
+            return True
         for ending in ENDINGS:
             if signal.getsignal(ending) is not _hear:
                 signal.signal(ending, _hear)

@@ -48,7 +48,9 @@ class CrewConsumer(Consumer):
         concurrency: int = 1,
     ) -> None:
         observed = CrewDeliveries()
-        hand: Callable[..., CrewHand] = partial(CrewHand, settle=self._settle_together, forget=observed.forget)
+        hand: Callable[..., CrewHand] = partial(
+            CrewHand, settle=self._settle_together, forget=observed.forget, looks=self._still_here
+        )
         super().__init__(stream, handler, name, policy, concurrency=concurrency, hand=hand)
         self.concurrency = concurrency
         self._observed = observed
@@ -235,6 +237,9 @@ class CrewConsumer(Consumer):
             step.result = bool(held)
         self._count(len(held))
         self._due_in(min(delay_ms for _, delay_ms in delays))
+
+    def _still_here(self) -> None:
+        """Do something with each look of the keeper. A subclass may."""
 
     def _overrun(self, entry: Entry) -> None:
         super()._overrun(entry)

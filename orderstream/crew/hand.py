@@ -70,6 +70,7 @@ class CrewHand(Hand):
         stream, consumer, flush, overrun: See ``Hand``.
         settle: Settles several failures at once.
         forget: Is told of entries that leave the hand and were not handled.
+        looks: Is told of each look of the keeper.
 
     Attributes:
         waiting: Entries that no handler has begun.
@@ -85,6 +86,7 @@ class CrewHand(Hand):
         overrun: Callable[[Entry], None],
         settle: Callable[[Sequence[Failure]], None],
         forget: Callable[[Sequence[Entry]], None],
+        looks: Callable[[], None],
     ) -> None:
         super().__init__(stream, consumer, flush, overrun)
         self.waiting: SimpleQueue[Entry] = SimpleQueue()
@@ -94,6 +96,7 @@ class CrewHand(Hand):
         self._less = threading.Event()
         self._settle = settle
         self._forget = forget
+        self._looks = looks
         self._not_begun: deque[Entry] = deque()  # what the crew was given and may not begin any more
         self._fed = 0  # how many entries have been put into `waiting`
         self._feeds: deque[tuple[float, int]] = deque()  # when entries were put there, and how many were fed by then
@@ -195,6 +198,7 @@ class CrewHand(Hand):
 
     def look(self, now: float) -> None:
         """Do what cannot wait for the next beat."""
+        self._looks()
         if now < self._try_again:
             return
         try:

@@ -194,18 +194,18 @@ async def asynchronous_generator(order):
     yield
 
 
-class CoroutineObject:
-    async def __call__(self, order):
-        pass
+class GeneratorObject:
+    def __call__(self, order):
+        yield
 
 
 class Shop:
     async def method(self, order):
-        pass
+        yield
 
 
 WOULD_NOT_RUN = [
-    coroutine, generator, asynchronous_generator, CoroutineObject(), Shop().method, functools.partial(coroutine),
+    generator, asynchronous_generator, GeneratorObject(), Shop().method, functools.partial(generator),
 ]  # fmt: skip
 
 
