@@ -24,7 +24,7 @@ test: lint chromium      ## everything: style, types, tests, every notebook comp
 	$(if $(BROWSER_TESTS),$(BIN)/pytest $(BROWSER_TESTS))
 
 soak: .venv/dev-installed      ## kill workers and Redis at random, seed after seed, until Ctrl-C (or SEEDS=30)
-	@$(BIN)/python -m tests.chaos.soak $(if $(SEEDS),--seeds $(SEEDS))
+	@$(BIN)/python -m tests.chaos.soak $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CREW),--crew $(CREW))
 
 lint: .venv/dev-installed      ## style and types
 	$(BIN)/ruff check .

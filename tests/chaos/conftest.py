@@ -26,7 +26,7 @@ from tests.redis.conftest import (  # noqa: F401 - fixtures are found by their n
 
 ROOT = Path(__file__).parents[2]
 SHOP = """
-import ctypes, os, signal, threading, time
+import asyncio, ctypes, os, signal, threading, time
 import redis
 from orderstream import Defer, OrderStream, Reject
 
@@ -43,11 +43,21 @@ def handle(order):
     note("began", order)
     {handler}
     note("done", order)
+
+async def handle_async(order):
+    await asyncio.to_thread(handle, order)
 """
+AT_ONCE = 50  # handlers of a crew
 
 
 @pytest.fixture
-def start(settings, tmp_path):
+def crew(request):
+    """What runs the handlers of ``start``: one thread, as by default, or many ``"threads"`` or ``"coroutines"``."""
+    return getattr(request, "param", "")
+
+
+@pytest.fixture
+def start(settings, tmp_path, crew):
     """
     ``start(name, handler, **settings)``: a worker process whose handler runs these lines of code. It notes what it
     began and what is done; see ``noted``. No process outlives the test, not even a stopped one.
@@ -65,7 +75,8 @@ def start(settings, tmp_path):
         environ |= {"PYTHONPATH": str(ROOT), "REDIS_URL": settings.redis_url}
         environ |= {f"ORDERSTREAM_{name.upper()}": str(value) for name, value in wanted.items()}
         command = [sys.executable, "-m", "orderstream", "consume", "--processes", "0"]
-        command += ["--name", name, "--handler", "shop:handle"]
+        command += ["--name", name, "--handler", "shop:handle_async" if crew == "coroutines" else "shop:handle"]
+        command += ["--concurrency", str(AT_ONCE)] if crew else []
         with (folder / "log").open("wb") as log:
             started.append(Process(command, cwd=folder, env=environ, stdout=log, stderr=log))
         return started[-1]

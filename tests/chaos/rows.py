@@ -44,7 +44,7 @@ ROWS = {
     33: ("XNACK by an operator (8.8)", "claimed at once, FATAL is dead-lettered unrun; neighbours unaffected"),
     34: ("a clock jump", "second runs at most"),
     35: ("random kill, loss and restart", "lost 0, dead-lettered twice 0, pending 0"),
-    36: ("an async read at shutdown", "there is no async API"),
+    36: ("your event loop ends while orders are in hand", "reading is a thread's; what was delivered comes again"),
     # Security
     37: ("names and values that are no text, empty, repeated", "dead-lettered byte by byte; neighbours are handled"),
     38: ("an entry of 100,000 fields", "dead-lettered; redrive refuses in clear words and it stays"),
@@ -64,7 +64,7 @@ ROWS = {
     52: ("scripts", "never built from strings"),
     # What handlers do
     53: ("the handler raises SystemExit, CancelledError, GeneratorExit", "a failure as any other"),
-    54: ("the handler is a coroutine or generator function, or returns one's call", "refused at start; a failure"),
+    54: ("the handler is a generator function, or returns what nobody runs", "refused at start; a failure"),
     55: ("the handler forks, and the copy comes back", "the copy ends and settles nothing"),
     56: ("a slow order behind quick ones in a batch", "the quick ones are acked within moments"),
     57: ("a slow order before others in a batch", "the others are given back after a second"),
@@ -117,4 +117,11 @@ ROWS = {
     98: ("a process hangs although no handler runs", "it is replaced, also while it imports the handler"),
     99: ("nobody reads the messages, and their pipe is full", "they are dropped; what hangs is ended, a stop is heard"),
     100: ("the grace time cuts an order", "the attempt counts, and the reason says so"),
+    # Many handlers at once
+    101: ("SIGTERM with 100 in hand", "none is cut, none is doubled; the rest is given back at once"),
+    102: ("SIGKILL with 100 in hand", "none is lost; doubled is at most what has just ended"),
+    103: ("an order kills its process, with many in hand", "on its last attempt it is alone; no innocent dies"),
+    104: ("one of many handlers hangs", "the others go on; a coroutine is cancelled, a thread replaced"),
+    105: ("a handler blocks, stops or fails its event loop", "no order is lost or claimed away; the loop goes on"),
+    106: ("handlers that were quick get slow", "what has not begun after a second is given back"),
 }

@@ -5,6 +5,7 @@ The soak: orders of every kind flow while workers, the servers and replies are l
     make soak SEEDS=30                           thirty seeds
     make soak SEEDS=1 ORDERSTREAM_SOAK_SEED=7    this one
     make soak ORDERSTREAM_SOAK_S=120             two minutes each
+    make soak CREW=threads                       fifty handlers at once; or CREW=coroutines
     python -m tests.chaos.soak --help            the other choices
 
 A row for each seed. If one breaks a promise, its records are kept, and the last line says where.
@@ -38,6 +39,7 @@ from tests.chaos.judge import MARGIN_S, PROCESSES, REDIS, Event, Facts, broken, 
 from tests.chaos.server import Pair
 
 PRODUCERS = ("plain", "deduped")
+CREWS = ("threads", "coroutines")
 LOST_REPLIES = 0.01
 PAUSE_S = 0.06  # between two orders of one producer
 STOP_S = 30.0  # how long a program may take to end
@@ -155,10 +157,11 @@ class Soak:
         pace: How quickly things go.
         seconds: How long things go wrong; None: as the pace says.
         faults: Names of those to have; None: all of the pace.
+        crew: ``threads`` or ``coroutines``: fifty handlers at once. Empty: one at a time.
     """
 
-    def __init__(self, seed, folder, *, pace=QUICK, seconds=None, faults=None):
-        self.seed, self.folder, self.pace = seed, folder, pace
+    def __init__(self, seed, folder, *, pace=QUICK, seconds=None, faults=None, crew=""):
+        self.seed, self.folder, self.pace, self.crew = seed, folder, pace, crew
         self.seconds = pace.seconds if seconds is None else seconds
         self.faults = {name: pace.faults[name] for name in faults or pace.faults}
         self.claim_idle_s = pace.settings.get("claim_idle_ms", Settings.claim_idle_ms) / 1000
@@ -324,16 +327,12 @@ class Soak:
         environ = {"REDIS_URL": self.link.url}
         environ |= {f"ORDERSTREAM_{setting.upper()}": str(value) for setting, value in self.pace.settings.items()}
         environ |= {"SOAK_NAME": name, "SOAK_FOLDER": str(self.journals), "SOAK_SLOW_S": str(self.pace.slow_s)}
+        environ |= {"SOAK_CREW": self.crew}
         if supervised(name):
-            consume = [
-                "consume",
-                "--name",
-                name,
-                "--processes",
-                str(PROCESSES),
-                "--handler",
-                "tests.chaos.worker:handle",
-            ]
+            handler = "handle_async" if self.crew == "coroutines" else "handle"
+            consume = ["consume", "--name", name, "--processes", str(PROCESSES)]
+            consume += ["--handler", f"tests.chaos.worker:{handler}"]
+            consume += ["--concurrency", "50"] if self.crew else []
             program = Child("tests.chaos.fleet", *consume, environ=environ)
         else:
             program = Child("tests.chaos.worker", environ=environ | {"ORDERSTREAM_ON_TIMEOUT": "exit"})
@@ -454,6 +453,7 @@ def main():
     options.add_argument("--seconds", type=float, default=os.environ.get("ORDERSTREAM_SOAK_S"), help="of each seed")
     options.add_argument("--production", action="store_true", help="with the default of every timer; slow")
     options.add_argument("--faults", metavar="A,B", type=lambda names: names.split(","), help=", ".join(QUICK.faults))
+    options.add_argument("--crew", choices=["", *CREWS], default="", help="fifty handlers at once")
     chosen = options.parse_args()
     if chosen.server:
         os.environ["ORDERSTREAM_REDIS_SERVER"] = chosen.server
@@ -463,7 +463,7 @@ def main():
     for seed in count(first) if chosen.seeds is None else range(first, first + chosen.seeds):
         folder = Path(tempfile.mkdtemp(prefix=f"soak-{seed}-"))
         try:
-            soak = Soak(seed, folder, pace=pace, seconds=chosen.seconds, faults=chosen.faults)
+            soak = Soak(seed, folder, pace=pace, seconds=chosen.seconds, faults=chosen.faults, crew=chosen.crew)
             facts = soak.run()
         except KeyboardInterrupt:
             shutil.rmtree(folder)

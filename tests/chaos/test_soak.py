@@ -8,20 +8,24 @@ import pytest
 
 from tests.chaos.judge import FAULTS, Event, Facts, broken
 from tests.chaos.progress import Stall, longest_after, stalls
-from tests.chaos.soak import QUICK, Soak, row
+from tests.chaos.soak import CREWS, QUICK, Soak, row
 
 SEED = int(os.environ.get("ORDERSTREAM_SOAK_SEED", 20))
 SOAK_S = float(os.environ.get("ORDERSTREAM_SOAK_S", QUICK.seconds))
 
 
+same = pytest.mark.any_server("a crew asks of Redis what one handler at a time does; make soak CREW=threads has more")
+
+
 @pytest.mark.row(35)
-def test_nothing_is_lost_whoever_is_killed(tmp_path, tell):
+@pytest.mark.parametrize("crew", ["", *[pytest.param(crew, marks=same) for crew in CREWS]])
+def test_nothing_is_lost_whoever_is_killed(tmp_path, tell, crew):
     """
     And orders flow again in time, after each fault. More of it, with other seeds: make soak.
 
     With the timers of production, it takes minutes: python -m tests.chaos.soak --production
     """
-    soak = Soak(SEED, tmp_path / "soak", seconds=SOAK_S)
+    soak = Soak(SEED, tmp_path / "soak", seconds=SOAK_S, crew=crew)
     facts = soak.run()
     tell(row(soak, facts))
     assert "\n".join(broken(facts)) == ""

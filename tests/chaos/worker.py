@@ -5,8 +5,10 @@ What handles the soak's orders, and keeps the journal. A process runs it in one 
     python -m tests.chaos.worker                                a program of somebody's own around ``Consumer.run()``
 
 SOAK_NAME is what the soak calls the program, SOAK_FOLDER where the journals are, SOAK_SLOW_S how long a slow handler
-runs. Each process appends to a journal of its own, NAME.PID, a line for whatever happens to an entry. A line is one
-write, so it is whole and stays, even if the process is killed right after it:
+runs. With SOAK_CREW=coroutines the handler is ``handle_async``; with that or SOAK_CREW=threads many run at once.
+
+Each process appends to a journal of its own, NAME.PID, a line for whatever happens to an entry. A line is one write, so
+it is whole and stays, even if the process is killed right after it:
 
     asked    a claim was sent
     heard    its reply came
@@ -43,6 +45,8 @@ from orderstream.order import Order
 
 NAME, FOLDER = os.environ["SOAK_NAME"], Path(os.environ["SOAK_FOLDER"])
 SLOW_S = float(os.environ["SOAK_SLOW_S"])
+CREW = os.environ["SOAK_CREW"]
+AT_ONCE = 50  # handlers of a crew
 NOTHING = Entry("-", (), 0)
 MADE_TO = "made to fail"
 
@@ -146,10 +150,32 @@ def handle(order):
     note("done", entry)
 
 
+WAITS = {
+    "good": lambda: asyncio.sleep(0.01),
+    "slow": lambda: asyncio.sleep(SLOW_S),
+    "hang": lambda: asyncio.Event().wait(),
+}
+
+
+async def handle_async(order):
+    entry = entries[order.id]
+    note("began", entry)
+    try:
+        if wait := WAITS.get(order.item):
+            await wait()
+        else:
+            DOES[order.item](order)
+    except BaseException:
+        note("failed", entry)
+        raise
+    note("done", entry)
+
+
 def main():
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     settings = Settings.from_env()
-    consumer = Consumer(OrderStream(open_client(settings), settings), handle, NAME)
+    handler, at_once = handle_async if CREW == "coroutines" else handle, AT_ONCE if CREW else 1
+    consumer = Consumer(OrderStream(open_client(settings), settings), handler, NAME, concurrency=at_once)
     lifeline(consumer.stop)  # the soak's process is gone
     leave_when_told(consumer.stop, settings.grace_s)
     consumer.run()

@@ -68,6 +68,7 @@ def test_each_order_is_handled_and_many_at_once(stream, send, consume, handler, 
     assert float(err.partition(" in ")[2].split()[0].rstrip("s")) < 5 or "per second" in err
 
 
+@pytest.mark.row(101)
 @pytest.mark.parametrize("handler", ["threads", "coroutines"])
 def test_sigterm_finishes_what_is_in_hand_and_leaves_nothing_pending(
     stream, send, consume, handler, eventually, tmp_path
@@ -87,6 +88,7 @@ def test_sigterm_finishes_what_is_in_hand_and_leaves_nothing_pending(
     assert backlog.pending == backlog.waiting
 
 
+@pytest.mark.row(103)
 @pytest.mark.parametrize("handler", ["poison", "poisonous"])
 def test_an_order_that_ends_its_process_is_a_dead_letter_and_no_other_is(stream, send, consume, handler, eventually):
     """The process is replaced. On its last attempt the order is alone, and so are those that were beside it."""
@@ -98,6 +100,7 @@ def test_an_order_that_ends_its_process_is_a_dead_letter_and_no_other_is(stream,
     assert "its consumer died" in letter.reason
 
 
+@pytest.mark.row(96)
 def test_a_handler_that_closes_the_files_of_its_process_stops_nobody(stream, send, consume, eventually):
     send(*orders(60))
     consume("closes")

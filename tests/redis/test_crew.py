@@ -256,6 +256,7 @@ def test_a_heartbeat_keeps_all_that_is_in_hand(stream, send, handler, settings, 
     rival.close()
 
 
+@pytest.mark.row(105)
 def test_a_coroutine_that_blocks_its_loop_keeps_its_orders(stream, send, settings, running, eventually):
     """It is wrong, and it happens."""
     runs = Runs()
@@ -302,6 +303,7 @@ def test_a_stop_ends_what_runs_and_gives_the_rest_back_at_once(
     assert runs == dict.fromkeys((order.id for order in orders(1_500)), 1)
 
 
+@pytest.mark.row(106)
 def test_what_has_not_begun_after_a_second_is_given_back(patient, send, handler, pending, running, eventually):
     """The handlers were quick, so there is something ahead. Then they are slow, and nobody hoards."""
     slow = threading.Event()
@@ -318,6 +320,7 @@ def test_what_has_not_begun_after_a_second_is_given_back(patient, send, handler,
         eventually(lambda: len(held_by(pending, "a")) <= 11, timeout_s=3)
 
 
+@pytest.mark.row(104)
 def test_a_coroutine_is_cancelled_at_its_limit_and_tried_again(settings, send, running, eventually):
     """The others do not wait for it."""
     stream = connect(replace(settings, handler_timeout_ms=600))
@@ -340,6 +343,7 @@ def test_a_coroutine_is_cancelled_at_its_limit_and_tried_again(settings, send, r
     stream.close()
 
 
+@pytest.mark.row(104)
 def test_a_thread_that_hangs_loses_its_order_and_another_takes_its_place(settings, send, running, eventually):
     """Nobody can end a thread."""
     stream = connect(replace(settings, handler_timeout_ms=400))
@@ -380,6 +384,7 @@ def test_a_coroutine_that_refuses_to_end_loses_its_order(settings, send, running
     stream.close()
 
 
+@pytest.mark.row(105)
 @pytest.mark.parametrize("harm", ["loop.stop()", "all tasks cancelled", "SystemExit in a task"])
 def test_nothing_that_a_handler_does_to_its_loop_stops_the_others(stream, send, harm, running, eventually):
     runs = Runs()
@@ -433,6 +438,7 @@ print(len(handled), os.getpid() == int(sys.argv[1] if len(sys.argv) > 1 else os.
 # Poison -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.row(103)
 def test_on_its_last_attempt_an_order_whose_consumer_died_is_alone(
     patient, send, handler, make_due, running, eventually, settings
 ):
@@ -640,6 +646,7 @@ def test_in_your_loop_an_error_that_needs_a_person_comes_to_whoever_waits(guest,
         asyncio.run(Consumer(stream, handle, concurrency=2).run_async())
 
 
+@pytest.mark.row(36)
 def test_your_loop_may_end_without_a_word(stream, send, eventually):
     """As a program does that ends on an error. What ran then comes again, what had not begun is given back."""
     send(*orders(50))
@@ -678,6 +685,7 @@ consumer.run()
 """
 
 
+@pytest.mark.row(101)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sigterm_with_100_in_hand_cuts_none_and_doubles_none(
     stream, send, kind, start, eventually, tmp_path, pending
@@ -700,6 +708,7 @@ def test_a_sigterm_with_100_in_hand_cuts_none_and_doubles_none(
     assert set(runs.values()) == {1}
 
 
+@pytest.mark.row(102)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sigkill_with_100_in_hand_loses_none(stream, send, kind, start, eventually, tmp_path):
     """What had ended some time before is not handled again."""
