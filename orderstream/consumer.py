@@ -41,6 +41,7 @@ Handler = Callable[[Order], Any]  # it returns None, or if it is an ``async def`
 BATCH_S = 0.05  # ask for about as many entries as can be handled in this time,
 BATCH_BYTES = 8_000_000  # and for not much more than this
 SMALL_PAGE, LARGE_PAGE = 16, 256  # a small page finds the next suspect quickly, large ones end a walk soon
+PAGE_PAUSE = 9  # while new entries come, between two pages of a walk pass so many times the time that a page takes
 READ_EVERY = 16  # while suspects wait, new entries are read on every 16th turn
 REAP_EVERY_S = 60.0  # between two looks for consumers that died and hold nothing
 REAP_IDLE_MS = 600_000  # a consumer that did nothing for so long has probably died
@@ -113,6 +114,7 @@ class Consumer:
         self._wanted = 1  # entries to ask for: about BATCH_S of work
         self._group_exists = False
         self._cursor, self._page = "-", SMALL_PAGE
+        self._read_some = False  # whether the last read gave entries
         self._left_by: str | None = None  # of the suspect in hand
         self._left_alone = False  # a suspect was found, and waits until nothing else is in hand
         self._next_walk = 0.0  # when to look for suspects again
@@ -146,7 +148,7 @@ class Consumer:
         Raises:
             redis.RedisError: As ``run()``.
         """
-        from orderstream.crew.own_loop import run_in_this_loop
+        from orderstream.crew import run_in_this_loop
 
         await run_in_this_loop(self)
 
@@ -253,6 +255,9 @@ class Consumer:
             self._next_due, self._page = math.inf, SMALL_PAGE
         else:
             self._page = min(2 * self._page, LARGE_PAGE)
+            if self._read_some:
+                after = time.monotonic()
+                self._next_walk = after + PAGE_PAUSE * (after - now)
         self._left_by, self._left_alone = found.left_by, found.alone
         return found.entry
 
@@ -285,6 +290,7 @@ class Consumer:
         with self._carrying() as done:
             batch = self.stream.read_new(self.name, count, block_ms, ack=[entry.id for entry in done])
         self._take(batch)
+        self._read_some = bool(batch)
         return batch
 
     def _work(self, entries: Sequence[Entry]) -> int:

@@ -6,6 +6,7 @@ Read the files in this order; each imports only from those before it, and no com
     terminal      what people see and press: tables, a progress bar, Ctrl-C
     supervisor    child processes, kept running
     ledger        what a child has in hand, in memory that its supervisor reads
+    told_crew     a crew whose supervisor is told that it goes on
     keeper        the lease of what the children have in hand, and an end for each handler
     export        spans and metrics to a collector
     options       the options that several commands have

@@ -35,6 +35,7 @@ UNKNOWN = {
     "consumer": {"orderstream.deadletter", "opentelemetry"},
     "deadletter": {"orderstream.consumer"},
     "cluster": {"orderstream.order"},
+    "crew": {"orderstream.deadletter", "opentelemetry"},
     "harmless": {"redis", "opentelemetry", "orderstream.observer", "orderstream.stream"},
     "tracing": {"redis", "orderstream.stream"},
     "embedded": {"orderstream.cli", "orderstream.order", "orderstream.stream"},
@@ -132,16 +133,20 @@ def circle(arrows: dict[str, set[str]]) -> list[str]:
 # The whole house ---------------------------------------------------------------------------------------------
 
 
+def doors(name: str) -> set[str]:
+    """The heart opens a room only for those who ask for it: inside a function."""
+    return {other for other, at_once in NAMES[name] if name in HEART and other in ROOMS and not at_once}
+
+
 def test_there_is_no_circle():
-    assert circle(ARROWS) == []
+    """A room that needs the heart, and to which the heart has a door, is none."""
+    assert circle({name: arrows - doors(name) for name, arrows in ARROWS.items()}) == []
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_needs_only_those_above_it(name):
-    """The heart opens a room only for those who ask for it: inside a function."""
-    doors = {other for other, at_once in NAMES[name] if name in HEART and other in ROOMS and not at_once}
-    doors |= {other for other in ARROWS[name] if (name, other) == DOOR}
-    wrong = [other for other in sorted(ARROWS[name] - doors) if not may_need(name, other)]
+    by_name = {other for other in ARROWS[name] if (name, other) == DOOR}
+    wrong = [other for other in sorted(ARROWS[name] - doors(name) - by_name) if not may_need(name, other)]
     assert not wrong, f"{name} must not know {wrong}"
 
 

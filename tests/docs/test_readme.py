@@ -49,7 +49,7 @@ def test_the_line_counts_and_their_sums_are_true():
 
 
 def test_the_heart_can_be_read_in_an_hour():
-    assert code_of(README, TABLES[0]) <= 1_600
+    assert code_of(README, TABLES[0]) <= 1_650
 
 
 def test_every_file_outside_the_lab_is_in_one_of_the_tables():

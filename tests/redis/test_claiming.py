@@ -126,3 +126,28 @@ def test_a_consumer_looks_for_dead_ones_at_most_once_a_minute(stream, send, monk
         send(order)
         consumer.step()
     assert looks == [600_000]
+
+
+def test_a_walk_over_what_others_hold_takes_a_tenth_of_the_time(patient, send, monkeypatch):
+    """While there is new work. Each page is made slow here, so that it shows."""
+    send(*islice(random_orders(3), 3_000))
+    patient.create_group()
+    patient.read_new("other", 3_000, None)
+    claim, took_s = patient.claim, []
+
+    def slow(*args, **options):
+        began = time.monotonic()
+        time.sleep(0.01)
+        found = claim(*args, **options)
+        took_s.append(time.monotonic() - began)
+        return found
+
+    monkeypatch.setattr(patient, "claim", slow)
+    handler = Record(lambda order: time.sleep(0.002))
+    consumer = Consumer(patient, handler)
+    send(*ORDERS, *islice(random_orders(4), 300))
+    began = time.monotonic()
+    while len(handler.runs) < 340:
+        consumer.step()
+    assert len(took_s) >= 3
+    assert sum(took_s) < 0.25 * (time.monotonic() - began)

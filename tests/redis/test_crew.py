@@ -184,7 +184,7 @@ ERRORS = SystemExit(0), asyncio.CancelledError(), KeyboardInterrupt(), Generator
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
-def test_whatever_a_handler_raises_is_its_failure(stream, send, handler, error):
+def test_whatever_one_of_many_raises_is_its_failure(stream, send, handler, error):
     """Neither the crew nor its loop ends by it."""
     runs = Runs()
 
