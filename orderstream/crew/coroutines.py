@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from queue import Empty
 
-from orderstream.crew.hand import CrewHand, Run
+from orderstream.crew.hand import CANCEL_S, CrewHand, Run
 from orderstream.policy import Decision
 
 log = logging.getLogger("orderstream")
@@ -67,10 +67,21 @@ class Coroutines:
 
     def end(self) -> None:
         """Let go of what was needed."""
-        self.rest()
         if self._own:
+            self.begin()
+            asyncio.run_coroutine_threadsafe(self._end_all(), self._own).result()
+            self.rest()
             self._own.close()
             self.loop = self._own = None
+
+    async def _end_all(self) -> None:
+        """End what handlers have left behind in the loop."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_S)
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
     def wake(self) -> None:
         """Let as many begin as may."""

@@ -2,11 +2,12 @@
 
 import logging
 import time
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 
-from orderstream import Consumer, DeadLetterQueue, random_orders
+from orderstream import Consumer, DeadLetterQueue, connect, random_orders
 from tests.redis.handlers import ORDERS, Record
 
 
@@ -128,8 +129,9 @@ def test_a_consumer_looks_for_dead_ones_at_most_once_a_minute(stream, send, monk
     assert looks == [600_000]
 
 
-def test_a_walk_over_what_others_hold_takes_a_tenth_of_the_time(patient, send, monkeypatch):
+def test_a_walk_over_what_others_hold_takes_a_tenth_of_the_time(settings, send, monkeypatch):
     """While there is new work. Each page is made slow here, so that it shows."""
+    patient = connect(replace(settings, claim_idle_ms=30_000, batch=5))
     send(*islice(random_orders(3), 3_000))
     patient.create_group()
     patient.read_new("other", 3_000, None)
@@ -151,3 +153,4 @@ def test_a_walk_over_what_others_hold_takes_a_tenth_of_the_time(patient, send, m
         consumer.step()
     assert len(took_s) >= 3
     assert sum(took_s) < 0.25 * (time.monotonic() - began)
+    patient.close()
