@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any, Generic
 from weakref import WeakSet
 
 import redis
@@ -26,15 +27,15 @@ from orderstream.config import Settings
 from orderstream.connection import ReplyLost, Trouble, trouble
 from orderstream.entries import UNOWNED, Entry
 from orderstream.errors import ConfigError, HandlerTimeout, from_a_signal
+from orderstream.form import T
 from orderstream.hand import ACK_FLUSH_S, HOARD_S, Hand
 from orderstream.observer import UNOBSERVED_DELIVERIES
-from orderstream.order import Order
 from orderstream.policy import Decision, Outcome, RetryPolicy, describe, kind
 from orderstream.stream import OrderStream
 
 log = logging.getLogger("orderstream")
 
-Handler = Callable[[Order], None]
+Handler = Callable[[T], None]
 
 BATCH_S = 0.05  # ask for about as many entries as can be handled in this time,
 BATCH_BYTES = 8_000_000  # and for not much more than this
@@ -45,10 +46,10 @@ REAP_IDLE_MS = 600_000  # a consumer that did nothing for so long has probably d
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
 _random = random.Random()  # our own: a handler that calls ``random.seed(7)`` must not make two names the same
-_at_work: WeakSet[Consumer] = WeakSet()  # those that are in a handler
+_at_work: WeakSet[Consumer[Any]] = WeakSet()  # those that are in a handler
 
 
-class Consumer:
+class Consumer(Generic[T]):
     """
     One named reader of the stream's group.
 
@@ -71,8 +72,8 @@ class Consumer:
 
     def __init__(
         self,
-        stream: OrderStream,
-        handler: Handler,
+        stream: OrderStream[T],
+        handler: Handler[T],
         name: str | None = None,
         policy: RetryPolicy | None = None,
         *,
@@ -267,7 +268,7 @@ class Consumer:
         """
         hand, clock = self._hand, time.monotonic
         begin, finished = hand.begin, hand.done
-        decode, handler = Order.from_fields, self.handler
+        decode, handler = self.stream.form.from_fields, self.handler
 
         def run(entry: Entry) -> None:
             if (result := handler(decode(entry.fields))) is not None:
