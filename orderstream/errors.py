@@ -20,8 +20,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from operator import attrgetter
 from traceback import walk_tb
 from typing import Any
 
@@ -60,8 +58,7 @@ class SendUnknown(OrderStreamError):
         unknown: Sequence[Any],
         refused: Sequence[Any] = (),
         reason: str = "",
-        *,
-        key: Callable[[Any], str] = attrgetter("id"),
+        name: Callable[[Any], str | None] = lambda order: getattr(order, "id", None),
     ) -> None:
         self.sent = list(sent)
         self.unknown = list(unknown)
@@ -69,20 +66,14 @@ class SendUnknown(OrderStreamError):
         self.reason = reason
         told = "1 order is in the stream" if len(self.sent) == 1 else f"{len(self.sent)} orders are in the stream"
         if self.unknown:
-            told += f", {len(self.unknown)} may be (first: {_named(key, self.unknown)!r}; their replies were lost)"
+            told += f", {len(self.unknown)} may be (first: {name(self.unknown[0])!r}; their replies were lost)"
         if self.refused:
             are = "is" if len(self.refused) == 1 else "are"
-            told += f", {len(self.refused)} {are} not (first: {_named(key, self.refused)!r})"
+            told += f", {len(self.refused)} {are} not (first: {name(self.refused[0])!r})"
         super().__init__(f"{told}: {reason}" if reason else told)
 
     def __reduce__(self) -> tuple[Any, ...]:  # else pickle makes the copy from the message alone
         return Exception.__new__, (type(self), *self.args), vars(self)
-
-
-def _named(key: Callable[[Any], str], orders: Sequence[Any]) -> str | None:
-    with suppress(Exception):  # what was refused may have no name
-        return key(orders[0])
-    return None
 
 
 class NotRedriven(OrderStreamError):

@@ -1,5 +1,5 @@
 """
-The form of a message: how it becomes the fields of an entry, how it is read from them, and its key.
+The form of a message: how it becomes the fields of an entry, how it is read from them, and what names it.
 
 The lessons' message is an ``Order``. For a type of your own, ``message_types`` makes the form.
 """
@@ -7,30 +7,26 @@ The lessons' message is an ``Order``. For a type of your own, ``message_types`` 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from operator import attrgetter, methodcaller
-from typing import TYPE_CHECKING, Any, Generic
+from operator import attrgetter
+from typing import Generic
 from uuid import UUID
+
+from typing_extensions import TypeVar
 
 from orderstream.order import Order
 
-if TYPE_CHECKING:  # to a type checker ``Consumer`` is ``Consumer[Order]``; at run time that takes Python 3.13
-    from typing_extensions import TypeVar
-
-    T = TypeVar("T", default=Order)
-else:
-    from typing import TypeVar
-
-    T = TypeVar("T")
-
-Key = str | int | UUID
+T = TypeVar("T", default=Order)  # to a type checker, ``Consumer`` is ``Consumer[Order]``
+KeyOf = Callable[[T], str | int | UUID] | None
 
 
 @dataclass(frozen=True)
 class Form(Generic[T]):
     """
+    How messages of one type travel.
+
     Attributes:
-        message: The type of the messages.
         to_fields: Returns the fields of an entry, a name and a value. Raises ``OrderError`` if the message may not
             exist, so that each message that is sent can be read.
         from_fields: Reads a message from the fields of an entry, names and values in turn. Raises ``DecodeError`` if
@@ -38,28 +34,16 @@ class Form(Generic[T]):
         key: Returns what names a message: it stays the same when the message is sent again.
     """
 
-    message: type[T]
     to_fields: Callable[[T], tuple[bytes, bytes]]
     from_fields: Callable[[Sequence[bytes]], T]
     key: Callable[[T], str]
 
+    def name(self, message: T) -> str | None:
+        """Return the key of *message*; None if it has none. Whatever a key of yours raises, this raises nothing."""
+        with suppress(Exception):
+            return self.key(message)
+        return None
 
-ORDERS = Form(Order, methodcaller("to_fields"), Order.from_fields, attrgetter("id"))
 
-
-def form_of(message: type[T], key: Callable[[T], Key] | None) -> Form[Any]:
-    """
-    Return the form of messages of this type.
-
-    Args:
-        message: The type.
-        key: Returns what names a message; None: its ``id`` does.
-
-    Raises:
-        ConfigError: The type cannot be a message, or its messages have no ``id``.
-    """
-    if message is Order and key is None:
-        return ORDERS
-    from orderstream.message_types import own_form  # not needed for orders
-
-    return own_form(message, key)
+ORDER = Order  # the type of messages where you name none
+ORDERS = Form(Order.to_fields, Order.from_fields, attrgetter("id"))

@@ -26,7 +26,7 @@ from msgspec.inspect import CustomType, Field, Type, TypedDictType, type_info
 
 from orderstream.config import is_text
 from orderstream.errors import ConfigError, DecodeError, OrderError
-from orderstream.form import ORDERS, Form, Key, T
+from orderstream.form import ORDERS, Form, KeyOf, T
 from orderstream.order import MAX_BYTES, Order
 
 WRONG = (ValueError, TypeError, AssertionError, OverflowError, RecursionError)
@@ -38,7 +38,7 @@ Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
 
 
-def own_form(message: type[T], key: Callable[[T], Key] | None) -> Form[Any]:
+def form_of(message: type[T], key: KeyOf[T] = None) -> Form[Any]:
     """
     Return the form of messages of this type.
 
@@ -53,7 +53,7 @@ def own_form(message: type[T], key: Callable[[T], Key] | None) -> Form[Any]:
     if not (key is None or callable(key)):
         raise ConfigError(f"key={key!r} must be a function of a message, such as key=lambda {name.lower()}: …")
     if message is Order:
-        return replace(ORDERS, key=_checked(key or ORDERS.key, name))
+        return replace(ORDERS, key=_checked(key, name)) if key else ORDERS
     of_pydantic = hasattr(message, "__pydantic_validator__")
     try:
         encode, decode, of_id = _by_pydantic(message) if of_pydantic else _by_msgspec(message)
@@ -90,7 +90,7 @@ def own_form(message: type[T], key: Callable[[T], Key] | None) -> Form[Any]:
         except WRONG as error:
             raise DecodeError(str(error)) from error
 
-    return Form(message, to_fields, from_fields, _checked(named_by, name))
+    return Form(to_fields, from_fields, _checked(named_by, name))
 
 
 def _checked(key: Callable[[Any], Any], name: str) -> Callable[[Any], str]:
@@ -102,7 +102,7 @@ def _checked(key: Callable[[Any], Any], name: str) -> Callable[[Any], str]:
             return str(found)
         if isinstance(found, str) and found and is_text(found):
             return str(found)
-        raise OrderError(f"the key of a {name} must be text, a whole number or a UUID, not {found!r:.40}")
+        raise OrderError(f"the key of this {name} must be text, a whole number or a UUID, not {found!r:.40}")
 
     return named
 

@@ -178,4 +178,4 @@ class Producer(Generic[T]):
         first_refusal = next((reply for reply in replies if isinstance(reply, Exception)), None)
         errors = [describe(error) for error in (first_refusal, ended) if error is not None]
         reason = "; ".join(dict.fromkeys(errors))
-        return SendUnknown(sent + added, unknown, refused, reason, key=self.stream.form.key)
+        return SendUnknown(sent + added, unknown, refused, reason, self.stream.form.name)

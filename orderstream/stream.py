@@ -56,7 +56,7 @@ from orderstream.connection import (
 )
 from orderstream.entries import METADATA, UNOWNED, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
-from orderstream.form import ORDERS, Form, Key, T, form_of
+from orderstream.form import ORDER, ORDERS, Form, KeyOf, T
 from orderstream.observer import BROKEN, NOBODY, Observer
 from orderstream.scripts import CLAIM, DEAD, GROUP, LATE, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
@@ -90,13 +90,17 @@ class OrderStream(Generic[T]):
         self,
         client: redis.Redis | RedisCluster,
         settings: Settings,
-        message: type[T] = ORDERS.message,  # type: ignore[assignment]  # T without a type of yours
-        key: Callable[[T], Key] | None = None,
+        message: type[T] = ORDER,  # type: ignore[assignment]  # to mypy a default must fit every T
+        key: KeyOf[T] = None,
     ) -> None:
         check_client(client, settings)
         self.client = client
         self.settings = settings
-        self.form: Form[T] = form_of(message, key)
+        self.form: Form[Any] = ORDERS
+        if message is not ORDER or key:
+            from orderstream.message_types import form_of  # not needed for orders
+
+            self.form = form_of(message, key)
         self._exchange: Callable[[Sequence[Command]], list[Any]]
         if isinstance(client, RedisCluster):
             from orderstream.cluster import check_slots, exchange_in_cluster  # not needed without a cluster
@@ -522,8 +526,8 @@ class OrderStream(Generic[T]):
 def connect(
     settings: Settings | None = None,
     *,
-    message: type[T] = ORDERS.message,  # type: ignore[assignment]
-    key: Callable[[T], Key] | None = None,
+    message: type[T] = ORDER,  # type: ignore[assignment]  # as above
+    key: KeyOf[T] = None,
 ) -> OrderStream[T]:
     """
     Connect to Redis and return the order stream there. If a node of a Redis Cluster answers, connect to the cluster.

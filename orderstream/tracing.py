@@ -121,7 +121,7 @@ class Telemetry(Harmless, Observer):
 
     def sending(self, orders: Sequence[Any]) -> Step:
         """Make one span for all *orders*. So there is one decision whether they are sampled."""
-        about: Attributes = _named(lambda: self.form.key(orders[0])) if len(orders) == 1 else {COUNT: len(orders)}
+        about: Attributes = _named(self.form.name(orders[0])) if len(orders) == 1 else {COUNT: len(orders)}
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", **about}
         span = self.tracer.start_span(
             f"send {self.settings.stream}", kind=SpanKind.PRODUCER, attributes=attributes
@@ -329,7 +329,8 @@ class ObservedDeliveries(Harmless, Deliveries):
         caller = trace.get_current_span().get_span_context()
         about = telemetry.of_group | {OPERATION: "process", OPERATION_TYPE: "process"}
         of_entry: Attributes = {CONSUMER: self._consumer, ENTRY_ID: entry.id, ATTEMPT: entry.attempt}
-        of_entry |= _named(lambda: telemetry.form.key(telemetry.form.from_fields(entry.fields)))
+        with suppress(Exception):  # the handler run will raise it
+            of_entry |= _named(telemetry.form.name(telemetry.form.from_fields(entry.fields)))
         span = telemetry.tracer.start_span(
             f"process {telemetry.settings.stream}",
             _below(telemetry.trusted(creation)),
@@ -444,11 +445,8 @@ def _below(parent: SpanContext | None) -> Context:
     return trace.set_span_in_context(NonRecordingSpan(parent), _ROOT) if parent else _ROOT
 
 
-def _named(key: Callable[[], str]) -> Attributes:
-    """Return how to name an order in a span; nothing if it cannot be read, or if its key cannot be told."""
-    with suppress(Exception):  # a handler run, or ``dedupe``, will raise it, too
-        return {ORDER_ID: key()}
-    return {}
+def _named(name: str | None) -> Attributes:
+    return {} if name is None else {ORDER_ID: name}
 
 
 def _links(*contexts: SpanContext | None) -> list[Link]:

@@ -27,6 +27,7 @@ HEART, ROOMS = ([f"orderstream.{name}" for name in ROW.findall(part) if name != 
 UNKNOWN = {
     "errors": {"redis"},
     "order": {"redis"},
+    "form": {"redis", "pydantic"},
     "policy": {"redis", "time", "datetime"},
     "connection": {"orderstream.order"},
     "observer": {"redis", "opentelemetry"},
@@ -36,7 +37,8 @@ UNKNOWN = {
     "deadletter": {"orderstream.consumer"},
     "cluster": {"orderstream.order"},
     "harmless": {"redis", "opentelemetry", "orderstream.observer", "orderstream.stream"},
-    "tracing": {"redis", "orderstream.stream"},
+    "message_types": {"redis", "orderstream.stream"},
+    "tracing": {"redis", "orderstream.stream", "orderstream.order"},
     "embedded": {"orderstream.cli", "orderstream.order", "orderstream.stream"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
     "cli.supervisor": {"redis", "orderstream"},
