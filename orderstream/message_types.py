@@ -34,6 +34,8 @@ WRONG = (ValueError, TypeError, AssertionError, OverflowError, RecursionError)
 
 FIT = "a dataclass, a msgspec Struct, a TypedDict, an attrs class, or a pydantic 2 model"
 
+_refuse_nan = json.JSONEncoder(allow_nan=False, check_circular=False).encode
+
 Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
 
@@ -123,7 +125,7 @@ def _by_msgspec(message: Any) -> tuple[Encode, Decode, Callable[[Any], Any] | No
     def encode(one: Any) -> bytes:
         data = write(one)
         if b"null" in data:  # msgspec writes nan as null, and null may be allowed
-            json.dumps(msgspec.to_builtins(one, str_keys=True), allow_nan=False)
+            _refuse_nan(msgspec.to_builtins(one, str_keys=True))
         return data
 
     has_id = "id" in {field.name for field in getattr(about, "fields", ())}
@@ -154,7 +156,7 @@ def _by_pydantic(message: Any) -> tuple[Encode, Decode, Callable[[Any], Any] | N
     def encode(one: Any) -> bytes:
         data: bytes = adapter.dump_json(one, by_alias=True)
         if b"null" in data:  # as above
-            json.dumps(adapter.dump_python(one, mode="json", by_alias=True), allow_nan=False)
+            _refuse_nan(adapter.dump_python(one, mode="json", by_alias=True))
         return data
 
     def decode(data: bytes) -> Any:

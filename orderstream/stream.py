@@ -97,7 +97,7 @@ class OrderStream(Generic[T]):
         self.client = client
         self.settings = settings
         self.form: Form[Any] = ORDERS
-        if message is not ORDER or key:
+        if message is not ORDER or key is not None:
             from orderstream.message_types import form_of  # not needed for orders
 
             self.form = form_of(message, key)
