@@ -7,8 +7,8 @@ Orders through a Redis stream: sent, shared, handled at least once, retried, dea
     Producer(stream).send(next(random_orders()))
     Consumer(stream, print).drain()
 
-Read the code in this order: errors, order, config, policy, connection, entries, observer, scripts with lua, stream,
-producer, hand, consumer, deadletter. Each file knows only those before it.
+Read the code in this order: errors, order, form, config, policy, connection, entries, observer, scripts with lua,
+stream, producer, hand, consumer, deadletter. Each file knows only those before it.
 """
 
 from orderstream.config import Settings

@@ -17,9 +17,9 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, Self
+from typing import Any, Generic, Self
 from weakref import WeakSet
 
 import redis
@@ -28,15 +28,15 @@ from orderstream.config import Settings
 from orderstream.connection import ReplyLost, Trouble, trouble
 from orderstream.entries import UNOWNED, Entry
 from orderstream.errors import ConfigError, HandlerTimeout, from_a_signal
+from orderstream.form import T
 from orderstream.hand import ACK_FLUSH_S, HOARD_S, Hand
 from orderstream.observer import UNOBSERVED_DELIVERIES
-from orderstream.order import Order
 from orderstream.policy import Decision, Outcome, RetryPolicy, describe, kind
 from orderstream.stream import OrderStream
 
 log = logging.getLogger("orderstream")
 
-Handler = Callable[[Order], Any]  # it returns None, or if it is an ``async def`` something to wait for
+Handler = Callable[[T], Awaitable[None] | None]
 
 BATCH_S = 0.05  # ask for about as many entries as can be handled in this time,
 BATCH_BYTES = 8_000_000  # and for not much more than this
@@ -48,10 +48,10 @@ REAP_IDLE_MS = 600_000  # a consumer that did nothing for so long has probably d
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
 _random = random.Random()  # our own: a handler that calls ``random.seed(7)`` must not make two names the same
-_at_work: WeakSet[Consumer] = WeakSet()  # those that are in a handler
+_at_work: WeakSet[Consumer[Any]] = WeakSet()  # those that are in a handler
 
 
-class Consumer:
+class Consumer(Generic[T]):
     """
     One named reader of the stream's group.
 
@@ -74,7 +74,7 @@ class Consumer:
             the name is the one that Redis is told when nobody owns an entry.
     """
 
-    def __new__(cls, stream: OrderStream, handler: Handler, *args: Any, concurrency: int = 1, **options: Any) -> Self:
+    def __new__(cls, stream: OrderStream[T], handler: Handler[T], *_: Any, concurrency: int = 1, **more: Any) -> Self:
         if cls is Consumer and (concurrency != 1 or is_coroutine(handler)):
             from orderstream.crew import CrewConsumer  # not needed where one handler runs at a time
 
@@ -83,8 +83,8 @@ class Consumer:
 
     def __init__(
         self,
-        stream: OrderStream,
-        handler: Handler,
+        stream: OrderStream[T],
+        handler: Handler[T],
         name: str | None = None,
         policy: RetryPolicy | None = None,
         *,
@@ -305,7 +305,7 @@ class Consumer:
         """
         hand, clock = self._hand, time.monotonic
         begin, finished = hand.begin, hand.done
-        decode, handler = Order.from_fields, self.handler
+        decode, handler = self.stream.form.from_fields, self.handler
 
         def run(entry: Entry) -> None:
             if (result := handler(decode(entry.fields))) is not None:
@@ -536,12 +536,12 @@ def _refuse_what_did_not_run(result: object) -> None:
         raise TypeError(f"the handler returned a {type(result).__name__}, and nobody runs that; write it with `def`")
 
 
-def is_coroutine(handler: Handler) -> bool:
+def is_coroutine(handler: Any) -> bool:
     """Return whether *handler* is an ``async def``, or an object that is called by one."""
     return any(map(inspect.iscoroutinefunction, _functions(handler)))
 
 
-def _functions(handler: Handler) -> tuple[Any, Any]:
+def _functions(handler: Any) -> tuple[Any, Any]:
     return handler, getattr(handler, "__call__", None)  # noqa: B004 - of an object, its method
 
 

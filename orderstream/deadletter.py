@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -106,7 +107,7 @@ class DeadLetterQueue:
         stream: From ``connect()``.
     """
 
-    def __init__(self, stream: OrderStream) -> None:
+    def __init__(self, stream: OrderStream[Any]) -> None:
         self.stream = stream
 
     def list(self, count: int = 100, *, start: str = "-") -> Letters:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from traceback import walk_tb
 from typing import Any
 
@@ -53,7 +53,12 @@ class SendUnknown(OrderStreamError):
     """
 
     def __init__(
-        self, sent: Sequence[str], unknown: Sequence[Any], refused: Sequence[Any] = (), reason: str = ""
+        self,
+        sent: Sequence[str],
+        unknown: Sequence[Any],
+        refused: Sequence[Any] = (),
+        reason: str = "",
+        name: Callable[[Any], str | None] = lambda order: getattr(order, "id", None),
     ) -> None:
         self.sent = list(sent)
         self.unknown = list(unknown)
@@ -61,14 +66,14 @@ class SendUnknown(OrderStreamError):
         self.reason = reason
         told = "1 order is in the stream" if len(self.sent) == 1 else f"{len(self.sent)} orders are in the stream"
         if self.unknown:
-            told += f", {len(self.unknown)} may be (first: {self.unknown[0].id!r}; their replies were lost)"
+            told += f", {len(self.unknown)} may be (first: {name(self.unknown[0])!r}; their replies were lost)"
         if self.refused:
             are = "is" if len(self.refused) == 1 else "are"
-            told += f", {len(self.refused)} {are} not (first: {getattr(self.refused[0], 'id', None)!r})"
+            told += f", {len(self.refused)} {are} not (first: {name(self.refused[0])!r})"
         super().__init__(f"{told}: {reason}" if reason else told)
 
     def __reduce__(self) -> tuple[Any, ...]:  # else pickle makes the copy from the message alone
-        return type(self), (self.sent, self.unknown, self.refused, self.reason)
+        return Exception.__new__, (type(self), *self.args), vars(self)
 
 
 class NotRedriven(OrderStreamError):

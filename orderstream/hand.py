@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import dropwhile
+from typing import Any
 
 import redis
 
@@ -53,7 +54,7 @@ class Hand:
     """
 
     def __init__(
-        self, stream: OrderStream, consumer: str, flush: Callable[[], None], overrun: Callable[[Entry], None]
+        self, stream: OrderStream[Any], consumer: str, flush: Callable[[], None], overrun: Callable[[Entry], None]
     ) -> None:
         self.done: list[Entry] = []
         self.stopping = False

@@ -11,6 +11,7 @@ import faulthandler
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from orderstream.entries import Entry
 from orderstream.hand import Hand
@@ -29,7 +30,7 @@ class EndingHand(Hand):
     """
 
     def __init__(
-        self, stream: OrderStream, consumer: str, flush: Callable[[], None], overrun: Callable[[Entry], None]
+        self, stream: OrderStream[Any], consumer: str, flush: Callable[[], None], overrun: Callable[[Entry], None]
     ) -> None:
         def end(entry: Entry) -> None:
             overrun(entry)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from orderstream.entries import Backlog, Entry
-from orderstream.order import Order
 from orderstream.policy import Decision
 
 Handle = Callable[[Entry], None]
@@ -67,7 +66,7 @@ class Deliveries:
 class Observer:
     """Is told what happens to the orders of one stream. This class does nothing with it, its subclass does."""
 
-    def sending(self, orders: Sequence[Order]) -> Step:
+    def sending(self, orders: Sequence[Any]) -> Step:
         """Observe that *orders* are added. The result is the replies of Redis."""
         return Step()
 

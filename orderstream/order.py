@@ -33,8 +33,8 @@ class _Checked(msgspec.StructMeta):
     against the annotations while it reads.
     """
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805 - this class makes classes
-        order = super().__call__(*args, **kwargs)
+    def __call__(cls, *args: Any, **kwargs: Any) -> Order:  # noqa: N805 - this class makes classes
+        order: Order = super().__call__(*args, **kwargs)
         order.check()
         return order
 

@@ -37,7 +37,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Generic
 
 import redis
 from redis.cluster import RedisCluster
@@ -56,6 +56,7 @@ from orderstream.connection import (
 )
 from orderstream.entries import METADATA, UNOWNED, Backlog, Claimed, ConsumerState, Entry, Holder, Trimmed, age_s
 from orderstream.errors import ConfigError
+from orderstream.form import ORDER, ORDERS, Form, KeyOf, T
 from orderstream.observer import BROKEN, NOBODY, Observer
 from orderstream.scripts import CLAIM, DEAD, GROUP, LATE, LEASE, ONCE, REAP, REDRIVE, TRIM, Script
 
@@ -70,23 +71,36 @@ TRIM_STEP = 10_000  # entries; Redis serves nobody else while it removes them
 LAST_ID = b"18446744073709551615-18446744073709551615"
 
 
-class OrderStream:
+class OrderStream(Generic[T]):
     """
     A stream, its group and its dead-letter stream on one Redis, or in one slot of a Redis Cluster.
 
     Args:
         client: A redis-py client of your own, ``Redis`` or ``RedisCluster``; ``connect()`` makes a fitting one.
         settings: How the stream is named and read.
+        message: See ``connect()``.
+        key: See ``connect()``.
 
     Raises:
         ConfigError: The client decodes replies, sends writes again by itself, or would cut a blocking read; or
-            it is a ``RedisCluster``, and the keys are in two slots.
+            it is a ``RedisCluster``, and the keys are in two slots; or the type cannot be a message.
     """
 
-    def __init__(self, client: redis.Redis | RedisCluster, settings: Settings) -> None:
+    def __init__(
+        self,
+        client: redis.Redis | RedisCluster,
+        settings: Settings,
+        message: type[T] = ORDER,  # type: ignore[assignment]  # to mypy a default must fit every T
+        key: KeyOf[T] = None,
+    ) -> None:
         check_client(client, settings)
         self.client = client
         self.settings = settings
+        self.form: Form[Any] = ORDERS
+        if message is not ORDER or key is not None:
+            from orderstream.message_types import form_of  # not needed for orders
+
+            self.form = form_of(message, key)
         self._exchange: Callable[[Sequence[Command]], list[Any]]
         if isinstance(client, RedisCluster):
             from orderstream.cluster import check_slots, exchange_in_cluster  # not needed without a cluster
@@ -128,7 +142,7 @@ class OrderStream:
         which is found within ``LOOK_EVERY_S``, or ``LOOK_AFTER_FAILURE_S`` if it did not work before.
         """
         if (now := time.monotonic()) > self._look_again:
-            self._observer = _find_observer(self.settings)
+            self._observer = _find_observer(self.settings, self.form)
             self._look_again = now + (LOOK_AFTER_FAILURE_S if self._observer is BROKEN else LOOK_EVERY_S)
         return self._observer
 
@@ -531,21 +545,31 @@ class OrderStream:
         return {id.decode() for id in held}
 
 
-def connect(settings: Settings | None = None) -> OrderStream:
+def connect(
+    settings: Settings | None = None,
+    *,
+    message: type[T] = ORDER,  # type: ignore[assignment]  # as above
+    key: KeyOf[T] = None,
+) -> OrderStream[T]:
     """
     Connect to Redis and return the order stream there. If a node of a Redis Cluster answers, connect to the cluster.
 
     Args:
         settings: None reads them from the environment.
+        message: The type of what is sent and handled: a dataclass, a msgspec ``Struct``, a ``TypedDict``, an attrs
+            class or a pydantic 2 model. An entry that is none goes to the dead letters at once.
+        key: Returns what names a message for ``dedupe`` and in traces: text, a whole number or a UUID, of which the
+            text counts. None: its ``id`` does.
 
     Raises:
         ConfigError: The settings contradict each other, do not fit the cluster or the server's certificate, or lead to
-            a Sentinel.
+            a Sentinel; or the type cannot be a message, or has no ``id`` and no *key* was given.
         redis.ConnectionError: No Redis answers there.
         redis.AuthenticationError: Redis answers, and the password is wrong or missing.
     """
     settings = settings or Settings.from_env()
     client = open_client(settings)
+    stream = OrderStream(client, settings, message, key)
     try:
         replies = exchange(client.connection_pool, [("PING",), ("HELLO",)])
     except redis.ConnectionError as error:
@@ -562,22 +586,22 @@ def connect(settings: Settings | None = None) -> OrderStream:
         from orderstream.cluster import open_cluster
 
         client.close()
-        return OrderStream(open_cluster(settings), settings)
-    return OrderStream(client, settings)
+        return OrderStream(open_cluster(settings), settings, message, key)
+    return stream
 
 
-def _find_observer(settings: Settings) -> Observer:
+def _find_observer(settings: Settings, form: Form[Any]) -> Observer:
     if not sys.modules.get("opentelemetry.sdk"):  # so none is set up, and tracing need not be imported
         return NOBODY
     from orderstream.harmless import unharmed
 
-    return unharmed(_set_up, lambda settings: BROKEN)(settings)
+    return unharmed(_set_up, lambda settings, form: BROKEN)(settings, form)
 
 
-def _set_up(settings: Settings) -> Observer:
+def _set_up(settings: Settings, form: Form[Any]) -> Observer:
     from orderstream.tracing import telemetry
 
-    return telemetry(settings) or NOBODY
+    return telemetry(settings, form) or NOBODY
 
 
 def _evalsha(script: Script, keys: Sequence[str], *args: str | bytes | int) -> Words:

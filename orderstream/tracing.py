@@ -11,8 +11,8 @@ its own, and a redrive belongs to its caller's trace; both are linked to the sen
 order that its sender did not sample costs nothing here.
 
 This file is imported once there is an OpenTelemetry SDK, see ``OrderStream.observer``.
-No span holds a payload or a password. An order is named by its id, and a failure by its type: a span has the message of
-an error only with ``trace_errors="message"``.
+No span holds a payload or a password. An order is named by its id, a message of your own type by its key, and a failure
+by its type: a span has the message of an error only with ``trace_errors="message"``.
 The names are OpenTelemetry's: https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 """
 
@@ -34,10 +34,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from orderstream.config import Settings
 from orderstream.entries import Backlog, Entry
-from orderstream.errors import DecodeError
+from orderstream.form import Form
 from orderstream.harmless import Harmless
 from orderstream.observer import Decide, Deliveries, Handle, Observer, Step
-from orderstream.order import Order
 
 SYSTEM = "messaging.system"
 OPERATION = "messaging.operation.name"
@@ -65,20 +64,20 @@ _w3c = TraceContextTextMapPropagator()  # the global one may also write baggage,
 _ROOT = Context()
 
 
-def telemetry(settings: Settings) -> Telemetry | None:
+def telemetry(settings: Settings, form: Form[Any]) -> Telemetry | None:
     """Return the observer of this stream; None if the application wants neither spans nor metrics."""
-    return _telemetry(trace.get_tracer_provider(), metrics.get_meter_provider(), settings)
+    return _telemetry(trace.get_tracer_provider(), metrics.get_meter_provider(), settings, form)
 
 
 @lru_cache(maxsize=32)
-def _telemetry(tracers: Any, meters: Any, settings: Settings) -> Telemetry | None:
+def _telemetry(tracers: Any, meters: Any, settings: Settings, form: Form[Any]) -> Telemetry | None:
     # Without an SDK the providers are those of the API, which do nothing.
     tracing = not type(tracers).__module__.startswith("opentelemetry.trace")
     metering = not type(meters).__module__.startswith("opentelemetry.metrics")
     if not (tracing or metering):
         return None
     tracer = tracers.get_tracer("orderstream") if tracing else NoOpTracer()
-    return Telemetry(tracer, meters.get_meter("orderstream") if metering else None, settings)
+    return Telemetry(tracer, meters.get_meter("orderstream") if metering else None, settings, form)
 
 
 class Telemetry(Harmless, Observer):
@@ -89,10 +88,12 @@ class Telemetry(Harmless, Observer):
         tracer: Makes the spans.
         meter: Makes the metrics; None if nobody wants them.
         settings: Of the stream.
+        form: Of the stream's messages.
     """
 
-    def __init__(self, tracer: Tracer, meter: Meter | None, settings: Settings) -> None:
+    def __init__(self, tracer: Tracer, meter: Meter | None, settings: Settings, form: Form[Any]) -> None:
         self.tracer = tracer
+        self.form = form
         self._metering = meter is not None
         self._meter = meter = meter or NoOpMeter("orderstream")
         self.settings = settings
@@ -118,9 +119,9 @@ class Telemetry(Harmless, Observer):
 
     # Sending ----------------------------------------------------------------------------------------
 
-    def sending(self, orders: Sequence[Order]) -> Step:
+    def sending(self, orders: Sequence[Any]) -> Step:
         """Make one span for all *orders*. So there is one decision whether they are sampled."""
-        about: Attributes = {ORDER_ID: orders[0].id} if len(orders) == 1 else {COUNT: len(orders)}
+        about: Attributes = _named(self.form.name(orders[0])) if len(orders) == 1 else {COUNT: len(orders)}
         attributes = {**self._base, OPERATION: "send", OPERATION_TYPE: "send", **about}
         span = self.tracer.start_span(
             f"send {self.settings.stream}", kind=SpanKind.PRODUCER, attributes=attributes
@@ -329,8 +330,8 @@ class ObservedDeliveries(Harmless, Deliveries):
         caller = trace.get_current_span().get_span_context()
         about = telemetry.of_group | {OPERATION: "process", OPERATION_TYPE: "process"}
         of_entry: Attributes = {CONSUMER: self._consumer, ENTRY_ID: entry.id, ATTEMPT: entry.attempt}
-        with suppress(DecodeError):  # the handler run will raise it
-            of_entry[ORDER_ID] = Order.from_fields(entry.fields).id
+        with suppress(Exception):  # the handler run will raise it
+            of_entry |= _named(telemetry.form.name(telemetry.form.from_fields(entry.fields)))
         span = telemetry.tracer.start_span(
             f"process {telemetry.settings.stream}",
             _below(telemetry.trusted(creation)),
@@ -443,6 +444,10 @@ def _creation(entry: Entry) -> SpanContext | None:
 def _below(parent: SpanContext | None) -> Context:
     """Return the context for a child of *parent*; without a parent, that for the root of a new trace."""
     return trace.set_span_in_context(NonRecordingSpan(parent), _ROOT) if parent else _ROOT
+
+
+def _named(name: str | None) -> Attributes:
+    return {} if name is None else {ORDER_ID: name}
 
 
 def _links(*contexts: SpanContext | None) -> list[Link]:

@@ -229,7 +229,7 @@ class Work:
         self._begin()
         try:
             await asyncio.sleep(self._wait_s)
-            result = await self._handler(order)
+            result = await self._handler(order)  # type: ignore[misc]  # it is an async def
         finally:
             self._end()
         self._returned()

@@ -11,9 +11,10 @@ import asyncio
 import faulthandler
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import cast
 
 import redis
 
@@ -24,7 +25,7 @@ from orderstream.crew.observed import CrewDeliveries
 from orderstream.crew.threads import Threads
 from orderstream.entries import Entry
 from orderstream.errors import HandlerTimeout, from_a_signal
-from orderstream.order import Order
+from orderstream.form import T
 from orderstream.policy import Decision, Outcome, RetryPolicy
 from orderstream.stream import OrderStream
 
@@ -32,7 +33,7 @@ BUSY_BLOCK_MS = 100  # while handlers run, a read waits no longer: one of them m
 STDERR = 2
 
 
-class CrewConsumer(Consumer):
+class CrewConsumer(Consumer[T]):
     """See ``Consumer``, which makes one if *concurrency* is above 1, or if the handler is an ``async def``."""
 
     _hand: CrewHand
@@ -40,8 +41,8 @@ class CrewConsumer(Consumer):
 
     def __init__(
         self,
-        stream: OrderStream,
-        handler: Handler,
+        stream: OrderStream[T],
+        handler: Handler[T],
         name: str | None = None,
         policy: RetryPolicy | None = None,
         *,
@@ -172,6 +173,7 @@ class CrewConsumer(Consumer):
         hand = self._hand
         while hand.at_work and not (self._crew.gone or hand.can_only_wait):
             hand.wait_for_less()
+        hand.settle_failures()
         super()._leave()
         hand.empty()
 
@@ -182,7 +184,7 @@ class CrewConsumer(Consumer):
         entry = run.entry
         try:
             with self._observed.processing(entry, self._decide):
-                if (result := self.handler(Order.from_fields(entry.fields))) is not None:
+                if (result := self.handler(self.stream.form.from_fields(entry.fields))) is not None:
                     _refuse_what_did_not_run(result)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
             return self._failure(entry, error)
@@ -190,11 +192,11 @@ class CrewConsumer(Consumer):
 
     async def _handle_async(self, run: Run) -> Decision | None:
         """Run an ``async def`` handler. Return what becomes of the entry if it raises."""
-        entry = run.entry
+        entry, handler = run.entry, cast("Callable[[T], Awaitable[object]]", self.handler)
         try:
             with self._observed.processing(entry, self._decide):
                 try:
-                    if (result := await self.handler(Order.from_fields(entry.fields))) is not None:
+                    if (result := await handler(self.stream.form.from_fields(entry.fields))) is not None:
                         _refuse_what_did_not_run(result)
                 except asyncio.CancelledError:
                     if run.was_asked:

@@ -12,9 +12,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 import msgspec
 import redis
@@ -30,6 +31,7 @@ WAIT_S = 0.1  # so long the reader waits at once: it has other things to look at
 CANCEL_S = 1.0  # so long a coroutine has to end after it was cancelled
 
 Failure = tuple[Entry, Decision]
+Taken = TypeVar("Taken")
 
 
 class Run(msgspec.Struct, eq=False):
@@ -92,6 +94,7 @@ class CrewHand(Hand):
         self.waiting: SimpleQueue[Entry] = SimpleQueue()
         self.running: dict[str, Run] = {}
         self.failed: deque[Failure] = deque()
+        self._telling = False
         self._problem: redis.RedisError | None = None
         self._less = threading.Event()
         self._settle = settle
@@ -180,7 +183,8 @@ class CrewHand(Hand):
     @property
     def at_work(self) -> bool:
         """True if there is something in hand, or if a handler runs that has not lost its entry."""
-        return bool(self._entries or any(not run.overran for run in list(self.running.values())))
+        runs = any(not run.overran for run in list(self.running.values()))
+        return bool(runs or self._entries or self.failed or self._telling)
 
     @property
     def can_only_wait(self) -> bool:
@@ -203,15 +207,35 @@ class CrewHand(Hand):
             return
         try:
             self._flush()
-            if self.failed:
-                self._settle([self.failed.popleft() for _ in range(len(self.failed))])
+            self._settle_failures()
             self._problem = None
         except redis.RedisError as error:  # what is done stays in hand, what failed is settled by the reader
             self._problem, self._try_again = error, now + PAUSE_S
             self._less.set()
         if self.stopping or now - self._waits_since() > HOARD_S:
-            self._give_back()
+            with self._telling_redis():
+                self._give_back()
         self._look_for_late(now)
+
+    def settle_failures(self) -> None:
+        """Settle what failed, if Redis is there."""
+        with suppress(redis.RedisError):
+            self._settle_failures()
+
+    def _settle_failures(self) -> None:
+        if self.failed:
+            with self._telling_redis():
+                self._settle(_take_all(self.failed.popleft))
+
+    @contextmanager
+    def _telling_redis(self) -> Iterator[None]:
+        """Entries leave the hand before Redis is told what becomes of them. Nobody must go home in between."""
+        self._telling = True
+        try:
+            yield
+        finally:
+            self._telling = False
+            self._less.set()
 
     def _waits_since(self) -> float:
         """Return when the oldest entry that waits was fed; infinite if none waits."""
@@ -221,11 +245,7 @@ class CrewHand(Hand):
         return self._feeds[0][0] if self._feeds else math.inf
 
     def _give_back(self) -> None:
-        entries = [self._not_begun.popleft() for _ in range(len(self._not_begun))]
-        with suppress(Empty):
-            while True:
-                entries.append(self.waiting.get_nowait())
-        mine = self.drop(entries)
+        mine = self.drop([*_take_all(self._not_begun.popleft), *_take_all(self.waiting.get_nowait)])
         self.gave_back = self.gave_back or bool(mine)
         if mine:
             self._forget(mine)
@@ -243,8 +263,9 @@ class CrewHand(Hand):
             if run.task and not run.was_asked:
                 run.ask(now)
             elif not run.task or now - run.asked > CANCEL_S:
-                run.overran = True
-                self._overrun(run.entry)
+                with self._telling_redis():
+                    run.overran = True
+                    self._overrun(run.entry)
 
     def _is_empty(self) -> bool:
         return not (self._entries or self.running)
@@ -252,3 +273,12 @@ class CrewHand(Hand):
     def _kept(self) -> list[Entry]:
         hung = {run.entry.id for run in list(self.running.values()) if run.was_asked}
         return [entry for id, entry in self._entries.items() if id not in hung]
+
+
+def _take_all(take: Callable[[], Taken]) -> list[Taken]:
+    """Take what there is, though others may take some of it, too."""
+    taken: list[Taken] = []
+    with suppress(Empty, IndexError):
+        while True:
+            taken.append(take())
+    return taken

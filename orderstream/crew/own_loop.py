@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from typing import Any
 
 from orderstream.consumer import Consumer
 from orderstream.crew.consumer import CrewConsumer
 
 
-async def run_in_this_loop(consumer: Consumer) -> None:
+async def run_in_this_loop(consumer: Consumer[Any]) -> None:
     """
     Run *consumer*. Its ``async def`` handler runs in this loop, its reader and its keeper in threads. To cancel this is
     to stop: it ends when the handlers in hand have ended.

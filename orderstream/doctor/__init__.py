@@ -41,7 +41,7 @@ _LOOKS: tuple[tuple[str, Callable[[Any, Settings], Iterator[Finding]], str], ...
 )
 
 
-def examine(stream: OrderStream) -> list[Finding]:
+def examine(stream: OrderStream[Any]) -> list[Finding]:
     """
     Look at the server, the stream, its groups and its dead letters, and at what the connected user may do.
 
@@ -76,7 +76,7 @@ def examine(stream: OrderStream) -> list[Finding]:
     return findings
 
 
-def _node(stream: OrderStream) -> Any:
+def _node(stream: OrderStream[Any]) -> Any:
     """Return a client of the one server that holds the stream."""
     client: Any = stream.client
     if hasattr(client, "get_node_from_key"):  # a RedisCluster

@@ -27,6 +27,7 @@ HEART, ROOMS = ([f"orderstream.{name}" for name in ROW.findall(part) if name != 
 UNKNOWN = {
     "errors": {"redis"},
     "order": {"redis"},
+    "form": {"redis", "pydantic"},
     "policy": {"redis", "time", "datetime"},
     "connection": {"orderstream.order"},
     "observer": {"redis", "opentelemetry"},
@@ -37,7 +38,8 @@ UNKNOWN = {
     "cluster": {"orderstream.order"},
     "crew": {"orderstream.deadletter", "opentelemetry"},
     "harmless": {"redis", "opentelemetry", "orderstream.observer", "orderstream.stream"},
-    "tracing": {"redis", "orderstream.stream"},
+    "message_types": {"redis", "orderstream.stream"},
+    "tracing": {"redis", "orderstream.stream", "orderstream.order"},
     "embedded": {"orderstream.cli", "orderstream.order", "orderstream.stream"},
     "doctor": {"orderstream.cli", "orderstream.order", "orderstream.consumer"},
     "cli.supervisor": {"redis", "orderstream"},
