@@ -171,7 +171,7 @@ class Hand:
             if self._is_empty():
                 self._thread = None
                 return False
-            entries = self._kept()
+            entries = list(self._entries.values())
         try:
             held = self._stream.heartbeat(self._consumer, entries) if entries else set()
         except redis.RedisError as error:  # the next one may succeed; if not, others claim the entries
@@ -182,10 +182,6 @@ class Hand:
 
     def _is_empty(self) -> bool:
         return not self._entries
-
-    def _kept(self) -> list[Entry]:
-        """Return what nobody else shall claim."""
-        return list(self._entries.values())
 
     def _give_back(self) -> None:
         """Release every entry that no handler has begun. ``begin`` explains why none of them can begin meanwhile."""

@@ -270,10 +270,6 @@ class CrewHand(Hand):
     def _is_empty(self) -> bool:
         return not (self._entries or self.running)
 
-    def _kept(self) -> list[Entry]:
-        hung = {run.entry.id for run in list(self.running.values()) if run.was_asked}
-        return [entry for id, entry in self._entries.items() if id not in hung]
-
 
 def _take_all(take: Callable[[], Taken]) -> list[Taken]:
     """Take what there is, though others may take some of it, too."""

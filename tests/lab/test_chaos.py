@@ -22,6 +22,8 @@ from orderstream.lab.pictures import lanes
 from orderstream.lab.workers.process import ProcessError
 from tests.process import Process
 
+once = pytest.mark.any_server("what is wrong breaks by itself; the right consumers and the solution run on each server")
+
 CLAIM_IDLE_MS = 60_000
 FENCE = """
 local id = ARGV[2]
@@ -420,6 +422,7 @@ def test_a_right_consumer_survives_however_it_is_built(consumer, levels, seed):
 @pytest.mark.parametrize(
     ("invariant", "consumer", "level", "words"), WRONG, ids=[f"{w[0]} - {w[1].__name__}" for w in WRONG]
 )
+@once
 def test_a_wrong_consumer_breaks_where_it_must(invariant, consumer, level, words):
     """At its level, with the headline of its invariant, and the story is that of an order that suffered."""
     if level > 1:
@@ -430,6 +433,7 @@ def test_a_wrong_consumer_breaks_where_it_must(invariant, consumer, level, words
     assert run.verdict.order in run.story(run.verdict.order)
 
 
+@once
 def test_a_challenge_ends_at_the_first_level_that_breaks(lesson):
     said = []
     score, run = chaos.challenge(AcksFirst, said.append)
@@ -462,6 +466,7 @@ def printed(lesson, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("lesson")
+@once
 def test_a_busy_machine_changes_no_verdict(busy_machine, monkeypatch):
     """The judge has no patience in seconds at all here. A slow start of Python is no endless turn."""
     monkeypatch.setattr(chaos, "SILENT_S", 0.0)
@@ -546,6 +551,7 @@ class HandsOverTheFields(Right):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
+@once
 def test_a_broken_class_hears_what_is_wrong_with_it(consumer, level, words, monkeypatch):
     """That is no invariant: the learner must mend the code first."""
     monkeypatch.setattr(chaos, "SILENT_S", 0.5)
@@ -556,6 +562,7 @@ def test_a_broken_class_hears_what_is_wrong_with_it(consumer, level, words, monk
 # Stories ----------------------------------------------------------------------------------------------------
 
 
+@once
 def test_the_story_tells_the_way_of_one_order(lesson):
     run = chaos.play(AcksFirst, level=2)
     assert run.story(run.verdict.order).splitlines() == [
@@ -568,6 +575,7 @@ def test_the_story_tells_the_way_of_one_order(lesson):
     ]
 
 
+@once
 def test_the_same_seed_tells_the_same_story(lesson):
     """A verdict depends on points, never on times."""
     stories = set()
@@ -579,6 +587,7 @@ def test_the_same_seed_tells_the_same_story(lesson):
     assert "at last  2 dead letters" in story
 
 
+@once
 def test_the_marks_follow_an_order_from_hand_to_hand(lesson):
     """Of the poison: who was given it, who died of it, and where it ended."""
     run = chaos.play(Right, level=4)
@@ -658,6 +667,7 @@ def test_a_class_can_work_beside_the_package_s_consumers(lesson, eventually):
     assert not again.alive
 
 
+@once
 def test_a_class_that_cannot_be_made_says_why(lesson):
     class Broken(Right):
         pass
@@ -709,12 +719,14 @@ class UsesAnAlias(Alias):
 
 
 @pytest.mark.parametrize("answer", [UsesHelpers, UsesAnother, UsesAnAlias])
+@once
 def test_what_a_class_names_goes_along(answer):
     module = {}
     exec(learner.source_of(answer), module)
     assert module["ANSWER"]().step() == [3, 3, "{}", r"\."]
 
 
+@once
 def test_what_cannot_go_along_is_named():
     with pytest.raises(AssertionError, match=r"'client' of this notebook does not go along"):
         learner.source_of(UsesWhatStaysBehind)

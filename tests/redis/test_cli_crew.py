@@ -8,6 +8,8 @@ import pytest
 
 from orderstream import DeadLetterQueue, Order
 
+pytestmark = pytest.mark.any_server("processes, signals and files; test_crew runs on each server")
+
 HANDLERS = """
 import asyncio, ctypes, os, sys, time
 from orderstream import Reject
