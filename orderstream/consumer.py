@@ -48,7 +48,7 @@ REAP_IDLE_MS = 600_000  # a consumer that did nothing for so long has probably d
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 5.0
 
 _random = random.Random()  # our own: a handler that calls ``random.seed(7)`` must not make two names the same
-_at_work: WeakSet[Consumer[Any]] = WeakSet()  # those that are in a handler
+in_a_handler: WeakSet[Consumer[Any]] = WeakSet()  # those that are in a handler
 
 
 class Consumer(Generic[T]):
@@ -309,13 +309,13 @@ class Consumer(Generic[T]):
 
         def run(entry: Entry) -> None:
             if (result := handler(decode(entry.fields))) is not None:
-                _refuse_what_did_not_run(result)
+                refuse_what_did_not_run(result)
 
         handle = self._observed.handling(run, self._decide)
         failed, begun = None, 0
         began = now = clock()
         flush_at = self._flushed_at + ACK_FLUSH_S
-        _at_work.add(self)
+        in_a_handler.add(self)
         try:
             for entry in entries:
                 if self._stopping:
@@ -351,7 +351,7 @@ class Consumer(Generic[T]):
             if self._observed.wanted:
                 self._flush_acks()
         finally:
-            _at_work.discard(self)
+            in_a_handler.discard(self)
             hand.rest()
             self._give_back(entries[begun:])
         return begun
@@ -528,7 +528,7 @@ def _counted(deliveries: int) -> str:
     return "1 delivery" if deliveries == 1 else f"{deliveries} deliveries"
 
 
-def _refuse_what_did_not_run(result: object) -> None:
+def refuse_what_did_not_run(result: object) -> None:
     """Raise an error if a handler returned something that is still to be run: the order was not handled."""
     if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
         with suppress(Exception):
@@ -550,7 +550,7 @@ def _is_generator(function: Any) -> bool:
 
 
 def _mark_copies() -> None:
-    for consumer in _at_work:
+    for consumer in in_a_handler:
         consumer.stop()
         consumer._hand.copied = True
 

@@ -18,7 +18,15 @@ from typing import cast
 
 import redis
 
-from orderstream.consumer import BATCH_S, Consumer, Handler, _at_work, _refuse_what_did_not_run, is_coroutine
+from orderstream.consumer import (
+    BATCH_BYTES,
+    BATCH_S,
+    Consumer,
+    Handler,
+    in_a_handler,
+    is_coroutine,
+    refuse_what_did_not_run,
+)
 from orderstream.crew.coroutines import Coroutines
 from orderstream.crew.hand import CrewHand, Failure, Run
 from orderstream.crew.observed import CrewDeliveries
@@ -62,26 +70,28 @@ class CrewConsumer(Consumer[T]):
             self._crew = Threads(self._handle, self._hand, concurrency, self.name)
         self._ahead = 0  # entries that may wait in hand: about BATCH_S of work
         self._measured, self._measured_at = 0, 0.0
+        self._size = 1  # bytes of an entry
 
     # What you call ------------------------------------------------------------------------------------
 
     def run(self) -> None:
         self._crew.begin()
-        _at_work.add(self)
+        in_a_handler.add(self)
         try:
             super().run()
         finally:
             self._crew.end()
-            _at_work.discard(self)
+            in_a_handler.discard(self)
 
     def step(self) -> int:
         self._crew.begin()
-        _at_work.add(self)
+        in_a_handler.add(self)
         try:
             return super().step()
         finally:
-            self._crew.rest()
-            _at_work.discard(self)
+            if not self._hand.at_work:  # in an outage it may be
+                self._crew.rest()
+            in_a_handler.discard(self)
 
     def drain(self, timeout_s: float = 10.0) -> int:
         try:
@@ -126,6 +136,7 @@ class CrewConsumer(Consumer[T]):
 
     def _next_suspect(self) -> Entry | None:
         """See ``Consumer``. On the last attempt of an entry that was left behind, nothing else is in danger."""
+        self._left_alone = False
         suspect = super()._next_suspect()
         if self._left_alone:
             self._wait_until_idle()
@@ -146,7 +157,10 @@ class CrewConsumer(Consumer[T]):
         longest_ms = self.stream.settings.block_ms
         if self._hand.at_work:
             longest_ms = min(longest_ms, BUSY_BLOCK_MS)
-        batch = self._read(max(1, min(self._room, self.stream.settings.batch)), longest_ms if wait else None)
+        count = max(1, min(self._room, self.stream.settings.batch, BATCH_BYTES // self._size))
+        batch = self._read(count, longest_ms if wait else None)
+        if batch:
+            self._size = sum(map(len, batch[-1].fields)) + 1  # the next entries are probably about as large
         return self._work(batch)
 
     def _take(self, entries: Sequence[Entry]) -> None:
@@ -185,7 +199,7 @@ class CrewConsumer(Consumer[T]):
         try:
             with self._observed.processing(entry, self._decide):
                 if (result := self.handler(self.stream.form.from_fields(entry.fields))) is not None:
-                    _refuse_what_did_not_run(result)
+                    refuse_what_did_not_run(result)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
             return self._failure(entry, error)
         return None
@@ -197,7 +211,7 @@ class CrewConsumer(Consumer[T]):
             with self._observed.processing(entry, self._decide):
                 try:
                     if (result := await handler(self.stream.form.from_fields(entry.fields))) is not None:
-                        _refuse_what_did_not_run(result)
+                        refuse_what_did_not_run(result)
                 except asyncio.CancelledError:
                     if run.was_asked:
                         timeout_s = self.stream.settings.handler_timeout_ms / 1000

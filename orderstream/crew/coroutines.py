@@ -100,7 +100,7 @@ class Coroutines:
     def _begin_what_may(self) -> None:
         hand, loop = self._hand, self.loop
         assert loop
-        while self._running < self._concurrency:
+        while self._running - hand.hung < self._concurrency:
             try:
                 entry = hand.waiting.get_nowait()
             except Empty:

@@ -94,6 +94,7 @@ class CrewHand(Hand):
         self.waiting: SimpleQueue[Entry] = SimpleQueue()
         self.running: dict[str, Run] = {}
         self.failed: deque[Failure] = deque()
+        self._hung: set[Run] = set()
         self._telling = False
         self._problem: redis.RedisError | None = None
         self._less = threading.Event()
@@ -116,7 +117,7 @@ class CrewHand(Hand):
         if entries:
             with self._lock:
                 self._entries.update((entry.id, entry) for entry in entries)
-            self._wake()
+                self._wake()
 
     def feed(self, entries: Sequence[Entry]) -> None:
         """Let the crew have *entries*."""
@@ -177,14 +178,20 @@ class CrewHand(Hand):
 
     def leave(self, run: Run) -> None:
         """Note that the handler does not run any more."""
+        if run.overran:
+            self._hung.discard(run)
         if self.running.get(run.entry.id) is run:  # else a second run of the same entry is in there
             del self.running[run.entry.id]
 
     @property
     def at_work(self) -> bool:
         """True if there is something in hand, or if a handler runs that has not lost its entry."""
-        runs = any(not run.overran for run in list(self.running.values()))
-        return bool(runs or self._entries or self.failed or self._telling)
+        return bool(len(self.running) > self.hung or self._entries or self.failed or self._telling)
+
+    @property
+    def hung(self) -> int:
+        """How many handlers run that have lost their entry, because they ran too long."""
+        return len(self._hung)
 
     @property
     def can_only_wait(self) -> bool:
@@ -265,6 +272,7 @@ class CrewHand(Hand):
             elif not run.task or now - run.asked > CANCEL_S:
                 with self._telling_redis():
                     run.overran = True
+                    self._hung.add(run)
                     self._overrun(run.entry)
 
     def _is_empty(self) -> bool:

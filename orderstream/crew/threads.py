@@ -57,8 +57,7 @@ class Threads:
         Raises:
             RuntimeError: There is no thread, and the system has none.
         """
-        hung = sum(run.overran for run in list(self._hand.running.values()))  # nobody can end a thread
-        lacking = min(len(self._hand), self._concurrency) + hung - len(self._members)
+        lacking = min(len(self._hand), self._concurrency) + self._hand.hung - len(self._members)
         for _ in range(lacking):
             member = threading.Thread(target=self._be_a_member, name=f"handler of {self._name}", daemon=True)
             self._members.add(member)

@@ -784,3 +784,23 @@ def test_its_log_says_what_failed(stream, send, handler, caplog):
         Consumer(stream, handler(fail), concurrency=3).drain()
     assert ["(KeyError)" in message for message in caplog.messages] == [True, True, False]
     assert not any("4711" in message for message in caplog.messages)
+
+
+def test_large_entries_are_taken_a_few_at_a_time(stream, handler, running, eventually):
+    """Else a hundred of a megabyte each would be in memory at once."""
+    large = [Order(f"o-{n}", "x" * 100_000, 1) for n in range(120)]
+    asked, read_new = [], stream.read_new
+
+    def noted(consumer, count, *rest, **more):
+        asked.append(count)
+        return read_new(consumer, count, *rest, **more)
+
+    stream.read_new = noted
+    Producer(stream).send_many(large[:1])
+    runs = Runs()
+    with running(Consumer(stream, handler(runs), concurrency=100)):
+        eventually(lambda: len(runs) == 1)
+        asked.clear()
+        Producer(stream).send_many(large[1:])
+        eventually(lambda: len(runs) == 120)
+    assert max(asked[1:]) <= 80
