@@ -82,13 +82,13 @@ class Bench:
     Args:
         url: Of its database 0; it is emptied again and again. Databases 1 and up hold the large backlogs.
         size: How much.
-        peers: Who takes part in the comparison.
+        peers: Who takes part in the comparison; None: everybody.
     """
 
     known: Mapping[str, Known | Contender] = PEERS
 
-    def __init__(self, url: str, size: Size, peers: tuple[str, ...] = tuple(PEERS)) -> None:
-        self.root, self.url, self.size, self.peers = url.removesuffix("/0"), url, size, peers
+    def __init__(self, url: str, size: Size, peers: tuple[str, ...] | None = None) -> None:
+        self.root, self.url, self.size, self.peers = url.removesuffix("/0"), url, size, peers or tuple(self.known)
         self.results = Results()
         self.client = redis.Redis.from_url(url)
 

@@ -35,12 +35,13 @@ class Process:
     def __init__(
         self, peer: str, action: str, *, limit_s: int, environ: dict[str, str] | None = None, **options: Any
     ) -> None:
+        own = Path(sys.prefix, peer.rpartition(".")[2])
+        program = _program(peer, own)
+        paths = {"PYTHONPATH": str(ROOT), "NODE_PATH": str(own / "node_modules")}
         self._limit_s = limit_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        own = Path(sys.prefix, peer.rpartition(".")[2])
-        paths = {"PYTHONPATH": str(ROOT), "NODE_PATH": str(own / "node_modules")}
         self._process = subprocess.Popen(
-            [*_program(peer, own), action, json.dumps({"limit_s": limit_s, **options})],
+            [*program, action, json.dumps({"limit_s": limit_s, **options})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -91,7 +92,12 @@ class Process:
 
 
 def _program(peer: str, own: Path) -> list[str]:
-    """Return the words that start *peer*, who may have a folder of its *own* with all that it needs."""
+    """
+    Return the words that start *peer*, who may have a folder of its *own* with all that it needs.
+
+    Raises:
+        Failed: It needs node, and there is none.
+    """
     script = ROOT / "benchmarks" / "peers" / f"{peer.replace('.', '/')}.js"
     if script.exists():
         if not (node := shutil.which("node")):

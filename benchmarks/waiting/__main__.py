@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 from benchmarks.__main__ import FOLDER, run, where_and_when
 from benchmarks.page import WAITING, write_waiting
@@ -37,11 +38,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, a few minutes")
     parser.add_argument("--peers", default=",".join(CONTENDERS), help="only these, separated by commas")
+    parser.add_argument("--at-once", help="only so many orders in flight, separated by commas")
     given = parser.parse_args()
     peers = tuple(given.peers.split(","))
     if unknown := set(peers) - set(CONTENDERS):
         parser.error(f"no contender is called {', '.join(sorted(unknown))}; there are {', '.join(CONTENDERS)}")
     size, name = (QUICK, "results-quick") if given.quick else (Size(), "results")
+    if given.at_once:
+        size = replace(size, at_once=tuple(map(int, given.at_once.split(","))))
     return run(lambda url: WaitingBench(url, size, peers), write, name, picture_of(name))
 
 

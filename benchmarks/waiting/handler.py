@@ -14,9 +14,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from benchmarks.waiting.notes import NOTE
+from benchmarks.waiting.notes import NOTE, VARIABLE
 
-VARIABLE = "BENCHMARKS_WAITING"  # a variable, because some contenders start processes of their own
 MOST = 1_000_000  # notes of one process; the file has holes, so room that nobody uses costs nothing
 
 _given = json.loads(os.environ[VARIABLE])

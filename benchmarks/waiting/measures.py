@@ -20,11 +20,10 @@ from benchmarks.measures import Bench, Numbers, Step, rotated
 from benchmarks.peers.waiting import CONTENDERS
 from benchmarks.process import Failed, Process
 from benchmarks.waiting import report
-from benchmarks.waiting.notes import Note, Notes
+from benchmarks.waiting.notes import VARIABLE, Note, Notes
 from benchmarks.waiting.serving import Serving
 
-KILL_WAIT_S = 0.1  # how long handlers wait where processes are ended: long enough that all are in the midst of it
-KILL_AT_ONCE = 100
+END_WAIT_S = 0.1  # how long handlers wait where processes are ended: long enough that all are in the midst of it
 WAVES = 15  # of orders in flight, that are sent there; processes are ended in the midst of the fifth
 TRICKLE = 20  # new orders a second afterwards: some contenders look after old ones only beside new ones
 MORE_S = 2.0  # wait so long after the last one came: it may come once more
@@ -43,7 +42,8 @@ class Size:
     run_s: float = 1.5  # one measurement of the rate
     latency_s: float = 3.0
     ends: int = 2  # how often processes are ended, in each of two ways
-    given_up_s: float = 25.0  # after the end of a process, what has not come by then is lost or stuck
+    ends_at_once: int = 100
+    given_up_s: float = 30.0  # after the end of a process, what has not come by then is lost or stuck
     limit_s: int = 90  # for one process
 
 
@@ -57,14 +57,11 @@ class WaitingBench(Bench):
     Args:
         url: Of the database.
         size: How much.
-        peers: Who takes part.
+        peers: Who takes part; None: everybody.
     """
 
     known = CONTENDERS
     size: Size
-
-    def __init__(self, url: str, size: Size, peers: tuple[str, ...] = tuple(CONTENDERS)) -> None:
-        super().__init__(url, size, peers)
 
     def plan(self) -> list[Step]:
         """Return all steps in their order."""
@@ -77,7 +74,9 @@ class WaitingBench(Bench):
             ]
             kinds.append(("latency", self.latency))
             if turn < size.ends:
-                kinds += [("clean stop", self.clean_stop), ("kill -9", self.kill)]
+                phase = (turn + 0.5) / size.ends
+                kinds.append((report.AFTER_STOP, lambda who, phase=phase: self.clean_stop(who, phase)))
+                kinds.append((report.AFTER_KILL, lambda who, phase=phase: self.kill(who, phase)))
             for nth, (doing, run) in enumerate(kinds):
                 order = rotated(self.peers, turn + nth)
                 steps += [Step(doing, who, lambda run=run, who=who: run(who)) for who in order]
@@ -131,7 +130,7 @@ class WaitingBench(Bench):
         load = (count - 1) / ((taken[-1].order - taken[0].order) / 1e9)
         return {report.LOAD: load, report.P50: waited_ms[count // 2], report.P99: waited_ms[count * 99 // 100]}
 
-    def clean_stop(self, who: str) -> Numbers:
+    def clean_stop(self, who: str, phase: float) -> Numbers:
         """Ask it to stop while it is busy. Another one goes on."""
 
         def end(consumer: Serving) -> Numbers:
@@ -139,26 +138,36 @@ class WaitingBench(Bench):
             took_s = consumer.stop(CONTENDERS[who].stop, limit_s)
             return {report.STOP_S: limit_s if took_s is None else took_s}
 
-        return self.end_and_go_on(who, end, report.AFTER_STOP)
+        return self.end_and_go_on(who, end, report.AFTER_STOP, phase)
 
-    def kill(self, who: str) -> Numbers:
+    def kill(self, who: str, phase: float) -> Numbers:
         """Kill all its processes while it is busy. Another one goes on."""
 
         def end(consumer: Serving) -> Numbers:
             consumer.kill()
             return {}
 
-        return self.end_and_go_on(who, end, report.AFTER_KILL)
+        return self.end_and_go_on(who, end, report.AFTER_KILL, phase)
 
-    def end_and_go_on(self, who: str, end: Callable[[Serving], Numbers], after: str) -> Numbers:
-        able = min(KILL_AT_ONCE, CONTENDERS[who].at_once)
+    def end_and_go_on(self, who: str, end: Callable[[Serving], Numbers], after: str, phase: float) -> Numbers:
+        """
+        Let one consumer end and another one go on.
+
+        Args:
+            who: Whose consumers.
+            end: Ends the first one.
+            after: What that is called.
+            phase: Where many handlers have begun together: which part of their time is over.
+        """
+        able = min(self.size.ends_at_once, CONTENDERS[who].at_once)
         count = WAVES * able
-        with self.serving(who, able, KILL_WAIT_S, count) as (consumer, notes):
+        with self.serving(who, able, END_WAIT_S, count) as (consumer, notes):
             consumer.go()
             self.wait_for(notes, 4 * able + able // 2, consumer)
+            time.sleep(phase * END_WAIT_S)
             numbers = end(consumer)
             with (
-                self.server(who, able, KILL_WAIT_S, notes.folder) as successor,
+                self.server(who, able, END_WAIT_S, notes.folder) as successor,
                 self.process(who, "pace", n=int(TRICKLE * self.size.limit_s), rate=TRICKLE) as producer,
             ):
                 for process in (successor, producer):
@@ -219,4 +228,4 @@ def times_handled(notes: list[Note], count: int) -> Counter[int]:
 
 
 def _variable(**given: Any) -> dict[str, str]:
-    return {"BENCHMARKS_WAITING": json.dumps(given)}
+    return {VARIABLE: json.dumps(given)}

@@ -5,7 +5,9 @@ dead worker is free again ten seconds after the longest time that a job may take
 https://arq-docs.helpmanual.io/#reference
 """
 
+import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 from arq.worker import Worker, func
@@ -35,4 +37,6 @@ class Peer(arq.Peer):
             job_serializer=arq.encode,
             job_deserializer=json.loads,
         )
-        await worker.main()
+        with suppress(asyncio.CancelledError):  # that is how it stops
+            await worker.async_run()
+        await worker.close()

@@ -1,7 +1,9 @@
 """
-celery: AT_ONCE threads, late acks, so that an order of a dead worker comes again after ``visibility_timeout``; the rest
-as in ``peers/celery.py``.
+celery: AT_ONCE threads, which do more here than gevent. With late acks, an order of a dead worker comes again after
+``visibility_timeout``; with those it is told to reserve no more than it can begin. The rest is as in
+``peers/celery.py``.
 
+https://docs.celeryq.dev/en/stable/userguide/optimizing.html
 https://docs.celeryq.dev/en/stable/userguide/concurrency/index.html
 https://docs.celeryq.dev/en/stable/getting-started/backends-and-brokers/redis.html
 """
@@ -18,7 +20,7 @@ class Peer(celery.Peer):
         super().__init__(url)
         self.app.conf.update(
             task_acks_late=True,
-            worker_prefetch_multiplier=2,
+            worker_prefetch_multiplier=1,
             broker_transport_options={"visibility_timeout": DEAD_AFTER_S},
         )
         self.handle = self.work
