@@ -41,7 +41,7 @@ class Size:
     at_once: tuple[int, ...] = (1, 10, 100, 500)
     run_s: float = 1.5  # one measurement of the rate
     latency_s: float = 3.0
-    ends: int = 2  # how often processes are ended, in each of two ways
+    ends: int = 3  # how often processes are ended, in each of two ways
     ends_at_once: int = 100
     given_up_s: float = 30.0  # after the end of a process, what has not come by then is lost or stuck
     limit_s: int = 90  # for one process
@@ -86,11 +86,9 @@ class WaitingBench(Bench):
 
     def rate(self, who: str, at_once: int, wait_s: float) -> Numbers:
         """Let it handle what waits already, for some time or until nothing waits."""
-        contender = CONTENDERS[who]
-        able = min(at_once, contender.at_once)
-        processes = able if contender.many_processes else 1
+        able, processes = shape(who, at_once)
         run_s = max(self.size.run_s, LEAST_WAVES * wait_s)
-        count = int(min(able / wait_s, contender.most) * (run_s + START_S * processes))
+        count = int(min(able / wait_s, CONTENDERS[who].most) * (run_s + START_S * processes))
         with self.serving(who, able, wait_s, count) as (consumer, notes):
             consumer.go()
             self.wait_until(lambda: notes.processes() == processes, consumer, notes)
@@ -111,7 +109,8 @@ class WaitingBench(Bench):
         reached = self.results.median(report.rate_at(wait_s, at_once), who)
         if reached is None:
             raise Failed("its rate is not known")
-        able, rate = min(at_once, CONTENDERS[who].at_once), reached / 2
+        able, processes = shape(who, at_once)
+        rate = reached / 2
         count = max(100, int(rate * self.size.latency_s))
         with (
             self.serving(who, able, wait_s) as (consumer, notes),
@@ -122,6 +121,7 @@ class WaitingBench(Bench):
             producer.go()
             self.wait_for(notes, 1, consumer)  # the first order is through, both are warm
             producer.result()
+            time.sleep(START_S * (processes - 1))  # the others are not ready yet
             producer.go()
             producer.result()
             self.wait_for(notes, count + 1, consumer)
@@ -159,7 +159,7 @@ class WaitingBench(Bench):
             after: What that is called.
             phase: Where many handlers have begun together: which part of their time is over.
         """
-        able = min(self.size.ends_at_once, CONTENDERS[who].at_once)
+        able, _ = shape(who, self.size.ends_at_once)
         count = WAVES * able
         with self.serving(who, able, END_WAIT_S, count) as (consumer, notes):
             consumer.go()
@@ -220,6 +220,12 @@ class WaitingBench(Bench):
             if time.monotonic() > deadline:
                 raise Failed(f"only {notes.count():,} orders within {self.size.limit_s / 2:.0f} s")
             time.sleep(POLL_S)
+
+
+def shape(who: str, at_once: int) -> tuple[int, int]:
+    """Return how many orders it keeps in flight if asked for *at_once*, and in how many processes."""
+    able = min(at_once, CONTENDERS[who].at_once)
+    return able, able if CONTENDERS[who].many_processes else 1
 
 
 def times_handled(notes: list[Note], count: int) -> Counter[int]:
