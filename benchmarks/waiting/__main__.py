@@ -29,8 +29,9 @@ at half of the contender's own rate ("at").
 The end: {ends} times each, and the worst time is shown. All processes are ended in the midst of their work, by the
 signal that the documentation names, or by `kill -9`. Then another one starts, beside {trickle} new orders a second.
 Whoever can be told after how long a silent process counts as dead was told {dead:.0f} s. An order that nobody has
-handled {given_up:.0f} s later is lost or stuck. Twice: a handler came to its end twice. An order whose handler was
-killed in its midst is handled again by everybody who does not lose it; that is not counted.
+handled {given_up:.0f} s later is lost or stuck, and who needs as long to stop did not stop. Twice: a handler came to
+its end twice. An order whose handler was killed in its midst is handled again by everybody who does not lose it; that
+is not counted.
 [peers/waiting/](peers/waiting) has the settings of each. `make bench WAITING=1` measures it again."""
 
 
