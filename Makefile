@@ -30,8 +30,8 @@ lint: .venv/dev-installed      ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv-bench/installed      ## how fast it is, beside other libraries (ten minutes; QUICK=1: three)
-	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick)
+bench: .venv-bench/installed      ## how fast it is, beside other libraries (ten minutes; QUICK=1: three; WAITING=1: of handlers that wait)
+	@.venv-bench/bin/python -m benchmarks$(if $(WAITING),.waiting) $(if $(QUICK),--quick)
 
 refresh: .venv/lab-installed      ## run every notebook and store its output
 	$(BIN)/python -m orderstream.lab.author.refresh notebooks/*.ipynb
@@ -55,13 +55,19 @@ clean:      ## remove the environment and everything that was generated; learn/ 
 FORCE:
 
 # The libraries we compare with never enter .venv: they would choose versions for everybody.
-.venv-bench/installed: benchmarks/requirements.txt benchmarks/requirements-arq.txt pyproject.toml
+.venv-bench/installed: benchmarks/requirements.txt benchmarks/requirements-arq.txt benchmarks/requirements-bullmq.json pyproject.toml
 	@$(PYTHON) $(AUTHOR)/preflight.py
 	@echo "Installing the libraries to compare with into .venv-bench. This takes a minute, and only once."
 	@$(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@$(PYTHON) -m venv .venv-bench/arq
 	@.venv-bench/arq/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-arq.txt
+	@if command -v npm >/dev/null; then \
+	    mkdir -p .venv-bench/bullmq && cp benchmarks/requirements-bullmq.json .venv-bench/bullmq/package.json; \
+	    npm install --prefix .venv-bench/bullmq --silent --no-audit --no-fund || echo "npm could not install BullMQ; the table will say so."; \
+	else \
+	    echo "There is no npm here, so BullMQ is left out; the table will say so."; \
+	fi
 	@touch $@
 
 chromium:

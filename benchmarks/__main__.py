@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import report
 from benchmarks.measures import QUICK, Bench, Size, memory_with, rate_with
+from benchmarks.page import write_main
 from benchmarks.peers import PEERS
 from benchmarks.picture import draw
 from orderstream.cli.terminal import span
@@ -44,11 +46,17 @@ def main() -> int:
     if unknown := set(peers) - set(PEERS):
         parser.error(f"no peer is called {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
     size = QUICK if given.quick else Size()
+    name = "results-quick" if given.quick else "results"
+    return run(lambda url: Bench(url, size, peers), write, name, f"{name}.png")
+
+
+def run(make: Callable[[str], Bench], write: Callable[[Bench, Software, str, float], str], name: str, more: str) -> int:
+    """Measure on a private Redis of the newest kind, and write what was found. Returns the exit code."""
     began = time.monotonic()
     try:
         if not os.environ.get(ASKED) and (newest := newest_server()):
             os.environ[ASKED] = newest
-        with closing(PrivateServer()) as server, closing(Bench(server.url, size, peers)) as bench:
+        with closing(PrivateServer()) as server, closing(make(server.url)) as bench:
             measure(bench)
             software = software_of(bench.client)
     except ServerError as problem:
@@ -57,9 +65,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nStopped; nothing was written.", file=sys.stderr)
         return 130
-    name = "results-quick" if given.quick else "results"
     page = write(bench, software, name, time.monotonic() - began)
-    print(f"{page}\nWritten to benchmarks/{name}.md and benchmarks/{name}.png")
+    print(f"{page}\nWritten to benchmarks/{name}.md and benchmarks/{more}")
     return 0
 
 
@@ -70,7 +77,7 @@ def measure(bench: Bench) -> None:
     with Progress(BarColumn(), done, TimeElapsedColumn(), doing, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=len(steps))
         for step in steps:
-            bar.update(task, description=f"{PEERS[step.peer].title.strip('*')}: {step.doing}")
+            bar.update(task, description=f"{bench.known[step.peer].title.replace('*', '')}: {step.doing}")
             known = len(bench.results.failures)
             bench.take(step)
             if len(bench.results.failures) > known:
@@ -87,8 +94,7 @@ def write(bench: Bench, software: Software, name: str, took_s: float) -> str:
     page = "\n\n".join(
         [
             "# How fast is it?" if name == "results" else "# How fast is it? A quick run",
-            f"{date.today():%d %B %Y}. {machine()}, {software}, Python {platform.python_version()}. "
-            f"It took {span(1000 * took_s)}.",
+            where_and_when(software, took_s),
             f"![{sentence}]({name}.png)",
             report.main_table(results),
             "produce: many at once. send: one by one, each confirmed. p50 and p99: from before an order is sent until "
@@ -104,8 +110,13 @@ def write(bench: Bench, software: Software, name: str, took_s: float) -> str:
             METHOD.format(rounds=size.rounds),
         ]
     )
-    (FOLDER / f"{name}.md").write_text(page + "\n")
+    write_main(FOLDER / f"{name}.md", page)
     return page
+
+
+def where_and_when(software: Software, took_s: float) -> str:
+    run = f"{machine()}, {software}, Python {platform.python_version()}. It took {span(1000 * took_s)}."
+    return f"{date.today():%d %B %Y}. {run}"
 
 
 def machine() -> str:

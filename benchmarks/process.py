@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,8 @@ class Process:
     One ``benchmarks.worker``. Use it in a ``with`` block: it is gone afterwards.
 
     Args:
-        peer: The name of its file in ``peers/``. It runs in ``.venv-bench/NAME`` if that is there, else in our own.
+        peer: Its module in ``peers/``. It runs in ``.venv-bench/NAME`` if that is there, else in our own Python; or on
+            node, if it is a file of JavaScript.
         action: What to do, see ``worker.ACTIONS``.
         limit_s: After so many seconds it ends, whatever it does.
         environ: Variables to set for it.
@@ -33,17 +35,18 @@ class Process:
     def __init__(
         self, peer: str, action: str, *, limit_s: int, environ: dict[str, str] | None = None, **options: Any
     ) -> None:
-        own = Path(sys.prefix, peer, "bin", "python")
-        python = str(own) if own.exists() else sys.executable
+        own = Path(sys.prefix, peer.rpartition(".")[2])
+        program = _program(peer, own)
+        paths = {"PYTHONPATH": str(ROOT), "NODE_PATH": str(own / "node_modules")}
         self._limit_s = limit_s
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
-            [python, "-P", "-m", "benchmarks.worker", peer, action, json.dumps({"limit_s": limit_s, **options})],
+            [*program, action, json.dumps({"limit_s": limit_s, **options})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
-            env={**_clean(os.environ), "PYTHONPATH": str(ROOT), **(environ or {})},
+            env={**_clean(os.environ), **paths, **(environ or {})},
         )
         self.version = ""
 
@@ -86,6 +89,22 @@ class Process:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines() or ["it ended without a word"]
         return lines[-1][:120]
+
+
+def _program(peer: str, own: Path) -> list[str]:
+    """
+    Return the words that start *peer*, who may have a folder of its *own* with all that it needs.
+
+    Raises:
+        Failed: It needs node, and there is none.
+    """
+    script = ROOT / "benchmarks" / "peers" / f"{peer.replace('.', '/')}.js"
+    if script.exists():
+        if not (node := shutil.which("node")):
+            raise Failed("node is not installed")
+        return [node, str(script)]
+    python = own / "bin" / "python"
+    return [str(python) if python.exists() else sys.executable, "-P", "-m", "benchmarks.worker", peer]
 
 
 def _clean(environ: os._Environ[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Measure:
-    """What a number is called, and what it counts: ``/s``, ``ms``, ``MB`` or ``%``."""
+    """What a number is called, and what it counts: ``/s``, ``s``, ``ms``, ``µs``, ``MB``, ``%`` or nothing."""
 
     name: str
     unit: str
@@ -23,7 +23,8 @@ class Measure:
         """Write the number as a cell."""
         if number is None:
             return NONE
-        return f"{number:,.{2 if self.unit == 'ms' else 0}f} {self.unit}".removesuffix(" /s")
+        digits = {"ms": 2, "s": 1}.get(self.unit, 0)
+        return f"{number:,.{digits}f} {self.unit}".removesuffix(" /s").strip()
 
 
 PRODUCE = Measure("produce", "/s")

@@ -111,8 +111,14 @@ def latency(peer: Any, options: Options) -> None:
     peer.consume(handle)
 
 
+def serve(peer: Any, options: Options) -> None:
+    """Handle what comes until it is told to stop. What was handled stands in notes, see ``waiting/notes.py``."""
+    begin()
+    peer.serve()
+
+
 ACTIONS: dict[str, Callable[[Any, Options], None]] = {
-    action.__name__: action for action in (produce, pace, consume, share, warm_up, latency)
+    action.__name__: action for action in (produce, pace, consume, share, warm_up, latency, serve)
 }
 
 # Talking with process.py -------------------------------------------------------------------------------------

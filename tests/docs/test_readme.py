@@ -48,6 +48,12 @@ def test_the_picture_of_the_speed_is_told_as_the_last_run_told_it():
     assert f"![{told}](benchmarks/results.png)" in README
 
 
+def test_the_picture_of_handlers_that_wait_is_told_as_the_last_run_told_it():
+    """As soon as there is one."""
+    told = re.findall(r"!\[(.+)\]\(waiting\.png\)", PAGES["benchmarks/results.md"])
+    assert re.findall(r"!\[(.+)\]\(benchmarks/waiting\.png\)", README) == told
+
+
 # Read the code in this order --------------------------------------------------------------------------------
 
 
