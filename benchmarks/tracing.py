@@ -72,7 +72,7 @@ def shares(stream: OrderStream, orders: int) -> dict[tuple[str, str], float]:
     )
     provider.add_span_processor(BatchSpanProcessor(ThrownAway()))
     sampled = Sampled(stream.client, stream.settings)
-    sampled.telemetry = Telemetry(provider.get_tracer("orderstream"), None, stream.settings)
+    sampled.telemetry = Telemetry(provider.get_tracer("orderstream"), None, stream.settings, stream.form)
     streams = dict(zip(WAYS, (Untraced(stream.client, stream.settings), stream, sampled), strict=True))
     wanted = list(islice(random_orders(seed=1), orders))
     sending, handling = (dict.fromkeys(WAYS, math.inf) for _ in range(2))  # seconds

@@ -52,9 +52,9 @@ def test_it_is_seen_that_the_bare_loop_loses_what_it_had_in_hand(server):
     assert numbers[LOST[AFTER_KILL]] > 0
 
 
-@pytest.mark.parametrize("who", ["ours_threads", "ours_processes"])
-def test_it_is_seen_that_ours_lose_nothing(server, who):
-    size = replace(SMALL, ends_at_once=1, given_up_s=30.0)
+@pytest.mark.parametrize(("who", "at_once"), [("ours_async", 20), ("ours_threads", 20), ("ours_processes", 1)])
+def test_it_is_seen_that_ours_lose_nothing(server, who, at_once):
+    size = replace(SMALL, ends_at_once=at_once, given_up_s=30.0)
     with closing(WaitingBench(server.url, size)) as bench:
         numbers = bench.kill(who, phase=0.5)
     assert numbers[LOST[AFTER_KILL]] == 0
