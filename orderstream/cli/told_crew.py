@@ -40,11 +40,11 @@ class ToldCrew(Told, CrewConsumer):
         CrewConsumer.__init__(self, stream, handler, name, policy, concurrency=concurrency)
         self._words, self._times = ledger.words, ledger.times
 
-    def _work(self, entries: Sequence[Entry]) -> int:
+    def _take(self, entries: Sequence[Entry]) -> None:
         if entries:
             self._words[STARTED] = 1
-            self._times[WAITS] = math.inf  # Redis has answered: it gave these
-        return super()._work(entries)
+        self._times[WAITS] = math.inf  # Redis has answered: it gave these
+        super()._take(entries)
 
     def _still_here(self) -> None:
         self._times[ALIVE] = time.monotonic()

@@ -254,7 +254,8 @@ def _nobody_ended(facts, event):
     if any(signal.t <= event.t for signal in facts.signals(event.who)):
         return False
     own = [e for e in facts.events if e.who == event.who and e.entry in facts.added and e.what != "got"]
-    return not (own and own[-1].what == "began" and facts.kind(own[-1].entry) in DEADLY)
+    runs = {e.entry: e.what == "began" for e in own}  # the last of its events wins
+    return not any(facts.kind(entry) in DEADLY for entry, still in runs.items() if still)
 
 
 def _was_shot(facts, entry, attempt, unheard):

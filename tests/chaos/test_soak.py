@@ -142,6 +142,15 @@ def test_a_process_that_was_ended_did_not_end_by_itself(ends):
     assert broken(happened(*ends)) == []
 
 
+def test_one_of_many_handlers_may_have_ended_its_process():
+    """Others went on meanwhile, and were done."""
+    events = [Event(1, "w1.7", "began", "7-0", 1), *runs("8-0", ("w1.7", "began", "done")), Event(9, "w1.7", "ended")]
+    facts = replace(WELL, added=WELL.added | {"7-0": "hang-7", "8-0": "good-8"}, events=[*WELL.events, *events])
+    assert "ended by itself" not in "\n".join(broken(facts))
+    facts = replace(facts, events=[*facts.events[:-1], Event(8, "w1.7", "done", "7-0", 1), events[-1]])
+    assert "ended by itself: w1.7" in "\n".join(broken(facts))
+
+
 def test_a_supervisor_that_replaces_nobody_is_seen():
     works = [Event(t, who, "heard", "-") for t, who in [(1.0, "f1.7"), (1.0, "f1.8"), (30.0, "f1.8"), (31.0, "f1.9")]]
     facts = happened(*works, Event(10, "f1.7", "SIGKILL"), Event(10.1, "f1.7", "ended"), Event(32, "f1", "SIGTERM"))

@@ -1,12 +1,15 @@
 """``orderstream consume --concurrency N``: many handlers at once in each process of the service."""
 
 import contextlib
+import math
 import signal
 import time
 
 import pytest
 
 from orderstream import DeadLetterQueue, Order
+from orderstream.cli.ledger import WAITS, Ledger
+from orderstream.cli.told_crew import ToldCrew
 
 pytestmark = pytest.mark.any_server("processes, signals and files; test_crew runs on each server")
 
@@ -121,6 +124,16 @@ def test_a_handler_that_holds_the_interpreter_is_ended_with_its_process(stream, 
         _, err = process.communicate(timeout=10)
         assert "has not gone on for" in err
     assert not DeadLetterQueue(stream).list()
+
+
+def test_a_crew_that_reads_nothing_has_reached_redis_all_the_same(stream):
+    """Else its supervisor takes it for cut off some seconds after an outage, and kills it."""
+    ledger = Ledger.new(10)
+    consumer = ToldCrew(ledger, stream, print, "c", None, 5)
+    ledger.times[WAITS] = 1.0
+    consumer.step()
+    assert ledger.times[WAITS] == math.inf
+    ledger.close()
 
 
 def test_concurrency_is_1_or_more(consume):
