@@ -118,6 +118,16 @@ def test_a_second_run_is_silent_and_a_folder_that_was_moved_is_mended(kit):
     assert kit.make() == (0, [])
 
 
+def test_a_link_to_the_environment_of_another_folder_empties_nothing(kit, tmp_path):
+    kit.make(NAMED)
+    first, kit.folder = kit.folder, tmp_path / "second"
+    shutil.copytree(first, kit.folder, ignore=shutil.ignore_patterns(".venv"))
+    (kit.folder / ".venv").symlink_to(first / ".venv")
+    says = f"This folder was {first}, and .venv is a link. To have one of its own, type: rm .venv && make lab"
+    assert kit.make() == (2, [says])
+    assert (first / ".venv/bin/thing").exists()
+
+
 def test_a_changed_list_is_installed(kit):
     kit.has_an_environment()
     assert kit.make() == (0, [BEGINS])

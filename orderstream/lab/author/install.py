@@ -63,6 +63,8 @@ def install(what: str, named: str) -> None:
         NotInstalled: It cannot be done.
     """
     if why := broken():
+        if VENV.is_symlink():  # what it leads to may be whole, and another folder's
+            raise NotInstalled(f"{why}, and .venv is a link. To have one of its own, type: rm .venv && make lab")
         print(f"{why}: .venv is made again.", flush=True)
     if why or not VENV.exists():
         make()
