@@ -74,6 +74,8 @@ class Consumer(Generic[T]):
             the name is the one that Redis is told when nobody owns an entry.
     """
 
+    many = False  # whether this class can have many handlers at once
+
     def __new__(cls, stream: OrderStream[T], handler: Handler[T], *_: Any, concurrency: int = 1, **more: Any) -> Self:
         if cls is Consumer and (concurrency != 1 or is_coroutine(handler)):
             from orderstream.crew import CrewConsumer  # not needed where one handler runs at a time
@@ -96,6 +98,10 @@ class Consumer(Generic[T]):
             raise ConfigError(f"{handler!r} is a generator function: to call it would not run it; take `yield` out")
         if type(concurrency) is not int or concurrency < 1:
             raise ConfigError(f"concurrency must be a whole number, 1 or more, not {concurrency!r}")
+        if not self.many and (concurrency > 1 or is_coroutine(handler)):
+            raise ConfigError(
+                f"{type(self).__name__} runs one plain function at a time; derive it from orderstream.crew.CrewConsumer"
+            )
         if name == UNOWNED:
             raise ConfigError(f"a consumer cannot be called {UNOWNED}: that is the owner of entries that nobody has")
         self.stream = stream
@@ -262,7 +268,7 @@ class Consumer(Generic[T]):
         return found.entry
 
     def _alone_from(self) -> int:
-        """Return the attempt from which on a suspect is claimed only if nothing else is in hand; 0 if there is none."""
+        """Return the attempt at which a suspect that was left behind is not claimed now; see ``OrderStream.claim``."""
         return 0
 
     def _due_in(self, delay_ms: int) -> None:

@@ -253,7 +253,7 @@ class OrderStream(Generic[T]):
             page: How many pending entries to look at.
             ack: Ids to ack on the way, in front of the claim: it saves a round trip for each suspect.
             alone: An entry whose consumer died is not taken if this would be its delivery of that number. It may be
-                what ended that consumer. 0 takes all.
+                what ended that consumer. The look ends at it. Below 0: it goes on behind it. 0 takes all.
 
         Raises:
             redis.ResponseError: NOGROUP if the stream or the group was deleted.

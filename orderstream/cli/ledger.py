@@ -224,8 +224,12 @@ class Told(Consumer):
 
     _times: memoryview[float]
 
-    def _turn_or_pause(self, *, flush: bool = False) -> None:
+    def still_here(self) -> None:
+        """Say that it goes on."""
         self._times[ALIVE] = time.monotonic()
+
+    def _turn_or_pause(self, *, flush: bool = False) -> None:
+        self.still_here()
         super()._turn_or_pause(flush=flush)
         if self.in_outage:
             self._times[WAITS] = min(self._times[WAITS], time.monotonic())

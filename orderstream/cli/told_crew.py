@@ -46,5 +46,6 @@ class ToldCrew(Told, CrewConsumer):
         self._times[WAITS] = math.inf  # Redis has answered: it gave these
         super()._take(entries)
 
-    def _still_here(self) -> None:
-        self._times[ALIVE] = time.monotonic()
+    def still_here(self) -> None:
+        if not self._crew.stuck:  # else its supervisor shall end this process, because nobody can end its handlers
+            self._times[ALIVE] = time.monotonic()

@@ -8,6 +8,7 @@ crew runs the handlers. The keeper acks what is done, settles what failed, sends
 thread of its own, because a reader that waits for new entries can do nothing else. Read the files in this order:
 
     hand          what a crew has in hand, and the keeper
+    ending        one that ends its process when a handler holds the interpreter
     threads       a crew of threads, for plain functions
     coroutines    a crew of coroutines, in our event loop or in yours
     observed      what telemetry knows of the entries in hand

@@ -12,7 +12,7 @@ import faulthandler
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import cast
 
@@ -28,22 +28,26 @@ from orderstream.consumer import (
     refuse_what_did_not_run,
 )
 from orderstream.crew.coroutines import Coroutines
+from orderstream.crew.ending import EndingCrewHand
 from orderstream.crew.hand import CrewHand, Failure, Run
 from orderstream.crew.observed import CrewDeliveries
 from orderstream.crew.threads import Threads
 from orderstream.entries import Entry
 from orderstream.errors import HandlerTimeout, from_a_signal
 from orderstream.form import T
+from orderstream.hand import HOARD_S
 from orderstream.policy import Decision, Outcome, RetryPolicy
 from orderstream.stream import OrderStream
 
 BUSY_BLOCK_MS = 100  # while handlers run, a read waits no longer: one of them may fail, and its retry become due
+DELAYED = Outcome.RETRY, Outcome.DEFER
 STDERR = 2
 
 
 class CrewConsumer(Consumer[T]):
     """See ``Consumer``, which makes one if *concurrency* is above 1, or if the handler is an ``async def``."""
 
+    many = True
     _hand: CrewHand
     _observed: CrewDeliveries
 
@@ -56,21 +60,23 @@ class CrewConsumer(Consumer[T]):
         *,
         concurrency: int = 1,
     ) -> None:
-        observed = CrewDeliveries()
-        hand: Callable[..., CrewHand] = partial(
-            CrewHand, settle=self._settle_together, forget=observed.forget, looks=self._still_here
-        )
+        settings = stream.settings
+        hand = partial(EndingCrewHand if settings.on_timeout == "exit" else CrewHand, owner=self)
         super().__init__(stream, handler, name, policy, concurrency=concurrency, hand=hand)
         self.concurrency = concurrency
-        self._observed = observed
+        self._observed = CrewDeliveries()
+        self._timeout_s = settings.handler_timeout_ms / 1000
         self._crew: Threads | Coroutines
         if is_coroutine(handler):
-            self._crew = Coroutines(self._handle_async, self._hand, concurrency, self.name)
+            self._crew = Coroutines(
+                self._handle_async, self._failed, self._hand, concurrency, self.name, self._timeout_s
+            )
         else:
             self._crew = Threads(self._handle, self._hand, concurrency, self.name)
         self._ahead = 0  # entries that may wait in hand: about BATCH_S of work
         self._measured, self._measured_at = 0, 0.0
         self._size = 1  # bytes of an entry
+        self._drain_s, self._drain_again = HOARD_S, 0.0
 
     # What you call ------------------------------------------------------------------------------------
 
@@ -90,19 +96,20 @@ class CrewConsumer(Consumer[T]):
             return super().step()
         finally:
             if not self._hand.at_work:  # in an outage it may be
-                self._crew.rest()
+                self._crew.pause()
             in_a_handler.discard(self)
 
     def drain(self, timeout_s: float = 10.0) -> int:
         try:
             return super().drain(timeout_s)
         finally:
-            self._crew.end()
+            if not self._hand.at_work:
+                self._crew.end()
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run coroutines in *loop*. Threads need none."""
         if isinstance(self._crew, Coroutines):
-            self._crew.loop = loop
+            self._crew.use(loop)
 
     # The reader ---------------------------------------------------------------------------------------
 
@@ -112,7 +119,7 @@ class CrewConsumer(Consumer[T]):
         return self.concurrency + self._ahead - len(self._hand)
 
     def _turn(self) -> None:
-        if self._room > self._ahead // 2:
+        if self._room > self._ahead // 2:  # else it would read one entry at a time
             super()._turn()
             return
         self._hand.wait_for_less()
@@ -131,26 +138,46 @@ class CrewConsumer(Consumer[T]):
             self._ahead = min(int(pace * BATCH_S), self.stream.settings.batch)
         self._measured, self._measured_at = self._settled, now
 
-    def _alone_from(self) -> int:
-        return self.policy.max_attempts if self._hand.at_work else 0
-
     def _next_suspect(self) -> Entry | None:
-        """See ``Consumer``. On the last attempt of an entry that was left behind, nothing else is in danger."""
-        self._left_alone = False
-        suspect = super()._next_suspect()
-        if self._left_alone:
-            self._wait_until_idle()
-            suspect = super()._next_suspect()  # perhaps another one: other consumers have looked, too
+        """
+        See ``Consumer``. An entry that was left behind may be what ended its consumers. On its last attempt it is
+        handled when nothing else is in hand. So if it does it again, nobody else loses an attempt by it.
+        """
+        suspect = self._claim_next()
+        if self._left_alone and self._drained():
+            suspect = self._claim_next()
         if suspect and self._left_by and suspect.attempt == self.policy.max_attempts:
             self._work([suspect])
-            self._wait_until_idle()
+            self._drained()
             return None
         return suspect
 
-    def _wait_until_idle(self) -> None:
+    def _claim_next(self) -> Entry | None:
+        self._left_alone = False
+        claimed = super()._next_suspect()
+        return None if claimed and self._hand.has_already(claimed) else claimed
+
+    def _alone_from(self) -> int:
+        if not self._hand.at_work:
+            return 0
+        last = self.policy.max_attempts
+        return last if time.monotonic() >= self._drain_again else -last
+
+    def _drained(self) -> bool:
+        """
+        Wait until nothing is in hand. False: it takes too long. Then the others go on for as long as this has waited,
+        and the next time it waits for longer: no slow handler holds up all, and none keeps an entry from its turn.
+        """
+        until = time.monotonic() + self._drain_s
         while self._hand.at_work and not self._stopping:
+            if time.monotonic() > until:
+                self._drain_again = until + self._drain_s
+                self._drain_s = min(2 * self._drain_s, self._timeout_s)
+                return False
             self._hand.wait_for_less()
             self._hand.raise_problem()
+        self._drain_s = HOARD_S
+        return True
 
     def _read_batch(self, *, wait: bool) -> int:
         self._look_at_the_pace()
@@ -180,7 +207,9 @@ class CrewConsumer(Consumer[T]):
         return nullcontext(())
 
     def _finish(self) -> None:
-        self._wait_until_idle()
+        while self._hand.at_work:
+            self._hand.wait_for_less()
+            self._hand.raise_problem()
 
     def _leave(self) -> None:
         self.stop()  # an error may have ended run()
@@ -201,7 +230,7 @@ class CrewConsumer(Consumer[T]):
                 if (result := self.handler(self.stream.form.from_fields(entry.fields))) is not None:
                     refuse_what_did_not_run(result)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises: the policy decides what it means
-            return self._failure(entry, error)
+            return self._failure(run.entry, error)  # it may have been claimed again meanwhile
         return None
 
     async def _handle_async(self, run: Run) -> Decision | None:
@@ -213,23 +242,27 @@ class CrewConsumer(Consumer[T]):
                     if (result := await handler(self.stream.form.from_fields(entry.fields))) is not None:
                         refuse_what_did_not_run(result)
                 except asyncio.CancelledError:
-                    if run.was_asked:
-                        timeout_s = self.stream.settings.handler_timeout_ms / 1000
-                        raise HandlerTimeout(f"handler ran longer than {timeout_s:g} s, and was cancelled") from None
-                    raise
+                    if run.asked_at is None:
+                        raise
+                    text = f"handler ran longer than {self._timeout_s:g} s, and was cancelled"
+                    raise HandlerTimeout(text) from None
         except BaseException as error:
             if from_a_signal(error):
                 self._hand.drop([entry])
+                self._hand.leave(run)
                 raise
-            return self._failure(entry, error)
+            return self._failure(run.entry, error)
         return None
+
+    def _failed(self, run: Run, error: BaseException) -> Decision:
+        return self._failure(run.entry, error)
 
     # The keeper ---------------------------------------------------------------------------------------
 
-    def _settle_together(self, failures: Sequence[Failure]) -> None:
+    def settle_together(self, failures: Sequence[Failure]) -> None:
         """Settle several failures. All retries take one round trip."""
         self._hand.drop([entry for entry, _ in failures])  # first: a heartbeat now would undo the delay
-        groups = [[failure for failure in failures if failure[1].outcome is outcome] for outcome in _DELAYED]
+        groups = [[failure for failure in failures if failure[1].outcome is outcome] for outcome in DELAYED]
         groups += [[failure] for failure in failures if failure[1].outcome is Outcome.DEAD_LETTER]
         for number, group in enumerate(groups):
             try:
@@ -254,14 +287,26 @@ class CrewConsumer(Consumer[T]):
         self._count(len(held))
         self._due_in(min(delay_ms for _, delay_ms in delays))
 
-    def _still_here(self) -> None:
-        """Do something with each look of the keeper. A subclass may."""
+    def forget(self, entries: Sequence[Entry]) -> None:
+        """See ``hand.Owner``."""
+        self._observed.forget(entries)
+
+    def clock(self) -> float:
+        """See ``hand.Owner``."""
+        return self._crew.clock()
+
+    def holds_up(self) -> asyncio.Task[None] | None:
+        """See ``hand.Owner``."""
+        return self._crew.holds_up()
+
+    def still_here(self) -> None:
+        """See ``hand.Owner``."""
 
     def _overrun(self, entry: Entry) -> None:
         super()._overrun(entry)
+        with suppress(RuntimeError):  # another handler may have its place
+            self._crew.wake()
         if self.stream.settings.on_timeout == "exit":
             faulthandler.dump_traceback(STDERR)
             os._exit(1)
 
-
-_DELAYED = (Outcome.RETRY, Outcome.DEFER)

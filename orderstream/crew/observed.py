@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from orderstream.entries import Entry
@@ -42,7 +42,13 @@ class CrewDeliveries(Deliveries):
         for entry in entries:
             parts.setdefault(self._of.get(entry.id, self._newest), []).append(entry)
         steps = [deliveries.settling(operation, part) for deliveries, part in parts.items()]
-        return _Together(steps, lambda: self.forget(entries))
+        return _Together(steps, lambda: self._settled(parts))
+
+    def _settled(self, parts: Mapping[Deliveries, Sequence[Entry]]) -> None:
+        for deliveries, part in parts.items():
+            for entry in part:
+                if self._of.get(entry.id) is deliveries:  # else it was delivered again meanwhile
+                    self._of.pop(entry.id, None)
 
 
 class _Together(Step):

@@ -35,9 +35,13 @@ async def run_in_this_loop(consumer: Consumer[Any]) -> None:
             loop.call_soon_threadsafe(tell, problem)
 
     threading.Thread(target=run, name=f"reader of {consumer.name}", daemon=True).start()
-    try:
-        await asyncio.shield(ended)
-    except asyncio.CancelledError:
-        consumer.stop()
-        await ended
-        raise
+    cancelled = False
+    while not ended.done():
+        try:
+            await asyncio.shield(ended)
+        except asyncio.CancelledError:  # each of them means the same
+            cancelled = True
+            consumer.stop()
+    if cancelled and not ended.exception():
+        raise asyncio.CancelledError
+    ended.result()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from queue import Empty
 
 from orderstream.crew.hand import CrewHand, Run
@@ -40,15 +42,29 @@ class Threads:
         self._concurrency = concurrency
         self._name = name
         self._members: set[threading.Thread] = set()
+        self._context = Context()
+
+    @property
+    def stuck(self) -> bool:
+        """True if as many handlers hang as may run. Nobody can end a thread, but somebody may end the process."""
+        return len(self._hand.hung) >= self._concurrency
 
     def begin(self) -> None:
-        """Get ready: nothing to do, a thread begins when it is needed."""
+        """Get ready. A thread begins when it is needed."""
+        self._context = copy_context()
 
-    def rest(self) -> None:
-        """Use no thread for a while: nothing to do, a thread without work ends by itself."""
+    def pause(self) -> None:
+        """Need no thread for a while: nothing to do, a thread without work ends by itself."""
 
     def end(self) -> None:
         """Let go of what was needed: nothing to do."""
+
+    def clock(self) -> float:
+        """Return how late it is for the handlers."""
+        return time.monotonic()
+
+    def holds_up(self) -> None:
+        """Return which handler holds up all others: none, each has a thread of its own."""
 
     def wake(self) -> None:
         """
@@ -57,7 +73,7 @@ class Threads:
         Raises:
             RuntimeError: There is no thread, and the system has none.
         """
-        lacking = min(len(self._hand), self._concurrency) + self._hand.hung - len(self._members)
+        lacking = min(len(self._hand), self._concurrency) + len(self._hand.hung) - len(self._members)
         for _ in range(lacking):
             member = threading.Thread(target=self._be_a_member, name=f"handler of {self._name}", daemon=True)
             self._members.add(member)
@@ -82,7 +98,10 @@ class Threads:
                     return
                 self._members.add(me)
             if run := hand.start(entry):
-                hand.finish(run, self._handle(run))
-                if run.overran:  # another thread has its place
+                decision = self._context.copy().run(self._handle, run)  # no order sees the variables of another
+                late = run in hand.hung
+                if late:  # another thread has its place, until this one has said that it does not hang any more
                     self._members.discard(me)
+                hand.finish(run, decision)
+                if late:
                     return

@@ -5,7 +5,8 @@
 -- ARGV  group consumer claim_idle_ms cursor page alone nobody
 --   cursor   '-' begins a walk over the pending entries
 --   nobody   the owner of what was handed over properly
---   alone    an entry whose consumer died is not taken if this would be its delivery of that number; 0 takes all
+--   alone    an entry whose consumer died is not taken if this would be its delivery of that number; 0 takes all; below
+--            0 such an entry is passed over
 -- Returns {cursor, lost ids, soonest}, or {cursor, lost ids, soonest, id, fields, attempt, owner}, or for an entry that
 -- is not taken {cursor, lost ids, soonest, id}
 --   cursor   where the next call goes on; '-' when the walk is over
@@ -27,15 +28,16 @@ for _, pending in ipairs(page) do
   if idle >= idle_needed or idle < 0 then                       -- below 0: it was given back with XNACK (8.8)
     local attempt = math.min(pending[4] + 1, 1000000000)        -- XNACK FATAL sets 2^63-1: too much for Lua
     local handed_over = pending[2] == nobody or pending[2] == ''
-    if attempt == alone and not handed_over then
+    if attempt ~= math.abs(alone) or handed_over then
+      local entry = redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt)[1]
+      if entry then
+        return {after(id), lost, 0, id, entry[2], attempt, pending[2]}
+      end
+      redis.call('XACK', stream, group, id)                     -- 6.2 keeps a deleted entry pending for ever
+      lost[#lost + 1] = id
+    elseif alone > 0 then
       return {cursor, lost, 0, id}
     end
-    local entry = redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', attempt)[1]
-    if entry then
-      return {after(id), lost, 0, id, entry[2], attempt, pending[2]}
-    end
-    redis.call('XACK', stream, group, id)                       -- 6.2 keeps a deleted entry pending for ever
-    lost[#lost + 1] = id
   else
     soonest = math.min(soonest, idle_needed - idle)
   end

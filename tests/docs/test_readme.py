@@ -64,7 +64,7 @@ def test_the_line_counts_and_their_sums_are_true():
 
 
 def test_the_heart_can_be_read_in_an_hour():
-    assert code_of(README, TABLES[0]) <= 1_680
+    assert code_of(README, TABLES[0]) <= 1_690
 
 
 def test_every_file_outside_the_lab_is_in_one_of_the_tables():

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     "": "--version",
     "produce": "--count --rate --batch --seed --otlp",
-    "consume": "--name --handler --work-ms --processes --until-idle --otlp",
+    "consume": "--name --handler --work-ms --processes --concurrency --until-idle --otlp",
     "status": "--watch --json",
     "dlq": "",
     "dlq list": "--count --after --json",
@@ -292,10 +292,10 @@ def test_consume_says_what_is_wrong_with_a_handler(run, tmp_path, place, says):
 
 @pytest.mark.parametrize("processes", [0, 1, 2])
 def test_consume_refuses_a_handler_that_would_not_run(run, tmp_path, processes):
-    write_shop(tmp_path, "async def handle(order): pass\n")
+    write_shop(tmp_path, "def handle(order): yield\n")
     code, err = ending(*run("consume", "--handler", "shop:handle", "--processes", processes))
     assert code == 1
-    assert "is no plain function" in err
+    assert "is a generator function" in err
 
 
 def test_consume_acks_nothing_that_did_not_run(run, stream, tmp_path):

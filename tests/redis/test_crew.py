@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import random
@@ -21,6 +22,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from orderstream import Consumer, DeadLetterQueue, Defer, Order, Producer, Reject, RetryPolicy, connect
+from orderstream.crew import CrewConsumer
 from orderstream.crew.hand import CANCEL_S
 from orderstream.crew.threads import IDLE_S, MANY
 from orderstream.entries import UNOWNED
@@ -489,14 +491,14 @@ def test_a_failing_order_is_not_taken_for_poison(stream, send, handler, running,
         return 0.01
 
     consumer = Consumer(stream, handler(body), concurrency=10)
-    wait = consumer._wait_until_idle
+    wait = consumer._drained
 
     def counted():
         nonlocal waits
         waits += 1
-        wait()
+        return wait()
 
-    consumer._wait_until_idle = counted
+    consumer._drained = counted
     send(*orders(200))
     with running(consumer):
         eventually(lambda: stream.backlog().done)
@@ -804,3 +806,266 @@ def test_large_entries_are_taken_a_few_at_a_time(stream, handler, running, event
         Producer(stream).send_many(large[1:])
         eventually(lambda: len(runs) == 120)
     assert max(asked[1:]) <= 80
+
+
+# What somebody who tried to break it has found ------------------------------------------------------------------
+
+
+@pytest.mark.row(104)
+@pytest.mark.parametrize("kind", KINDS)
+def test_orders_that_hang_again_and_again_leave_room_for_the_others(settings, send, kind, running, eventually):
+    """Three attempts of two orders hang in a crew of two. Nobody can end them."""
+    stream = connect(replace(settings, handler_timeout_ms=400, claim_idle_ms=300))
+    let_go, good = threading.Event(), Runs()
+
+    def threads(order):
+        if order.item == "slow":
+            let_go.wait(30)
+        else:
+            good(order)
+
+    async def coroutines(order):
+        while order.item == "slow" and not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+        if order.item != "slow":
+            good(order)
+
+    send(*[Order(f"slow-{n}", "slow", 1) for n in range(2)])
+    consumer = Consumer(stream, threads if kind == "threads" else coroutines, concurrency=2)
+    with running(consumer):
+        for n in range(20):
+            send(Order(f"good-{n}", "tea", 1))
+            time.sleep(0.1)
+        eventually(lambda: len(good) == 20, timeout_s=10)
+        eventually(lambda: stream.backlog().done, timeout_s=20)
+        reasons = {letter.reason.partition(":")[0] for letter in DeadLetterQueue(stream).list()}
+        let_go.set()
+    assert reasons == {"HandlerTimeout"}
+    stream.close()
+
+
+def test_a_coroutine_that_is_cancelled_before_it_began_leaves_its_place(stream, send, running, eventually):
+    runs = Runs()
+
+    async def harmful(order):
+        runs(order)
+        if order.id == "o-0" and runs[order.id] == 1:
+            for task in asyncio.all_tasks():
+                task.cancel()
+        await asyncio.sleep(0)
+
+    send(*orders(30))
+    with running(Consumer(stream, harmful, concurrency=5)):
+        eventually(lambda: stream.backlog().done)
+    assert set(runs) == {order.id for order in orders(30)}
+
+
+@pytest.mark.row(105)
+def test_a_coroutine_that_blocks_its_loop_for_too_long_fails_alone(settings, send, running, eventually):
+    """The time of the others stands still meanwhile."""
+    stream = connect(replace(settings, handler_timeout_ms=600, claim_idle_ms=300))
+    runs = Runs()
+
+    async def handle(order):
+        runs(order)
+        if order.id == "o-3":
+            await asyncio.sleep(0.05)
+            time.sleep(1.5)
+            raise ValueError
+        await asyncio.sleep(0.3)
+
+    send(*orders(20))
+    with running(Consumer(stream, handle, concurrency=20)):
+        eventually(lambda: stream.backlog().done, timeout_s=20)
+    assert {id: count for id, count in runs.items() if id != "o-3"} == {f"o-{n}": 1 for n in range(20) if n != 3}
+    assert [b'"o-3"' in letter.fields[b"data"] for letter in DeadLetterQueue(stream).list()] == [True]
+    stream.close()
+
+
+@pytest.mark.row(103)
+def test_an_order_that_goes_alone_does_not_wait_for_one_that_hangs(
+    patient, send, handler, make_due, running, eventually, settings
+):
+    """Nobody else waits for the two for longer than a moment."""
+    (id,) = send(*orders(1))
+    patient.create_group()
+    patient.read_new("dead", 1, None)
+    patient.client.xclaim(settings.stream, settings.group, "dead", 0, [id], idle=0, retrycount=2, justid=True)
+    runs, let_go = Runs(), threading.Event()
+
+    def body(order):
+        runs(order)
+        return 6.0 if order.id == "hangs" else 0.001
+
+    with running(Consumer(patient, handler(body), concurrency=10)):
+        send(Order("hangs", "tea", 1))
+        eventually(lambda: runs["hangs"])
+        make_due(id)
+        for n in range(30):
+            send(Order(f"good-{n}", "tea", 1))
+            time.sleep(0.05)
+        eventually(lambda: len(runs) >= 31, timeout_s=4)
+        let_go.set()
+        eventually(lambda: runs["o-0"] == 1, timeout_s=15)
+        eventually(lambda: patient.backlog().done, timeout_s=10)
+
+
+@pytest.mark.parametrize("take", ["step", "drain"])
+def test_a_stop_meanwhile_cuts_nothing(stream, send, handler, take, eventually):
+    """Neither in step() nor in drain(): what runs is finished and acked."""
+    runs, ended = Runs(), Runs()
+
+    def body(order):
+        runs(order)
+        return 0.5
+
+    wait = handler(body)
+    if asyncio.iscoroutinefunction(wait):
+
+        async def whole(order):
+            await wait(order)
+            ended(order)
+    else:
+
+        def whole(order):
+            wait(order)
+            ended(order)
+
+    send(*orders(5))
+    consumer = Consumer(stream, whole, concurrency=5)
+    taking = threading.Thread(target=getattr(consumer, take))
+    taking.start()
+    eventually(lambda: len(runs) == 5)
+    consumer.stop()
+    taking.join(10)
+    assert runs == ended == {order.id: 1 for order in orders(5)}
+    assert stream.backlog().pending == 0
+
+
+def test_in_your_loop_a_second_cancel_cuts_nothing_either(stream, send):
+    send(*orders(10))
+    runs, ended = Runs(), Runs()
+
+    async def handle(order):
+        runs(order)
+        await asyncio.sleep(0.5)
+        ended(order)
+
+    async def main():
+        task = asyncio.create_task(Consumer(stream, handle, concurrency=10).run_async())
+        while len(runs) < 10:
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0.05)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert runs == ended
+    assert stream.backlog().pending == 0
+
+
+def test_a_consumer_of_steps_may_go_on_in_your_loop(stream, send):
+    send(*orders(3))
+    seen = []
+
+    async def handle(order):
+        seen.append(asyncio.get_running_loop())
+
+    consumer = Consumer(stream, handle, concurrency=3)
+    consumer.step()
+
+    async def main():
+        send(*orders(3))
+        task = asyncio.create_task(consumer.run_async())
+        while len(seen) < 6:
+            await asyncio.sleep(0.01)
+        consumer.stop()
+        await task
+        assert seen[3:] == [asyncio.get_running_loop()] * 3
+
+    asyncio.run(main())
+
+
+def test_an_end_does_not_wait_for_a_coroutine_that_blocks_its_loop(settings, send, running, eventually):
+    """Its order has been taken from it long ago."""
+    stream = connect(replace(settings, handler_timeout_ms=400, claim_idle_ms=300, max_attempts=1))
+    let_go = threading.Event()
+
+    async def block(order):
+        let_go.wait(30)
+
+    send(*orders(1))
+    consumer = Consumer(stream, block, concurrency=2)
+    taking = threading.Thread(target=consumer.run)
+    taking.start()
+    eventually(lambda: stream.backlog().dead_lettered == 1)
+    consumer.stop()
+    taking.join(2 + 4 * CANCEL_S)
+    assert not taking.is_alive()
+    let_go.set()
+    stream.close()
+
+
+def test_a_crew_that_claims_what_it_has_in_hand_goes_on_with_it(
+    stream, send, handler, pending, make_due, running, eventually
+):
+    """As after a pause of Redis that was longer than claim_idle_ms. It does not begin a second time."""
+    runs = Runs(1.0)
+    ids = send(*orders(5))
+    with running(Consumer(stream, handler(runs), name="c", concurrency=10)):
+        eventually(lambda: len(runs) == 5)
+        make_due(*ids)
+        eventually(lambda: any(attempt > 1 for _, _, attempt in pending().values()))
+        eventually(lambda: stream.backlog().done)
+    assert set(runs.values()) == {1}
+
+
+def test_no_order_sees_the_context_variables_of_another(stream, send, handler):
+    mine = contextvars.ContextVar("mine", default=None)
+    seen = []
+
+    def body(order):
+        seen.append(mine.get())
+        mine.set(order.id)
+        return 0.001
+
+    send(*orders(100))
+    Consumer(stream, handler(body), concurrency=5).drain()
+    assert set(seen) == {None}
+
+
+def test_a_subclass_that_cannot_have_many_says_so(stream):
+    class Own(Consumer):
+        pass
+
+    class OwnCrew(CrewConsumer):
+        pass
+
+    async def handle(order):
+        pass
+
+    for wrong in (lambda: Own(stream, print, concurrency=2), lambda: Own(stream, handle)):
+        with pytest.raises(ConfigError, match="Own runs one plain function at a time; derive it from"):
+            wrong()
+    assert OwnCrew(stream, print, concurrency=2).concurrency == 2
+
+
+HOLDS = """
+import ctypes, time
+from orderstream import Consumer, connect
+def freeze(order):
+    ctypes.PyDLL(None).sleep(30)
+Consumer(connect(), freeze, concurrency=4).run()
+"""
+
+
+@pytest.mark.row(60)
+def test_a_handler_that_holds_the_interpreter_ends_the_process_if_asked_to(send, start, environ):
+    environ |= {"ORDERSTREAM_ON_TIMEOUT": "exit", "ORDERSTREAM_HANDLER_TIMEOUT_MS": "400"}
+    send(*orders(1))
+    process = start(through=("-c", HOLDS))
+    assert process.wait(10) == 1
+    assert "freeze" in process.stderr.read()
