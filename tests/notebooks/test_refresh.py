@@ -92,7 +92,8 @@ def test_a_failing_cell_is_named_and_the_notebook_left_alone(tmp_path):
     before = path.read_bytes()
     ran = refresh(path)
     assert ran.returncode == 1
-    assert ran.stderr == "refresh: lesson.ipynb, cell broken: ZeroDivisionError: division by zero\n"
+    # A kernel that is being ended may have printed a traceback of its own before.
+    assert ran.stderr.endswith("refresh: lesson.ipynb, cell broken: ZeroDivisionError: division by zero\n")
     assert path.read_bytes() == before
 
 
