@@ -60,7 +60,7 @@ DEFAULT_CLIENT = """\
 """
 ADD, CLAIM, DEAD = (
     "        return self._exchange(list(map(packer(",
-    "        args = (s.group, consumer, s.claim_idle_ms, cursor, page)",
+    "        args = (s.group, consumer, s.claim_idle_ms, cursor, page, alone, UNOWNED)",
     "        id = self._run(DEAD",
 )
 
