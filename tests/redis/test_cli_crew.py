@@ -19,27 +19,29 @@ from orderstream import Reject
 def note(order):
     with open("began", "a") as file:
         file.write(order.id + "\\n")
+def say(order):
+    sys.stdout.write(order.id + "\\n")  # at once: print() writes twice, and another thread may write in between
 def threads(order):
-    note(order); time.sleep(float(os.environ["WAIT_S"])); print(order.id)
+    note(order); time.sleep(float(os.environ["WAIT_S"])); say(order)
 async def coroutines(order):
-    note(order); await asyncio.sleep(float(os.environ["WAIT_S"])); print(order.id)
+    note(order); await asyncio.sleep(float(os.environ["WAIT_S"])); say(order)
 def poison(order):
     if order.id == "o-3":
         os._exit(1)
-    time.sleep(0.02); print(order.id)
+    time.sleep(0.02); say(order)
 async def poisonous(order):
     if order.id == "o-3":
         os._exit(1)
-    await asyncio.sleep(0.02); print(order.id)
+    await asyncio.sleep(0.02); say(order)
 def closes(order):
     if order.id == "o-3":
         os.closerange(3, 60)
-    time.sleep(0.02); print(order.id)
+    time.sleep(0.02); say(order)
 def freezes(order):
     if order.id == "o-3" and not os.path.exists("frozen"):
         open("frozen", "w").close()
         ctypes.PyDLL(None).sleep(60)  # it holds the interpreter
-    time.sleep(0.02); print(order.id)
+    time.sleep(0.02); say(order)
 """
 
 

@@ -700,10 +700,13 @@ PROGRAM = """
 import asyncio, signal, sys, time
 from orderstream import Consumer, connect
 kind, wait_s = sys.argv[1], float(sys.argv[2])
+def say(line):
+    sys.stdout.write(line + "\\n")  # at once: print() writes twice, and another thread may write in between
+    sys.stdout.flush()
 def threads(order):
-    print("began", order.id, flush=True); time.sleep(wait_s); print("ended", order.id, flush=True)
+    say(f"began {order.id}"); time.sleep(wait_s); say(f"ended {order.id}")
 async def coroutines(order):
-    print("began", order.id, flush=True); await asyncio.sleep(wait_s); print("ended", order.id, flush=True)
+    say(f"began {order.id}"); await asyncio.sleep(wait_s); say(f"ended {order.id}")
 consumer = Consumer(connect(), globals()[kind], name="c", concurrency=100)
 signal.signal(signal.SIGTERM, lambda *told: consumer.stop())
 consumer.run()
