@@ -17,7 +17,7 @@ from orderstream.cli.options import environ, setting
 @setting("--redis", "REDIS_URL", "URL", "Take the lessons to this Redis.", "a server of each lesson's own")
 def lab(words: tuple[str, ...], fresh: str | None) -> None:
     """
-    Open the course: twelve lessons about Redis Streams.
+    Open the course: thirteen lessons about Redis Streams.
 
     You work in FOLDER, which gets a copy of the lessons that is yours; without one, in ./learn. What you wrote there is
     never overwritten. OPTIONS are for JupyterLab.

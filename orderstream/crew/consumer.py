@@ -73,6 +73,7 @@ class CrewConsumer(Consumer[T]):
             )
         else:
             self._crew = Threads(self._handle, self._hand, concurrency, self.name)
+        self._draining = False
         self._ahead = 0  # entries that may wait in hand: about BATCH_S of work
         self._measured, self._measured_at = 0, 0.0
         self._size = 1  # bytes of an entry
@@ -97,14 +98,21 @@ class CrewConsumer(Consumer[T]):
         finally:
             if not self._hand.at_work:  # in an outage it may be
                 self._crew.pause()
-            in_a_handler.discard(self)
+            if not self._draining:
+                in_a_handler.discard(self)
 
     def drain(self, timeout_s: float = 10.0) -> int:
+        before, self._draining = self._settled, True
         try:
-            return super().drain(timeout_s)
+            super().drain(timeout_s)
         finally:
+            self._draining = False
+            with suppress(redis.RedisError):  # it has been raised already, or Redis is away
+                self._finish()
             if not self._hand.at_work:
                 self._crew.end()
+            in_a_handler.discard(self)
+        return self._settled - before
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run coroutines in *loop*. Threads need none."""
@@ -207,7 +215,8 @@ class CrewConsumer(Consumer[T]):
         return nullcontext(())
 
     def _finish(self) -> None:
-        while self._hand.at_work:
+        """Wait until nothing is in hand. ``drain()`` need not, as long as there is more: a free place takes the next."""
+        while self._hand.at_work and not (self._draining and self._read_some and not self._stopping):
             self._hand.wait_for_less()
             self._hand.raise_problem()
 

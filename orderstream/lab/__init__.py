@@ -39,17 +39,18 @@ from orderstream.lab import server
 from orderstream.software import software_of
 
 _FOUND_IN = {
-    "chaos": "lessons.lesson_11.chaos",
+    "chaos": "lessons.lesson_12.chaos",
     "charts": "pictures.charts",
     "check": "lessons.exercises:check",
     "ControlRoom": "lessons.lesson_09.control_room:ControlRoom",
+    "crews": "lessons.lesson_11.crews",
     "environment": "tutor.environment:environment",
     "eras": "lessons.lesson_10.eras",
     "faults": "workers.faults",
     "hand_in": "tutor.collector:hand_in",
     "hint": "lessons.exercises:hint",
     "lanes": "pictures.lanes",
-    "learner": "lessons.lesson_11.learner",
+    "learner": "lessons.lesson_12.learner",
     "ledger": "lessons.lesson_03.ledger",
     "live": "pictures.live",
     "metrics": "pictures.metrics",

@@ -1,4 +1,4 @@
-"""The chaos of lesson 11: the right consumer survives each level, and each wrong one breaks where it must."""
+"""The chaos of lesson 12: the right consumer survives each level, and each wrong one breaks where it must."""
 
 import importlib
 import json
@@ -17,7 +17,7 @@ from redis import ResponseError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orderstream.lab.lessons.lesson_11 import chaos, learner
+from orderstream.lab.lessons.lesson_12 import chaos, learner
 from orderstream.lab.pictures import lanes
 from orderstream.lab.workers.process import ProcessError
 from tests.process import Process
@@ -452,8 +452,8 @@ def test_the_printed_solution_and_the_package_survive_every_level(printed):
 @pytest.fixture
 def printed(lesson, tmp_path, monkeypatch):
     """The class that the lesson prints, in a module of its own."""
-    book = nbformat.read(Path(__file__).parents[2] / "notebooks" / "11_capstone.ipynb", 4)
-    [text] = [cell.source for cell in book.cells if "Solution 11.2" in cell.source]
+    book = nbformat.read(Path(__file__).parents[2] / "notebooks" / "12_capstone.ipynb", 4)
+    [text] = [cell.source for cell in book.cells if "Solution 12.2" in cell.source]
     source = re.search(r"Solution 11\.2</summary>\s*```python\n(.*?)```", text, re.S)[1]
     (tmp_path / "printed_solution.py").write_text(f"import json\n\n{source}", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
@@ -632,9 +632,9 @@ KILLED = """
 import sys
 from contextlib import redirect_stdout
 from orderstream import lab
-from orderstream.lab.lessons.lesson_11 import chaos
+from orderstream.lab.lessons.lesson_12 import chaos
 with redirect_stdout(sys.stderr):
-    lab.start("11")
+    lab.start("12")
 sys.path.insert(0, ".")
 from tests.lab.test_chaos import Right
 chaos.Worker.go_on = lambda self: (print("busy", flush=True), sys.stdin.read())

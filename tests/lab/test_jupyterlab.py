@@ -99,7 +99,7 @@ def test_on_a_hub_the_learner_finds_the_lessons_at_home_and_the_hubs_own_server_
     command = [server.with_name("python"), "-m", "orderstream.lab.edition.hub", "--port=1234"]
     ran = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert ran.stdout == f"--port=1234 {ROOT / '.jupyter'}\n", ran.stderr
-    assert (tmp_path / "home" / "learn" / "11_capstone.ipynb").exists()
+    assert (tmp_path / "home" / "learn" / "12_capstone.ipynb").exists()
 
 
 @pytest.mark.parametrize("words", [["course", "--"], ["--"]], ids=["a folder", "no folder"])
@@ -120,7 +120,7 @@ def test_orderstream_lab_serves_the_first_lesson_as_the_course_shows_it(tmp_path
         served(process, f"http://127.0.0.1:{port}/lab/tree/{folder}/00_start_here.ipynb")
         ours = (ROOT / ".jupyter/custom/custom.css").read_bytes()
         assert served(process, f"http://127.0.0.1:{port}/custom/custom.css") == ours
-        assert (tmp_path / folder / "11_capstone.ipynb").exists()
+        assert (tmp_path / folder / "12_capstone.ipynb").exists()
     except AssertionError:
         print(log.read_text())
         raise

@@ -103,7 +103,7 @@ class Kernel(types.ModuleType):
         self.enter(self.solutions[exercise])
 
     def enter(self, source):
-        """Run *source* as a cell of its own. Lesson 11 looks its lines up again."""
+        """Run *source* as a cell of its own. Lesson 12 looks its lines up again."""
         name = f"<{self.__name__}, {len(linecache.cache)}>"
         linecache.cache[name] = len(source), None, source.splitlines(keepends=True), name
         exec(compile(source, name, "exec"), vars(self))
@@ -1217,7 +1217,88 @@ def test_claim_with_the_id_0_claims_nothing(kernel):
     assert pending(r) == {"1-0": ("ann", 1)}
 
 
-# 11 Survive the chaos ---------------------------------------------------------------------------------------
+# 11 Many at once --------------------------------------------------------------------------------------------
+
+
+@answers("11 play 1")
+@pytest.mark.any_server("a process and a panel, and how long a handler takes")
+def test_100_orders_per_second_of_85_ms_need_more_than_5_at_once_and_fewer_than_20(kernel):
+    """100/s x 0.085 s = 8.5, with a share of figs that chance decides."""
+    lesson = kernel("11")
+    lesson.run("play-panel")
+    panel = lesson.panel
+    panel.at_once.value, panel.rate.value = 5, 100
+    before = panel.sampler.until(lambda now: now.backlog >= 40)
+    panel.until(lambda now: now.backlog >= before.backlog + 60)
+    panel.at_once.value = 20
+    panel.until(lambda now: now.backlog <= 25)
+
+
+@answers("11 play 2")
+@pytest.mark.any_server("processes and a panel; claims are tested on each server")
+def test_what_a_killed_crew_had_in_hand_comes_again_when_it_has_been_silent_for_5_s(kernel):
+    """A heartbeat shortly before the kill may have renewed it."""
+    lesson = kernel("11")
+    lesson.run("play-panel")
+    panel = lesson.panel
+    panel.at_once.value, panel.rate.value = 50, 200
+    panel.until(lambda now: len(now.held) and now.throughput > 100)
+    panel.consumers[-1].kill()
+    panel.add_consumer()
+    killed = {run.order: run for run in panel.diary.runs if run.end == "killed"}
+    assert len(killed) >= 5
+
+    def again():
+        return {run.order: run for run in panel.diary.runs if run.order in killed and run.end != "killed"}
+
+    panel.until(lambda now: again().keys() == killed.keys(), timeout_s=40)
+    assert min(run.began_s - killed[order].ended_s for order, run in again().items()) >= 3
+
+
+@answers("11 quiz 1")
+@pytest.mark.any_server("threads, and how long a handler takes; reads and acks are tested on each server")
+def test_where_all_orders_take_the_same_time_batches_are_hardly_slower(kernel):
+    """In turn, and the best of three: what else this machine does hits both."""
+    lesson = kernel("11")
+    lesson.run("more-tools", "more-wait", "batch-tools", "batch-run")
+    took_s = {"batches": [], "crew": []}
+    for _ in range(3):
+        for how, times in took_s.items():
+            lesson.shop(*lesson.tea(100))
+            lesson.diary = lesson.lab.crews.Diary()
+            if how == "batches":
+                lesson.by_batches(10)
+            else:
+                Consumer(lesson.stream, lesson.ask, "c1", concurrency=10).drain()
+            times.append(lesson.diary.took_s)
+    assert min(took_s["batches"]) < 2 * min(took_s["crew"])
+
+
+@answers("11 quiz 2")
+@pytest.mark.any_server("a process, and how long a handler takes; its pace is tested on each server")
+def test_a_crew_that_knows_its_pace_holds_about_50_ms_of_work_more(kernel, eventually):
+    """20 in 100 ms are 10 in 50 ms."""
+    lesson = kernel("11")
+    lesson.run("more-tools", "more-wait")
+    lesson.shop(*lesson.tea(300))
+    c1 = lesson.lab.processes.consumer("c1", concurrency=20, work_ms=100)
+    diary = lesson.lab.crews.Diary(c1)
+    eventually(lambda: len(diary.runs) >= 50, timeout_s=20)
+    c1.kill()
+    assert sum(run.end == "killed" for run in diary.runs) <= 20 < len(pending(lesson.r)) <= 60
+
+
+@answers("11 quiz 3")
+@pytest.mark.any_server("processes; who goes alone is tested on each server")
+def test_with_one_attempt_all_that_were_with_the_poison_are_dead_letters(kernel):
+    """At the first crash nobody has died yet."""
+    lesson = kernel("11")
+    lesson.run("more-tools", "more-wait", "kill-run")
+    lesson.enter(lesson.cells["poison-run"].replace('poison="figs"', 'poison="figs", max_attempts=1'))
+    assert (lesson.lives, lesson.r.xlen("orders-dlq")) == (2, 20)
+
+
+# 12 Survive the chaos ---------------------------------------------------------------------------------------
 
 KEYED_BY_ENTRY = '''
 class KeyedByEntry(MyConsumer):
@@ -1241,8 +1322,8 @@ return redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 
 @pytest.fixture
 def capstone(kernel):
-    """Lesson 11 with everything that its panel and its exercise name; ``MyConsumer`` is not written yet."""
-    lesson = kernel("11")
+    """Lesson 12 with everything that its panel and its exercise name; ``MyConsumer`` is not written yet."""
+    lesson = kernel("12")
     lesson.run("rules", "first", "last")
     lesson.enter(lesson.cells["ex-11-2"].rpartition("\n\n\nlab.check")[0])
     return lesson
@@ -1260,7 +1341,7 @@ def kill_ours(lesson):
     return panel
 
 
-@answers("11 play 1")
+@answers("12 play 1")
 @pytest.mark.any_server("processes and a panel; what stays pending is tested on each server")
 def test_after_the_kill_nobody_claims_and_pending_does_not_fall(capstone):
     """`last` is dead as well and would only read what is new; `yours` does nothing yet."""
@@ -1272,42 +1353,42 @@ def test_after_the_kill_nobody_claims_and_pending_does_not_fall(capstone):
     assert pending(capstone.r) == left
 
 
-@answers("11 play 2")
+@answers("12 play 2")
 @pytest.mark.any_server("processes and a panel; the claim is tested on each server")
 def test_a_consumer_that_claims_brings_back_what_the_dead_one_held(capstone):
     """At rest, pending is 0."""
-    capstone.solve("11.2")
+    capstone.solve("12.2")
     panel = kill_ours(capstone)
     panel.until(lambda now: "ours" not in now.held)
     panel.rate.value = panel.work.value = 0
     panel.until(lambda now: now.pending == 0)
 
 
-@answers("11 quiz 1")
+@answers("12 quiz 1")
 @pytest.mark.any_server("a judge and processes; tests/lab/test_chaos plays all levels on each server")
 def test_the_printed_solution_has_the_same_score_with_another_seed(capstone):
     """Its orders are hit at other points."""
-    capstone.solve("11.2")
+    capstone.solve("12.2")
     score, run = capstone.chaos.challenge(capstone.MyConsumer, seed=7)
     assert (score, run.verdict) == (len(capstone.chaos.LEVELS), None)
 
 
-@answers("11 quiz 2")
+@answers("12 quiz 2")
 @pytest.mark.any_server("a judge and processes; what it judges is the same on each server")
 def test_with_the_entry_id_as_key_the_order_of_two_entries_is_charged_twice(capstone):
     """Level 3 has one."""
-    capstone.solve("11.2")
+    capstone.solve("12.2")
     capstone.enter(KEYED_BY_ENTRY)
     score, run = capstone.chaos.challenge(capstone.KeyedByEntry)
     assert (score, run.verdict.invariant) == (2, "one effect")
     assert len(run.entries[run.verdict.order]) == 2
 
 
-@answers("11 quiz 3")
+@answers("12 quiz 3")
 @pytest.mark.any_server("a judge and processes; what it judges is the same on each server")
 def test_without_the_fence_the_repeat_of_the_move_adds_a_second_dead_letter(capstone):
     """Its reply is 0: the order was not pending any more, and nobody had looked."""
-    capstone.solve("11.2")
+    capstone.solve("12.2")
     capstone.enter(UNFENCED)
     run = capstone.chaos.play(capstone.MyConsumer, level=len(capstone.chaos.LEVELS))
     *_, before, last = run.story(run.verdict.order).splitlines()

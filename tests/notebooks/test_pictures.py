@@ -9,7 +9,7 @@ import pytest
 from tests.notebooks import rules
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-RECOVERIES = [("09", "burst-run"), ("10", "still"), ("11", "still")]
+RECOVERIES = [("09", "burst-run"), ("10", "still"), ("12", "still")]
 """The cell in which a stream recovers, before a picture is drawn of it."""
 
 
@@ -21,7 +21,7 @@ def test_a_picture_of_a_recovery_goes_on_for_two_seconds(lesson, name):
     assert re.search(r"\b(pending|held\[.+\]) == 0\b.*, then_s=2$", waits[-1])
 
 
-@pytest.mark.parametrize("lesson", ["08", "09", "10", "11"])
+@pytest.mark.parametrize("lesson", ["08", "09", "10", "12"])
 def test_a_number_is_printed_and_not_a_true(lesson):
     """A learner who reads "True" has to trust the sentence that was compared; a number can be compared by the eye."""
     [path] = FOLDER.glob(f"{lesson}_*.ipynb")

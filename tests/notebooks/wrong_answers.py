@@ -1811,6 +1811,181 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "11.1": [
+        (
+            "def not_blocking(ask, at_once):\n    async def handler(order): ask(order)\n    return handler",
+            "2 orders at once: ask was called for 1",
+        ),
+        (
+            "import asyncio\n"
+            "def not_blocking(ask, at_once):\n"
+            "    async def handler(order): await asyncio.to_thread(ask, order)\n"
+            "    return handler",
+            "40 orders at once: ask was called for",
+        ),
+        ("def not_blocking(ask, at_once): return ask", "an `async def` that takes an order"),
+        (
+            "import asyncio\n"
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "def not_blocking(ask, at_once):\n"
+            "    pool = ThreadPoolExecutor(at_once)\n"
+            "    async def handler(order): pool.submit(ask, order)\n"
+            "    return handler",
+            "the handler returned, and ask(o-1) still waited",
+        ),
+        (
+            "import asyncio\n"
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "def not_blocking(ask, at_once):\n"
+            "    pool = ThreadPoolExecutor(at_once)\n"
+            "    async def handler(order):\n"
+            "        await asyncio.wait([asyncio.get_running_loop().run_in_executor(pool, ask, order)])\n"
+            "    return handler",
+            "and your handler did not",
+        ),
+        (
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "def not_blocking(ask, at_once):\n"
+            "    pool = ThreadPoolExecutor(at_once)\n"
+            "    async def handler(order): pool.submit(ask, order).result()\n"
+            "    return handler",
+            "2 orders at once: ask was called for 1",
+        ),
+    ],
+    "11.2": [
+        (
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "def work(r, key, group, name, handler, at_once):\n"
+            "    acked = 0\n"
+            "    with ThreadPoolExecutor(at_once) as pool:\n"
+            "        while reply := r.xreadgroup(group, name, {key: '>'}, count=at_once):\n"
+            "            [[_, entries]] = reply\n"
+            "            list(pool.map(handler, [fields for _, fields in entries]))\n"
+            "            acked += r.xack(key, group, *[entry_id for entry_id, _ in entries])\n"
+            "    return acked",
+            "while o-1 was slow, the others had to wait",
+        ),
+        (
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "def work(r, key, group, name, handler, at_once):\n"
+            "    [[_, entries]] = r.xreadgroup(group, name, {key: '>'})\n"
+            "    with ThreadPoolExecutor(at_once) as pool:\n"
+            "        done = [pool.submit(handler, fields) for _, fields in entries]\n"
+            "    return sum(r.xack(key, group, e[0]) for e, d in zip(entries, done) if not d.exception())",
+            "nobody hoards",
+        ),
+        (
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "def work(r, key, group, name, handler, at_once):\n"
+            "    acked = 0\n"
+            "    with ThreadPoolExecutor(at_once) as pool:\n"
+            "        while reply := r.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "            [[_, [(entry_id, fields)]]] = reply\n"
+            "            acked += r.xack(key, group, entry_id)\n"
+            "            pool.submit(handler, fields)\n"
+            "    return acked",
+            "was acked before its end",
+        ),
+        (
+            "def work(r, key, group, name, handler, at_once):\n"
+            "    acked = 0\n"
+            "    while reply := r.xreadgroup(group, name, {key: '>'}, count=1):\n"
+            "        [[_, [(entry_id, fields)]]] = reply\n"
+            "        handler(fields)\n"
+            "        acked += r.xack(key, group, entry_id)\n"
+            "    return acked",
+            "while o-1 was slow, the others had to wait",
+        ),
+        (
+            "from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait\n"
+            "def work(r, key, group, name, handler, at_once):\n"
+            "    running, acked = {}, 0\n"
+            "    with ThreadPoolExecutor(at_once) as pool:\n"
+            "        while True:\n"
+            "            if free := at_once - len(running):\n"
+            "                for _, entries in r.xreadgroup(group, name, {key: '>'}, count=free):\n"
+            "                    for entry_id, fields in entries:\n"
+            "                        running[pool.submit(handler, fields)] = entry_id\n"
+            "            if not running:\n"
+            "                return acked\n"
+            "            for future in wait(running, return_when=FIRST_COMPLETED).done:\n"
+            "                acked += r.xack(key, group, running.pop(future))",
+            "an order that failed stays pending, and no other",
+        ),
+        (
+            "from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait\n"
+            "def work(r, key, group, name, handler, at_once):\n"
+            "    running, done = {}, 0\n"
+            "    with ThreadPoolExecutor(at_once) as pool:\n"
+            "        while True:\n"
+            "            if free := at_once - len(running):\n"
+            "                for _, entries in r.xreadgroup(group, name, {key: '>'}, count=free):\n"
+            "                    for entry_id, fields in entries:\n"
+            "                        running[pool.submit(handler, fields)] = entry_id\n"
+            "            if not running:\n"
+            "                return done\n"
+            "            for future in wait(running, return_when=FIRST_COMPLETED).done:\n"
+            "                done += 1\n"
+            "                if not future.exception():\n"
+            "                    r.xack(key, group, running[future])\n"
+            "                del running[future]",
+            "return how many you have acked: 6 of 7",
+        ),
+    ],
+    "11.3": [
+        (
+            "import asyncio\n"
+            "def in_order(handler, customer):\n"
+            "    lock = asyncio.Lock()\n"
+            "    async def one_by_one(order):\n"
+            "        async with lock:\n"
+            "            await handler(order)\n"
+            "    return one_by_one",
+            "other customers need not wait",
+        ),
+        (
+            "def in_order(handler, customer):\n"
+            "    async def one_by_one(order): await handler(order)\n"
+            "    return one_by_one",
+            "ran at once",
+        ),
+        (
+            "import threading\n"
+            "from collections import defaultdict\n"
+            "def in_order(handler, customer):\n"
+            "    locks = defaultdict(threading.Lock)\n"
+            "    async def one_by_one(order):\n"
+            "        with locks[customer(order)]:\n"
+            "            await handler(order)\n"
+            "    return one_by_one",
+            "does not come to its end",
+        ),
+        (
+            "import asyncio\n"
+            "from collections import defaultdict\n"
+            "def in_order(handler, customer):\n"
+            "    locks = defaultdict(asyncio.Lock)\n"
+            "    async def one_by_one(order):\n"
+            "        await locks[customer(order)].acquire()\n"
+            "        await handler(order)\n"
+            "        locks[customer(order)].release()\n"
+            "    return one_by_one",
+            "does not come to its end",
+        ),
+        (
+            "import asyncio\n"
+            "from collections import defaultdict\n"
+            "from contextlib import suppress\n"
+            "def in_order(handler, customer):\n"
+            "    locks = defaultdict(asyncio.Lock)\n"
+            "    async def one_by_one(order):\n"
+            "        async with locks[customer(order)]:\n"
+            "            with suppress(Exception):\n"
+            "                await handler(order)\n"
+            "    return one_by_one",
+            "a failed order is tried again",
+        ),
+    ],
+    "12.1": [
         ("def lost(sent, handled, dead, pending): return len(sent) - len(handled)", "a list of order ids"),
         ("def lost(sent, handled, dead, pending): return [o for o in sent if o not in handled]", "both are safe"),
         (
@@ -1841,7 +2016,7 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "o-10 is handled, and o-1 is another order",
         ),
     ],
-    "11.2": [  # the first one names the printed solution, which stands before it; the others break that one
+    "12.2": [  # the first one names the printed solution, which stands before it; the others break that one
         (
             "Right = MyConsumer\n"
             "class MyConsumer(Right):\n"

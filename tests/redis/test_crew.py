@@ -609,6 +609,26 @@ def test_threads_end_after_step_and_drain(stream, send, handler, take, eventuall
     assert stream.backlog().done
 
 
+def test_in_drain_a_free_place_takes_the_next_order(stream, send, handler):
+    """It does not wait for the slowest of a batch."""
+    ended = []
+    wait = handler(lambda order: 2.0 if order.id == "o-0" else 0.01)
+    if asyncio.iscoroutinefunction(wait):
+
+        async def whole(order):
+            await wait(order)
+            ended.append(order.id)
+    else:
+
+        def whole(order):
+            wait(order)
+            ended.append(order.id)
+
+    send(*orders(10))
+    assert Consumer(stream, whole, concurrency=2).drain() == 10
+    assert (len(ended), ended[-1]) == (10, "o-0")
+
+
 def test_in_your_loop_the_handlers_run_in_your_loop_and_a_cancel_is_a_stop(stream, send):
     """What runs is finished, and nothing is left pending."""
     send(*orders(200))

@@ -237,8 +237,7 @@ class Panel:
     def add_consumer(self) -> Process:
         """Start one more consumer, with the same settings as the others."""
         number = 1 + max([int(c.name[1:]) for c in self.consumers if c.name[1:].isdigit()], default=0)
-        settings = {**self.consumers[0].settings, **self._knobs()}
-        new = start_consumer(f"c{number}", trace=self.consumers[0].traced, **settings)
+        new = self._start(f"c{number}", **self._knobs())
         if self._lanes:
             self._lanes[0].watch(new)
         self.consumers.append(new)
@@ -260,6 +259,9 @@ class Panel:
         for widget in (*self._sliders.children, *self._buttons.children[1:]):
             widget.disabled = True
         self._said.value = alert("Stopped. To go on, run the cells again, from the one that starts the producer.")
+
+    def _start(self, name: str, **knobs: float) -> Process:
+        return start_consumer(name, trace=self.consumers[0].traced, **{**self.consumers[0].settings, **knobs})
 
     def _slider(
         self, label: str, value: float, values: int | Sequence[int], knob: str, factor: float = 1

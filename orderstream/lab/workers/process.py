@@ -23,6 +23,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, get_args
 
+import psutil
+
 from orderstream import Settings
 from orderstream.errors import ConfigError, OrderStreamError
 from orderstream.lab import patience, server
@@ -80,8 +82,11 @@ def consumer(
     seed: int | None = None,
     die: Point | None = None,
     poison: str | None = None,
+    slow: str | None = None,
     stock: str | None = None,
     once: bool = False,
+    concurrency: int = 1,
+    coroutines: bool = False,
     trace: bool = False,
     url: str | None = None,
     **settings: Any,
@@ -98,9 +103,12 @@ def consumer(
         die: The point at which it kills itself with SIGKILL, the first time it comes there: ``"after read"``, when
             XREADGROUP gave it an order; ``"before effect"``, when the handler began; ``"after effect"``, when an order
             was handled and its event was printed, before the XACK.
-        poison: An item. The handler kills the process with SIGKILL when an order of this item comes.
+        poison: An item. In the midst of an order of this item, the handler kills the process with SIGKILL.
+        slow: An item. An order of this item takes ten times as long.
         stock: A key. The handler takes the amount of the order from this number. That is the effect, see ``shop``.
         once: The handler does so once for each order, however often the order comes.
+        concurrency: How many orders it handles at once.
+        coroutines: The handler is an ``async def``. Otherwise it is a plain function, and many at once run in threads.
         trace: It tells OpenTelemetry what it does, and a ``lab.Recorder`` finds its spans.
         url: Another way to the Redis of the lesson, such as ``link.url`` of a ``faults.LossyLink``.
         settings: As in ``Settings``, such as ``stream="orders"`` or ``claim_idle_ms=1_500``.
@@ -112,13 +120,23 @@ def consumer(
     if die not in (None, *get_args(Point)):
         raise ValueError(f"die must be one of {', '.join(map(repr, get_args(Point)))}, not {die!r}")
     knobs = {"failure_rate": failure_rate, "work_ms": work_ms}
-    options = {"seed": seed, "die": die, "poison": poison, "stock": stock, "once": once or None, "trace": trace or None}
+    options = {
+        "seed": seed,
+        "die": die,
+        "poison": poison,
+        "slow": slow,
+        "stock": stock,
+        "once": once or None,
+        "concurrency": concurrency,
+        "coroutines": coroutines or None,
+        "trace": trace or None,
+    }
     return _start("consumer", name, knobs, options, settings, url)
 
 
 class Process(Child):
     """
-    A worker process, seen from the notebook. Made by ``producer`` and ``consumer``; lesson 11 has a kind of its own.
+    A worker process, seen from the notebook. Made by ``producer`` and ``consumer``; lesson 12 has a kind of its own.
 
     Args:
         module: The module that it runs, as in ``python -m module``.
@@ -185,6 +203,21 @@ class Process(Child):
         """
         events, self._read_up_to = self.read(self._read_up_to)
         return events
+
+    def memory_mb(self) -> float:
+        """Return how much memory would be free if it ended, in MB. What it shares with others is not counted."""
+        return float(psutil.Process(self.pid).memory_full_info().uss) / 1e6
+
+    def processor_s(self) -> float:
+        """Return for how many seconds a processor has worked for it so far, from its start on."""
+        user_s, system_s, *_ = psutil.Process(self.pid).cpu_times()
+        return float(user_s + system_s)
+
+    def kill(self) -> int:
+        """End it as a crash does, with SIGKILL. Returns its exit code."""
+        if self.alive:
+            os.utime(self._output.fileno())  # so that it is known until when it lived
+        return super().kill()
 
     def forget(self) -> None:
         """Free the disk space of the events that ``events`` has returned. ``read`` does not find them any more."""

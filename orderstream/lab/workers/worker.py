@@ -7,11 +7,13 @@ The worker process itself. It runs the package's ``Producer`` or ``Consumer`` an
 """
 
 import argparse
+import asyncio
 import json
 import os
 import random
 import threading
 import time
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Literal
 
@@ -25,6 +27,7 @@ from orderstream.lab.workers import faults, shop
 from orderstream.producer import FIRST_PAUSE_S, LONGEST_PAUSE_S
 
 TICK_S = 0.05
+TIMES_SLOWER = 10  # an order of the item ``slow``
 
 KNOBS = {
     "producer": {"rate_per_s": 10.0, "resend": 0.0, "dedupe": 0.0},
@@ -81,8 +84,8 @@ def run_producer(seed: str | None, knobs: dict[str, float]) -> None:
 
 
 def run_consumer(
-    name: str, seed: str | None, die: str | None, poison: str | None, stock: str | None, once: str | None,
-    knobs: dict[str, float],
+    name: str, seed: str | None, die: str | None, poison: str | None, slow: str | None, stock: str | None,
+    once: str | None, concurrency: int, coroutines: str | None, knobs: dict[str, float],
 ) -> None:  # fmt: skip
     """Handle orders until the lifeline ends. Each takes ``work_ms``, and the part ``failure_rate`` of the runs fail."""
     chance = random.Random(seed or name)
@@ -91,12 +94,16 @@ def run_consumer(
         if point == die:
             faults.die()
 
-    def handler(order: Order) -> None:
+    def steps(order: Order) -> Iterator[float]:
+        """Handle an order. Yields the seconds to wait: how, is not the same in a thread and in a coroutine."""
         say("began", id=order.id, consumer=name)
         reach("before effect")
+        work_s = knobs["work_ms"] / 1000 * (TIMES_SLOWER if order.item == slow else 1)
+        yield work_s / 2
         if order.item == poison:
+            say("poison", id=order.id)  # so that the notebook knows when
             faults.die()
-        time.sleep(knobs["work_ms"] / 1000)
+        yield work_s / 2
         failed = chance.random() < knobs["failure_rate"]
         if stock and not failed:
             (shop.sell_once if once else shop.sell)(stream.client, stock, order)  # type: ignore[arg-type]  # it is no cluster
@@ -104,6 +111,14 @@ def run_consumer(
         if failed:
             raise RuntimeError(f"made to fail: failure_rate={knobs['failure_rate']:g}")
         reach("after effect")
+
+    def handler(order: Order) -> None:
+        for wait_s in steps(order):
+            time.sleep(wait_s)
+
+    async def coroutine(order: Order) -> None:
+        for wait_s in steps(order):
+            await asyncio.sleep(wait_s)
 
     def read_new(*args: Any, **kwargs: Any) -> list[Entry]:
         entries = OrderStream.read_new(stream, *args, **kwargs)
@@ -114,7 +129,7 @@ def run_consumer(
     stream = connect()
     stream.read_new = read_new  # type: ignore[method-assign]
     stream.create_group()  # so that a worker which cannot have a group fails at its start
-    worker = Consumer(stream, handler, name)
+    worker = Consumer(stream, coroutine if coroutines else handler, name, concurrency=concurrency)
     lifeline(worker.stop, lambda line: knobs.update(json.loads(line)))
     say("ready")
     worker.run()
@@ -132,8 +147,11 @@ def main() -> None:
         if role == "consumer":
             options.add_argument("--die")
             options.add_argument("--poison")
+            options.add_argument("--slow")
             options.add_argument("--stock")
             options.add_argument("--once")
+            options.add_argument("--concurrency", type=int, default=1)
+            options.add_argument("--coroutines")
         for knob, default in knobs.items():
             options.add_argument(f"--{knob}", type=float, default=default)
     given = vars(parser.parse_args())
@@ -146,7 +164,7 @@ def main() -> None:
     if given["role"] == "producer":
         run_producer(given["seed"], knobs)
     else:
-        told = {option: given[option] for option in ("name", "seed", "die", "poison", "stock", "once")}
+        told = {option: given[option] for option in given.keys() - knobs.keys() - {"role", "trace"}}
         run_consumer(**told, knobs=knobs)
 
 

@@ -1,10 +1,9 @@
 """
-Lesson 11, survive the chaos. In reading order:
+Lesson 11, many at once. In reading order:
 
-    learner        the learner's class as a real process
-    levels         eight levels of chaos for it
-    run            what happened in a level, and the judge: it knows only what must hold
-    chaos          plays a level: processes, kills, and the time between them
     predictions    what it asks before each experiment
+    diary          who handled what, when, and in which place of the crew
+    crew_chart     draws that: a lane for each place
+    crews          the moving picture of it, and the still one
     judges         the judges of its exercises
 """

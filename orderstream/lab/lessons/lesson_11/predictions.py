@@ -2,35 +2,51 @@
 
 PREDICTIONS = {
     "11a": (
-        "Which is the first level that breaks AcksFirst?",
+        "Four such processes instead of one. What becomes about four times as much?",
         {
-            2: "2, a crash before the effect: level 1 sees nothing wrong",
-            1: ("1, a quiet day: the mistake is in every order", "what is wrong shows when it is tried"),
-            3: ("3, a kill between effect and ack: the first that is rough", "what was read will be handled"),
+            "both": "the orders per second, and the memory",
+            "rate": ("the orders per second, not the memory", "processes of one program share their memory"),
+            "neither": ("neither: at Redis, one waits for the other", "a group hands out one order after the other"),
         },
     ),
     "11b": (
-        "Level 2, AcksLast: which invariant breaks?",
+        "All work together is 3.8 s. Ten threads share it, in ten batches of ten. How long does it take?",
         {
-            "nothing left": "nothing left: the order stays pending for ever",
-            "none": ("none: the next process reads the order", "a pending order is given to whoever reads next"),
-            "no loss": ("no loss: the order went with its process", "what a dead process held is gone"),
+            2.0: "about 2 s: ten times the figs of a batch",
+            0.4: ("about 0.4 s: all work, divided by ten", "a batch takes its work, divided by the threads"),
+            3.8: ("about 3.8 s: as long as without threads", "threads of Python run one after the other"),
         },
     ),
     "11c": (
-        "Level 4: eight orders, two bad. How many innocent ones are dead letters at the end?",
+        "concurrency=20, and an async def that waits with time.sleep. How many orders are in handlers at once?",
         {
-            4: "4: all that stood behind the poison",
-            0: ("0: they did nothing wrong", "the delivery count knows whose fault it was"),
-            6: ("6: all the others of the batch", "what was acked goes down with its batch"),
+            1: "1: nobody else can begin",
+            20: ("20: as many as concurrency says", "async def makes it run beside others"),
+            2: ("2: one for each processor here", "coroutines are spread over the processors"),
         },
     ),
     "11d": (
-        "MULTI, XADD, XACK, EXEC. The reply to EXEC is lost. How many dead letters?",
+        "One consumer reads placed, paid, shipped, in this order. Which one ends first?",
         {
-            2: "2: redis-py sends all of it again",
-            1: ("1: EXEC runs once", "a transaction happens once"),
-            0: ("0: what was not confirmed was undone", "a lost reply rolls back"),
+            "shipped": "shipped: it is the quickest",
+            "placed": ("placed: it was read first", "one consumer keeps the order"),
+            "together": ("none: the three end together", "what was read together ends together"),
+        },
+    ),
+    "11e": (
+        "100 orders wait, 20 are in handlers, and kill -9. How many orders are on their second attempt after that?",
+        {
+            20: "20: all that were in handlers",
+            0: ("0: no handler had come to its end", "an attempt counts when its handler ends"),
+            100: ("100: the crash hits the whole stream", "a crash makes everything come again"),
+        },
+    ),
+    "11f": (
+        "Three attempts. The figs kill their process each time, 19 good orders are beside them. How many dead letters?",
+        {
+            1: "1: the figs",
+            20: ("20: all died with them each time", "whoever is in hand at three crashes is dead"),
+            0: ("0: nobody is left to put them aside", "the process that dies must write the dead letter"),
         },
     ),
 }

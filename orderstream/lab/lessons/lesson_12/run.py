@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from orderstream.entries import UNOWNED
-from orderstream.lab.lessons.lesson_11.levels import MALFORMED, MAX_ATTEMPTS, Level
+from orderstream.lab.lessons.lesson_12.levels import MALFORMED, MAX_ATTEMPTS, Level
 from orderstream.lab.pictures import lanes
 
 if TYPE_CHECKING:

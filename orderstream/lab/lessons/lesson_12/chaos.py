@@ -24,9 +24,9 @@ from typing import Any
 
 from orderstream.entries import UNOWNED
 from orderstream.lab import server
-from orderstream.lab.lessons.lesson_11.learner import GROUP, MADE_TO_FAIL, Worker, source_of
-from orderstream.lab.lessons.lesson_11.levels import DLQ, KEY, LEVELS, MAX_ATTEMPTS, Level, fields_of, runs_of
-from orderstream.lab.lessons.lesson_11.run import INVARIANTS, PASSED_MS, Event, Run, Verdict
+from orderstream.lab.lessons.lesson_12.learner import GROUP, MADE_TO_FAIL, Worker, source_of
+from orderstream.lab.lessons.lesson_12.levels import DLQ, KEY, LEVELS, MAX_ATTEMPTS, Level, fields_of, runs_of
+from orderstream.lab.lessons.lesson_12.run import INVARIANTS, PASSED_MS, Event, Run, Verdict
 from orderstream.lab.workers.lossy_link import LossyLink
 
 __all__ = ["INVARIANTS", "LEVELS", "Level", "Run", "Verdict", "challenge", "play"]

@@ -189,7 +189,7 @@ def consumer(answer: type, name: str, stream: str = "orders") -> Worker:
     return begin("consumer", name, lambda: Worker(source, name, stream, endless=True))
 
 
-# In the worker process: `python -m orderstream.lab.lessons.lesson_11.learner NAME STREAM …` ---------------
+# In the worker process: `python -m orderstream.lab.lessons.lesson_12.learner NAME STREAM …` ---------------
 
 
 class _Reporter(Witness):
@@ -289,7 +289,7 @@ def work(name: str, stream: str, fates: dict[str, list[str]], endless: bool, riv
 
 def main() -> None:
     """Run one worker."""
-    program = "python -m orderstream.lab.lessons.lesson_11.learner"
+    program = "python -m orderstream.lab.lessons.lesson_12.learner"
     parser = argparse.ArgumentParser(prog=program, description=main.__doc__)
     for word in ("name", "stream"):
         parser.add_argument(word)
