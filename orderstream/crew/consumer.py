@@ -215,7 +215,7 @@ class CrewConsumer(Consumer[T]):
         return nullcontext(())
 
     def _finish(self) -> None:
-        """Wait until nothing is in hand. ``drain()`` need not, as long as there is more: a free place takes the next."""
+        """Wait until nothing is in hand. ``drain()`` does not, as long as there are new entries for a free place."""
         while self._hand.at_work and not (self._draining and self._read_some and not self._stopping):
             self._hand.wait_for_less()
             self._hand.raise_problem()

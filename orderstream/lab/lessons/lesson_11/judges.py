@@ -41,6 +41,11 @@ def in_a_loop(main: Coroutine[Any, Any, None]) -> None:
         raise problems[0]
 
 
+def _check_async(handler: Any) -> None:
+    name = type(handler).__name__
+    assert asyncio.iscoroutinefunction(handler), f"return an `async def` that takes an order, not a {name}"
+
+
 # 11.1 ---------------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +65,7 @@ def blocks_nobody(answer):
 
 def _made(answer: Any, ask: Callable[[str], object], at_once: int) -> Any:
     handler = answer(ask, at_once)
-    assert asyncio.iscoroutinefunction(handler), f"return an `async def` that takes an order, not a {type(handler).__name__}"
+    _check_async(handler)
     return handler
 
 
@@ -325,7 +330,7 @@ class Till:
 async def _all(answer: Any, till: Till, orders: list[str]) -> list[Any]:
     """Let the answer handle *orders*, which begin in this order. Return what came of each."""
     handler = answer(till, _customer)
-    assert asyncio.iscoroutinefunction(handler), f"return an `async def` that takes an order, not a {type(handler).__name__}"
+    _check_async(handler)
     found = await asyncio.gather(*(handler(order) for order in orders), return_exceptions=True)
     for error in found:
         if isinstance(error, Exception) and not isinstance(error, ConnectionError):
