@@ -1930,6 +1930,23 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "                del running[future]",
             "return how many you have acked: 6 of 7",
         ),
+        (
+            "from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait\n"
+            "def work(r, key, group, name, handler, at_once):\n"
+            "    running, acked = {}, 0\n"
+            "    with ThreadPoolExecutor(at_once - 1) as pool:\n"
+            "        while True:\n"
+            "            if free := at_once - len(running):\n"
+            "                for _, entries in r.xreadgroup(group, name, {key: '>'}, count=free):\n"
+            "                    for entry_id, fields in entries:\n"
+            "                        running[pool.submit(handler, fields)] = entry_id\n"
+            "            if not running:\n"
+            "                return acked\n"
+            "            for future in wait(running, return_when=FIRST_COMPLETED).done:\n"
+            "                entry_id = running.pop(future)\n"
+            "                acked += 0 if future.exception() else r.xack(key, group, entry_id)",
+            "and 2 were in handlers",
+        ),
     ],
     "11.3": [
         (
@@ -1983,6 +2000,29 @@ WRONG_ANSWERS: dict[str, list[tuple[str, str]]] = {
             "                await handler(order)\n"
             "    return one_by_one",
             "a failed order is tried again",
+        ),
+        (
+            "import asyncio\n"
+            "from collections import defaultdict\n"
+            "def in_order(handler, customer):\n"
+            "    locks = defaultdict(asyncio.Lock)\n"
+            "    async def one_by_one(order):\n"
+            "        async with locks[customer(order)]:\n"
+            "            await handler(order)\n"
+            "        locks.pop(customer(order), None)\n"
+            "    return one_by_one",
+            "and did not wait for it",
+        ),
+        (
+            "import asyncio\n"
+            "from collections import defaultdict\n"
+            "def in_order(handler, customer):\n"
+            "    locks = defaultdict(asyncio.Lock)\n"
+            "    async def one_by_one(order):\n"
+            "        async with locks[customer(order)], asyncio.TaskGroup() as group:\n"
+            "            group.create_task(handler(order))\n"
+            "    return one_by_one",
+            "yours an ExceptionGroup around it",
         ),
     ],
     "12.1": [

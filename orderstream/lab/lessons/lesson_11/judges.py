@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from orderstream.consumer import is_coroutine
 from orderstream.lab import patience, server
 from orderstream.lab.tutor.check import exercise
 from orderstream.lab.tutor.witness import Witness
@@ -42,8 +43,13 @@ def in_a_loop(main: Coroutine[Any, Any, None]) -> None:
 
 
 def _check_async(handler: Any) -> None:
-    name = type(handler).__name__
-    assert asyncio.iscoroutinefunction(handler), f"return an `async def` that takes an order, not a {name}"
+    kind = type(handler).__name__
+    assert is_coroutine(handler), f"return an `async def` that takes an order; yours is of type {kind}"
+
+
+def _not_wrapped(problem: object) -> None:
+    wrapped = "the error is raised as it is: the handler raised ConnectionError, yours an ExceptionGroup around it"
+    assert not isinstance(problem, ExceptionGroup), f"{wrapped}; nobody would find a Reject or a Defer in there"
 
 
 # 11.1 ---------------------------------------------------------------------------------------------------------
@@ -131,6 +137,8 @@ def _tells_of_errors(answer: Any) -> None:
             await handler("o-1")
         except ConnectionError:
             return
+        except ExceptionGroup as problem:
+            _not_wrapped(problem)
         raise AssertionError("a failed order is tried again: ask(o-1) raised ConnectionError, and your handler did not")
 
     in_a_loop(main())
@@ -159,26 +167,25 @@ class Kitchen:
     A handler that counts.
 
     Args:
-        slow: This order ends when *others* others have ended.
+        meanwhile: Called in each run, with the kitchen and the order.
         failing: This order raises.
 
     Attributes:
         began, ended: Order -> how often.
-        most: The most that were in it at the same time.
         failed: Orders that raised.
+        now, most: How many are in it, and the most that were at the same time.
         held: The most that were pending when an order began, without those that have failed.
         gaps: Orders that were not pending any more when they ended.
-        stuck: Whether the slow order has waited in vain.
+        stuck: How many were in it when one waited in vain; 0: none did.
     """
 
-    def __init__(self, slow: str = "", others: int = 0, failing: str = "") -> None:
-        self.slow, self.others, self.failing = slow, others, failing
+    def __init__(self, meanwhile: Callable[["Kitchen", str], object] = lambda *told: None, failing: str = "") -> None:
+        self.meanwhile, self.failing = meanwhile, failing
         self.began: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.failed: set[str] = set()
-        self.most = self.held = self.now = 0
+        self.now = self.most = self.held = self.stuck = 0
         self.gaps: list[str] = []
-        self.stuck = False
         self._change = threading.Condition()
 
     def __call__(self, order: Any) -> None:
@@ -188,11 +195,9 @@ class Kitchen:
             self.now += 1
             self.most = max(self.most, self.now)
             self.held = max(self.held, len(_pending() - {_entry(order) for order in self.failed}))
+            self._change.notify_all()
         try:
-            if order_id == self.slow:
-                with self._change:
-                    enough = self._change.wait_for(self._others_done, patience.stretched(STUCK_S))
-                    self.stuck = self.stuck or not enough
+            self.meanwhile(self, order_id)
             if order_id == self.failing:
                 self.failed.add(order_id)
                 raise RuntimeError("made to fail")
@@ -204,8 +209,16 @@ class Kitchen:
                     self.gaps.append(order_id)
                 self._change.notify_all()
 
-    def _others_done(self) -> bool:
-        return len(self.ended) >= self.others
+    def wait_until(self, happens: Callable[[], bool]) -> None:
+        """Wait in a handler. If it does not happen, nobody waits for anything any more."""
+        with self._change:
+            if not (self.stuck or self._change.wait_for(happens, patience.stretched(STUCK_S))):
+                self.stuck = self.now
+
+    def look_for(self, happens: Callable[[], bool]) -> None:
+        """Give what must not happen the time to happen."""
+        with self._change:
+            self._change.wait_for(happens, patience.stretched(0.05))
 
 
 @exercise(
@@ -219,6 +232,7 @@ class Kitchen:
 def no_empty_place(answer):
     _all_of_them(answer)
     _one_is_slow(answer)
+    _each_place(answer)
     _one_fails(answer)
 
 
@@ -233,9 +247,8 @@ def _run(answer: Any, orders: int, at_once: int, kitchen: Kitchen) -> tuple[Any,
         twice = [order for order, times in kitchen.began.items() if times > 1]
         assert not twice, f"each order is handled once: {', '.join(twice)} began twice{told}"
         assert kitchen.most <= at_once, f"at most {at_once} at once: {kitchen.most} orders were in handlers{told}"
-        assert kitchen.held <= at_once, (
-            f"nobody hoards: with {at_once} at once, {kitchen.held} orders were pending when a handler began{told}"
-        )
+        hoard = f"with {at_once} at once, {kitchen.held} orders were read and not acked when a handler began"
+        assert kitchen.held <= at_once, f"nobody hoards: {hoard}; were too many read, or acked late?{told}"
         assert not kitchen.gaps, f"ack an order after its handler: {kitchen.gaps[0]} was acked before its end{told}"
         return got, _pending(), told
 
@@ -248,10 +261,28 @@ def _all_of_them(answer: Any) -> None:
 
 
 def _one_is_slow(answer: Any) -> None:
-    kitchen = Kitchen(slow="o-1", others=6)
+    def slow(kitchen: Kitchen, order: str) -> None:
+        if order == "o-1":
+            kitchen.wait_until(lambda: len(kitchen.ended) == 6)
+
+    kitchen = Kitchen(slow)
     _, pending, told = _run(answer, 7, 3, kitchen)
     assert not kitchen.stuck, f"a free place takes the next order: while o-1 was slow, the others had to wait{told}"
     assert not pending, f"what is done is acked: {', '.join(sorted(pending))} is still pending{told}"
+
+
+def _each_place(answer: Any) -> None:
+    """As long as orders wait, each handler waits until three are at work. At first it looks for a fourth."""
+
+    def together(kitchen: Kitchen, order: str) -> None:
+        kitchen.wait_until(lambda: kitchen.now >= min(3, 7 - len(kitchen.ended)))
+        if not kitchen.ended:
+            kitchen.look_for(lambda: kitchen.now > 3)
+
+    kitchen = Kitchen(together)
+    *_, told = _run(answer, 7, 3, kitchen)
+    empty = f"no place stays empty: 3 at once, orders waited, and {kitchen.stuck} were in handlers{told}"
+    assert not kitchen.stuck, empty
 
 
 def _one_fails(answer: Any) -> None:
@@ -283,6 +314,7 @@ def _pending() -> set[str]:
 )
 def in_its_order(answer):
     _each_for_itself(answer)
+    _one_comes_late(answer)
     _after_a_failure(answer)
 
 
@@ -333,7 +365,7 @@ async def _all(answer: Any, till: Till, orders: list[str]) -> list[Any]:
     _check_async(handler)
     found = await asyncio.gather(*(handler(order) for order in orders), return_exceptions=True)
     for error in found:
-        if isinstance(error, Exception) and not isinstance(error, ConnectionError):
+        if isinstance(error, Exception) and not isinstance(error, ConnectionError | ExceptionGroup):
             raise error
     missing = [order for order in orders if order not in till.begun]
     assert not missing, f"each order is handled: {missing[0]} was not{till.told()}"
@@ -361,10 +393,36 @@ def _each_for_itself(answer: Any) -> None:
     in_a_loop(main())
 
 
+def _one_comes_late(answer: Any) -> None:
+    """Ann's third order comes when her first one has ended and her second one runs."""
+
+    async def main() -> None:
+        late: list[asyncio.Task[None]] = []
+
+        async def till(order: str) -> None:
+            story.append(f"{order} begins")
+            if order == "ann paid":
+                late.append(asyncio.ensure_future(handler("ann shipped")))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            story.append(f"{order} ends")
+
+        story: list[str] = []
+        handler = answer(till, _customer)
+        await asyncio.gather(handler("ann placed"), handler("ann paid"))
+        await asyncio.gather(*late)
+        told = "".join(f"\n    {line}" for line in story)
+        began_late = f"her third order came while her second one ran, and did not wait for it{told}"
+        assert [line.endswith(" begins") for line in story] == [True, False] * 3, began_late
+
+    in_a_loop(main())
+
+
 def _after_a_failure(answer: Any) -> None:
     async def main() -> None:
         till = Till(failing="ann placed")
         first, second = await _all(answer, till, ["ann placed", "ann paid"])
+        _not_wrapped(first)
         assert isinstance(first, ConnectionError), (
             f"a failed order is tried again: the handler raised for ann's, and yours did not{till.told()}"
         )

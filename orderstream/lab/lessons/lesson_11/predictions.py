@@ -12,7 +12,7 @@ PREDICTIONS = {
     "11b": (
         "All work together is 3.8 s. Ten threads share it, in ten batches of ten. How long does it take?",
         {
-            2.0: "about 2 s: ten times the figs of a batch",
+            2.0: "about 2 s: ten batches, each as slow as its figs",
             0.4: ("about 0.4 s: all work, divided by ten", "a batch takes its work, divided by the threads"),
             3.8: ("about 3.8 s: as long as without threads", "threads of Python run one after the other"),
         },
@@ -26,7 +26,7 @@ PREDICTIONS = {
         },
     ),
     "11d": (
-        "One consumer reads placed, paid, shipped, in this order. Which one ends first?",
+        "One consumer with three places reads placed, paid, shipped, in this order. Which one ends first?",
         {
             "shipped": "shipped: it is the quickest",
             "placed": ("placed: it was read first", "one consumer keeps the order"),
@@ -46,7 +46,7 @@ PREDICTIONS = {
         {
             1: "1: the figs",
             20: ("20: all died with them each time", "whoever is in hand at three crashes is dead"),
-            0: ("0: nobody is left to put them aside", "the process that dies must write the dead letter"),
+            3: ("3: one for each crash", "a crash takes one order with it"),
         },
     ),
 }
