@@ -454,7 +454,7 @@ def printed(lesson, tmp_path, monkeypatch):
     """The class that the lesson prints, in a module of its own."""
     book = nbformat.read(Path(__file__).parents[2] / "notebooks" / "12_capstone.ipynb", 4)
     [text] = [cell.source for cell in book.cells if "Solution 12.2" in cell.source]
-    source = re.search(r"Solution 11\.2</summary>\s*```python\n(.*?)```", text, re.S)[1]
+    source = re.search(r"Solution 12\.2</summary>\s*```python\n(.*?)```", text, re.S)[1]
     (tmp_path / "printed_solution.py").write_text(f"import json\n\n{source}", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "printed_solution", raising=False)

@@ -70,7 +70,7 @@ def test_a_lesson_is_given_back_in_the_folder_that_you_named(monkeypatch, tmp_pa
 
 def test_a_lesson_that_does_not_exist_and_a_folder_that_cannot_be_written_are_one_line(tmp_path):
     for words, line in (
-        (["--fresh", "99", "learn"], "lab: there is no lesson '99'; there are 00 to 11\n"),
+        (["--fresh", "99", "learn"], "lab: there is no lesson '99'; there are 00 to 12\n"),
         ([f"{NOT_WRITABLE}/learn"], f"lab: {NOT_WRITABLE}/learn cannot be written: No such file or directory; "),
     ):
         command = [sys.executable, "-m", "orderstream.lab.edition.jupyterlab", *words]

@@ -18,11 +18,11 @@ PREDICTIONS = {
         },
     ),
     "11c": (
-        "concurrency=20, and an async def that waits with time.sleep. How many orders are in handlers at once?",
+        "concurrency=20, and an async def that waits with time.sleep. How many orders run at once?",
         {
             1: "1: nobody else can begin",
             20: ("20: as many as concurrency says", "async def makes it run beside others"),
-            2: ("2: one for each processor here", "coroutines are spread over the processors"),
+            0: ("0: the event loop refuses what blocks it", "somebody warns you of a call that blocks"),
         },
     ),
     "11d": (
@@ -34,7 +34,7 @@ PREDICTIONS = {
         },
     ),
     "11e": (
-        "100 orders wait, 20 are in handlers, and kill -9. How many orders are on their second attempt after that?",
+        "100 orders wait, 20 are in handlers, kill -9. How many orders are on their second attempt then?",
         {
             20: "20: all that were in handlers",
             0: ("0: no handler had come to its end", "an attempt counts when its handler ends"),
@@ -42,11 +42,11 @@ PREDICTIONS = {
         },
     ),
     "11f": (
-        "Three attempts. The figs kill their process each time, 19 good orders are beside them. How many dead letters?",
+        "The figs kill each process. 19 good orders are beside them. Three attempts: how many dead letters?",
         {
             1: "1: the figs",
             20: ("20: all died with them each time", "whoever is in hand at three crashes is dead"),
-            3: ("3: one for each crash", "a crash takes one order with it"),
+            0: ("0: a crash is no failed attempt", "only an exception counts as an attempt"),
         },
     ),
 }
