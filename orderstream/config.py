@@ -15,7 +15,6 @@ from orderstream.errors import ConfigError
 
 DEFAULT_ADDR = "localhost:6379"
 SENTINEL = "+sentinel://"  # in a URL of Sentinels, behind redis or rediss
-SCHEMES = ("redis://", "rediss://", "unix://", f"redis{SENTINEL}", f"rediss{SENTINEL}")
 DAY_S = 86_400
 MOST_ORDERS = 100_000  # in one round trip: what is on its way must fit into memory, here and in Redis
 
@@ -98,8 +97,8 @@ class Settings:
             (self.stream and self.group, "stream and group need a name"),
             (is_text(self.stream + self.group + self.dlq + self.redis_url), "all names and the URL must be UTF-8 text"),
             (
-                self.redis_url.startswith(SCHEMES),
-                f"the Redis URL must begin with {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}",
+                self.redis_url.startswith(("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")),
+                "the Redis URL must begin with redis://, rediss://, unix:// or redis+sentinel://",
             ),
             (self.dlq != self.stream, f"dlq is the stream itself ({self.dlq!r}): dead letters would be consumed"),
             (self.max_attempts >= 1, f"max_attempts={self.max_attempts} would never run a handler; use 1 or more"),

@@ -581,10 +581,7 @@ def connect(
             raise reply
     mode = mode_of(replies[-1])
     if mode == "sentinel":
-        raise ConfigError(
-            "the Redis URL leads to a Sentinel, which keeps no orders; write redis+sentinel://HOST:26379/NAME, where "
-            "NAME is what the Sentinels call the primary"
-        )
+        raise ConfigError("the Redis URL leads to a Sentinel, which keeps no orders; write redis+sentinel://HOST:26379/NAME")
     if mode == "cluster":
         from orderstream.cluster import open_cluster
 
