@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from orderstream.errors import ConfigError
 
 DEFAULT_ADDR = "localhost:6379"
+SENTINEL = "+sentinel://"  # in a URL of Sentinels, behind redis or rediss
 DAY_S = 86_400
 MOST_ORDERS = 100_000  # in one round trip: what is on its way must fit into memory, here and in Redis
 
@@ -28,7 +29,8 @@ class Settings:
     """
 
     redis_url: str = field(default=f"redis://{DEFAULT_ADDR}", repr=False)
-    """``redis://``, ``rediss://`` (TLS) or ``unix://``. Not shown in the repr: it may hold a password."""
+    """``redis://``, ``rediss://`` (TLS), ``unix://`` or ``redis+sentinel://`` (see `orderstream.sentinel`). Not in
+    the repr: it may hold a password."""
 
     stream: str = "orders"
     """Key of the stream."""
@@ -95,8 +97,8 @@ class Settings:
             (self.stream and self.group, "stream and group need a name"),
             (is_text(self.stream + self.group + self.dlq + self.redis_url), "all names and the URL must be UTF-8 text"),
             (
-                self.redis_url.startswith(("redis://", "rediss://", "unix://")),
-                "the Redis URL must begin with redis://, rediss:// or unix://",
+                self.redis_url.startswith(("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")),
+                "the Redis URL must begin with redis://, rediss://, unix:// or redis+sentinel://",
             ),
             (self.dlq != self.stream, f"dlq is the stream itself ({self.dlq!r}): dead letters would be consumed"),
             (self.max_attempts >= 1, f"max_attempts={self.max_attempts} would never run a handler; use 1 or more"),

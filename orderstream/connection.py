@@ -27,7 +27,7 @@ from redis.cluster import RedisCluster
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from orderstream.config import Settings
+from orderstream.config import SENTINEL, Settings
 from orderstream.errors import ConfigError
 
 Words = tuple[str | bytes | int, ...]
@@ -74,16 +74,22 @@ def open_client(settings: Settings) -> redis.Redis:
     try:
         place, _, options = settings.redis_url.partition("?")
         parse_qsl(options, strict_parsing=bool(options))  # refuses what is not name=value
-        if "#" in options or not _PLACE.fullmatch(place):
+        if SENTINEL in place:
+            from orderstream.sentinel import open_primary
+
+            client = open_primary(settings.redis_url, **client_options(settings))
+        elif "#" in options or not _PLACE.fullmatch(place):
             raise ValueError("redis-py reads over what it does not understand")
-        client = redis.Redis.from_url(settings.redis_url, **client_options(settings))
+        else:
+            client = redis.Redis.from_url(settings.redis_url, **client_options(settings))
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # does not connect, but refuses an unknown option
         return client
     except (ValueError, TypeError):  # its text may hold a part of the password
         raise ConfigError(
             "the Redis URL cannot be used; look at its port and options, name a database by its number, as in "
-            "redis://localhost:6379/1, and percent-encode / # ? @ in a password"
+            "redis://localhost:6379/1, and percent-encode / # ? @ in a password. With Sentinels it is "
+            "redis+sentinel://HOST:26379,HOST2:26379/NAME"
         ) from None
 
 

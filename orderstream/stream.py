@@ -581,7 +581,7 @@ def connect(
             raise reply
     mode = mode_of(replies[-1])
     if mode == "sentinel":
-        raise ConfigError("the Redis URL leads to a Sentinel, which keeps no orders; name the primary and its port")
+        raise ConfigError("the Redis URL leads to a Sentinel, which keeps no orders; write redis+sentinel://HOST:26379/NAME")
     if mode == "cluster":
         from orderstream.cluster import open_cluster
 

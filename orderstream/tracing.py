@@ -32,7 +32,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, NoOpMeter, Observation
 from opentelemetry.trace import Link, NonRecordingSpan, NoOpTracer, Span, SpanContext, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from orderstream.config import Settings
+from orderstream.config import SENTINEL, Settings
 from orderstream.entries import Backlog, Entry
 from orderstream.form import Form
 from orderstream.harmless import Harmless
@@ -455,7 +455,12 @@ def _links(*contexts: SpanContext | None) -> list[Link]:
 
 
 def _server(url: str) -> Attributes:
-    """Return the address of Redis, and nothing else of *url*: it may hold a password."""
+    """Return the address of Redis, and nothing else of *url*: it may hold a password. Of Sentinels, the first one's."""
+    if SENTINEL in url:
+        from orderstream.sentinel import read_url
+
+        (host, port), *_ = read_url(url).sentinels
+        return {"server.address": host, "server.port": port}
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return {"server.address": parts.path}

@@ -15,6 +15,7 @@ import redis
 
 from orderstream import OrderStream, Settings, connect
 from orderstream.cli.options import environ, join_embedded
+from orderstream.config import SENTINEL
 from orderstream.connection import Trouble, trouble
 from orderstream.errors import ConfigError
 from orderstream.policy import describe
@@ -38,6 +39,8 @@ def connect_or_explain() -> OrderStream:
         problem = f"Redis at {_where(settings)} does not take this user and password: {error}"
     except (redis.ConnectionError, redis.TimeoutError, UnicodeError) as error:  # UnicodeError: not a valid host name
         problem = _why_no_answer(error, settings)
+    except redis.ResponseError as error:  # of a Sentinel
+        problem = str(error)
     raise click.ClickException(problem)
 
 
@@ -99,6 +102,8 @@ def _why_no_answer(error: Exception, settings: Settings) -> str:
 
 def _what_to_do(reason: BaseException, settings: Settings) -> str:
     """Say what to do when no server is there: start one on this machine, or look what keeps us from a remote one."""
+    if SENTINEL in settings.redis_url:
+        return "If the primary has just died, the Sentinels name another one soon; else correct the URL"
     url = urlsplit(settings.redis_url)
     host = url.hostname or "localhost"
     if url.scheme == "unix" or _is_this_machine(host):
@@ -129,5 +134,9 @@ def _compose_file_in_sight() -> bool:
 
 def _where(settings: Settings) -> str:
     """Say where Redis is, without user and password."""
+    if SENTINEL in settings.redis_url:
+        from orderstream.sentinel import read_url
+
+        return read_url(settings.redis_url).where
     url = urlsplit(settings.redis_url)
     return url.path if url.scheme == "unix" else f"{url.hostname or 'localhost'}:{url.port or DEFAULT_PORT}"

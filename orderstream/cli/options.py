@@ -75,7 +75,13 @@ def which_stream(command: FC) -> FC:
             expose_value=False,
             help="Use a Redis that your commands start and share. You need no other one.",
         ),
-        setting("--redis", "REDIS_URL", "URL", "redis://, rediss:// or unix://", "$REDIS_ADDR or localhost:6379"),
+        setting(
+            "--redis",
+            "REDIS_URL",
+            "URL",
+            "redis://, rediss://, unix:// or redis+sentinel://",
+            "$REDIS_ADDR or localhost:6379",
+        ),
     ):
         command = option(command)
     return command

@@ -62,7 +62,7 @@ def examine(stream: OrderStream[Any]) -> list[Finding]:
     """
     client, settings = _node(stream), stream.settings
     if server.is_sentinel(client):
-        fix = "connect to the primary that it names: `SENTINEL MASTERS`"
+        fix = "write redis+sentinel://HOST:26379/NAME to get to the primary; `SENTINEL MASTERS` tells its name"
         return [Finding("server", Level.BLOCKED, "a Sentinel: it knows where the primary is, and takes no orders", fix)]
     findings: list[Finding] = []
     for subject, look, needs in _LOOKS:

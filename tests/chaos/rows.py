@@ -124,4 +124,7 @@ ROWS = {
     104: ("one of many handlers hangs", "the others go on; a coroutine is cancelled, a thread replaced"),
     105: ("a handler blocks, stops or fails its event loop", "no order is lost or claimed away; the loop goes on"),
     106: ("handlers that were quick get slow", "what has not begun after a second is given back"),
+    # Sentinel
+    107: ("the primary dies, and Sentinels promote a replica", "all follow; what the replica had is handled"),
+    108: ("a primary that was demoted refuses an order", "the order is told as not in"),
 }

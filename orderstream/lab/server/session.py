@@ -7,11 +7,14 @@ If you named a server, the lesson gets a logical database of its own on it. Othe
 import atexit
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
-from orderstream.config import Settings
+import redis
+
+from orderstream.config import SENTINEL, Settings
 from orderstream.embedded.find import ServerError, redis_server
-from orderstream.lab.server.client import Client, explained, open_client
+from orderstream.lab.server.client import PRIVATE, Client, explained, open_client
 from orderstream.lab.server.private import PrivateServer
 from orderstream.lab.server.reserved import ReservedDatabase
 from orderstream.software import Software, software_at, software_of
@@ -63,11 +66,26 @@ def start() -> Server:
     if _current is not None and _current.usable():
         return _current
     close()
-    server = ReservedDatabase(Settings.from_env()) if is_given() else PrivateServer()
+    server = ReservedDatabase(_given()) if is_given() else PrivateServer()
     _given_url = os.environ.get("REDIS_URL")
     os.environ["REDIS_URL"] = server.url
     _current = server
     return server
+
+
+def _given() -> Settings:
+    """Return the settings with the server that you named. If Sentinels name it, the lesson stays with their answer."""
+    settings = Settings.from_env()
+    if SENTINEL not in settings.redis_url:
+        return settings
+    from orderstream.sentinel import primary_url
+
+    try:
+        return replace(settings, redis_url=primary_url(settings.redis_url))
+    except ValueError:  # its text may hold a part of the password
+        raise ServerError(f"REDIS_URL is no URL of Sentinels: correct it, or {PRIVATE}") from None
+    except redis.RedisError as error:
+        raise ServerError(f"REDIS_URL leads to no primary, {error}: correct it, or {PRIVATE}") from None
 
 
 def on_close(action: Callable[[], object]) -> None:
@@ -102,7 +120,7 @@ def software() -> Software:
     if _current is not None:
         return software_of(_current.client)
     if is_given():
-        with open_client(Settings.from_env().redis_url) as client, explained(client):
+        with open_client(_given().redis_url) as client, explained(client):
             return software_of(client)
     executable = redis_server()
     if found := software_at(executable):
