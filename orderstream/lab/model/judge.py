@@ -1,0 +1,98 @@
+"""What must hold in every state, at every step, and at rest. Each broken promise is a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from orderstream.entries import UNOWNED
+from orderstream.lab.model.world import State
+
+NOBODY = UNOWNED.encode()
+
+
+class Ledger(NamedTuple):
+    """
+    What has become of an order so far, besides what Redis knows.
+
+    Attributes:
+        entries: How many entries it has had.
+        runs: How many runs of its handler began and count as attempts.
+        raised: How many of them raised.
+        handled: Whether a run came to its end.
+    """
+
+    entries: int = 1
+    runs: int = 0
+    raised: int = 0
+    handled: bool = False
+
+
+Ledgers = tuple[tuple[str, Ledger], ...]
+
+
+class Judge:
+    """
+    Args:
+        items: Order id -> what is ordered.
+        max_attempts: Handler runs that an entry may have.
+        redrives: How often an order may get another entry.
+    """
+
+    def __init__(self, items: Mapping[str, str], max_attempts: int, redrives: int) -> None:
+        self._items = items
+        self._max_attempts = max_attempts
+        self._redrives = redrives
+        self._poisons = sum(item == "poison" for item in items.values())
+
+    def state(self, state: State, ledgers: Ledgers, faults: int) -> str:
+        """Say what is broken in *state*, after so many *faults*; nothing if all is well."""
+        sources = [source for _, source in state.letters]
+        if len(sources) > len(set(sources)):
+            return "no order is twice in the dead letters"
+        dead = {order for order, _ in state.letters}
+        known = dead.union(state.undelivered, state.waiting)
+        for order, ledger in ledgers:
+            if ledger.entries and not ledger.handled and order not in known:
+                return f"no order is lost: {order} is not handled, not pending, not undelivered and no dead letter"
+            if ledger.runs > self._max_attempts * max(1, ledger.entries):
+                return f"at most {self._max_attempts} handler runs count: {order} had {ledger.runs}"
+            if ledger.entries > 1 + self._redrives:
+                return f"an order is added once: {order} has {ledger.entries} entries"
+            spent = faults + self._poisons + ledger.raised
+            if self._items[order] == "tea" and order in dead and not ledger.handled and spent < self._max_attempts:
+                return f"a poison order takes no neighbour along: {order} is a dead letter, and nothing was wrong with it"
+        return ""
+
+    def step(self, who: bytes, before: State, after: State, ledgers: Ledgers) -> str:
+        """Say what *who* did that is not theirs to do; nothing if all is well."""
+        handled = {order for order, ledger in ledgers if ledger.handled}
+        for was in before.pending:
+            now = after.owners.get(was.id)
+            if now == was or was.owner == who:
+                continue
+            order = before.order_of.get(was.id, "?")
+            if now is None and order in handled:
+                continue
+            if now and was.due and now.owner == who and now.deliveries == was.deliveries + 1:
+                continue
+            whose = "nobody" if was.owner == NOBODY else _short(was.owner)
+            did = f"settled {order}" if now is None else f"changed {order}"
+            return f"nobody settles what is another's: {_short(who)} {did}, which {whose} has"
+        return ""
+
+    def rest(self, state: State, ledgers: Ledgers) -> str:
+        """Say what is broken although nothing is left to do."""
+        dead = {order for order, _ in state.letters}
+        for order, ledger in ledgers:
+            if ledger.entries and not ledger.handled and order not in dead:
+                return f"no order is lost: {order}"
+        return ""
+
+
+def _short(name: bytes) -> str:
+    return name.decode().partition("-1-0")[0]
+
+
+def ledgers_of(orders: Sequence[str], sent: Sequence[str]) -> Ledgers:
+    return (*((order, Ledger()) for order in orders), *((order, Ledger(entries=0)) for order in sent))

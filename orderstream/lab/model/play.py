@@ -1,0 +1,236 @@
+"""
+The rules: where everything stands, what can be chosen next, and what comes of it.
+
+A choice is a word. A schedule is a line of them.
+
+    a            consumer a goes on: Redis runs what it asks, and it has the replies
+    a~           the same for its second thread, the heartbeat; or that thread wakes up
+    a:lost       Redis runs what a asks, and the replies are lost
+    a:unsent     the link breaks before Redis has it
+    a:returns    the handler that runs in a returns; also raises, rejects, defers
+    a:dies       its process is killed; a2 takes its place
+    a:stop       it is told to stop
+    time         so much time passes that all that is pending is due
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from orderstream.lab.model.cast import Cast, Node
+from orderstream.lab.model.gate import STOP, TIME, Input, Process, Stop
+from orderstream.lab.model.judge import Judge, Ledger, Ledgers, ledgers_of
+from orderstream.lab.model.programs import consume, janitor, produce
+from orderstream.lab.model.scope import ENDS, Scope
+from orderstream.lab.model.stage import LOST
+from orderstream.lab.model.world import World, settings
+
+CONSUMERS = "abcdefgh"
+READS = b"XREADGROUP"
+
+
+class Left(NamedTuple):
+    """How much may still go wrong."""
+
+    deaths: int
+    lost: int
+    times: int
+    stops: int
+    preemptions: int
+
+    def covers(self, other: Left) -> bool:
+        return all(mine >= theirs for mine, theirs in zip(self, other, strict=True))
+
+
+class At(NamedTuple):
+    """
+    Where everything stands.
+
+    Attributes:
+        world: The number of Redis' state.
+        nodes: Where each process is; None: it has ended.
+        ledgers: What has become of each order.
+        last: Who made the last step: its place among the nodes, and its thread. None: anybody may go on.
+        left: How much may still go wrong.
+    """
+
+    world: int
+    nodes: tuple[Node | None, ...]
+    ledgers: Ledgers
+    last: tuple[int, int] | None
+    left: Left
+
+
+class Move(NamedTuple):
+    """A choice, where it leads, and what is broken on the way; nothing if all is well."""
+
+    choice: str
+    at: At
+    broken: str
+
+
+class Play:
+    """
+    All that can happen in a scope.
+
+    Args:
+        merge: See ``Cast``.
+    """
+
+    def __init__(self, scope: Scope, world: World, merge: bool = True) -> None:
+        self.scope = scope
+        self.world = world
+        self._settings = settings(scope.max_attempts, scope.batch)
+        items = {order.id: order.item for order in scope.orders + scope.to_send}
+        self._items = items
+        self.judge = Judge(items, scope.max_attempts, scope.janitors.count("redrive"))
+        self.cast = Cast(self._program, merge)
+
+    def begin(self) -> At:
+        """Return where everything stands at first."""
+        scope = self.scope
+        names = [*CONSUMERS[: scope.consumers], *["producer"] * bool(scope.sent), *scope.janitors]
+        return At(
+            self.world.begin(scope.orders),
+            tuple(map(self.cast.root, names)),
+            ledgers_of([order.id for order in scope.orders], [order.id for order in scope.to_send]),
+            None,
+            Left(scope.deaths, scope.lost, scope.times, scope.stops, 99 if scope.preemptions is None else scope.preemptions),
+        )
+
+    def moves(self, at: At) -> Iterator[Move]:
+        """Yield all that can happen next."""
+        for slot, node in enumerate(at.nodes):
+            if node:
+                for thread, stop in enumerate((node.first, node.second)):
+                    if stop and stop.kind != "ended":
+                        yield from self._thread_moves(at, slot, node, thread, stop)
+                if at.left.deaths and node.name[0] in CONSUMERS:
+                    yield self._gone(at, slot, node, f"{node.name}:dies", at.left._replace(deaths=at.left.deaths - 1))
+                if at.left.stops and node.first.kind != "ended" and node.name[0] in CONSUMERS:
+                    left = at.left._replace(stops=at.left.stops - 1)
+                    yield self._to(at, slot, self.cast.after(node, STOP), f"{node.name}:stop", at.world, left, at.last)
+        if at.left.times:
+            yield from self.time(at, at.left._replace(times=at.left.times - 1))
+
+    def time(self, at: At, left: Left) -> Iterator[Move]:
+        """Let time pass, unless nobody would notice."""
+        world = self.world.pass_time(at.world)
+        if world != at.world:
+            nodes = tuple(node and self.cast.after(node, TIME) for node in at.nodes)
+            yield Move("time", at._replace(world=world, nodes=nodes, left=left), "")
+
+    def fair(self, at: At, slot: int, thread: int) -> Move | None:
+        """Let a thread make one step, and nothing goes wrong but what poison and failing orders do."""
+        node = at.nodes[slot]
+        stop = node and (node.first, node.second)[thread]
+        if not node or not stop or stop.kind == "ended":
+            return None
+        free = at._replace(last=None, left=Left(0, 0, 0, 0, 0))
+        return next(self._thread_moves(free, slot, node, thread, stop))
+
+    # One thread -----------------------------------------------------------------------------------------
+
+    def _thread_moves(self, at: At, slot: int, node: Node, thread: int, stop: Stop) -> Iterator[Move]:
+        left, me = at.left, (slot, thread)
+        if at.last and at.last != me and self._could_go_on(at, at.last):
+            if not left.preemptions:
+                return
+            left = left._replace(preemptions=left.preemptions - 1)
+        name = node.name + "~" * thread
+        if stop.kind == "asks":
+            commands: tuple[tuple[bytes, ...], ...] = stop.what  # type: ignore[assignment]
+            replies, world = self.world.ask(at.world, commands)
+            after = self.cast.after(node, Input(thread, replies))
+            yield self._to(at, slot, after, name, world, left, me)
+            if left.lost:
+                left = left._replace(lost=left.lost - 1)
+                after = self.cast.after(node, Input(thread, LOST))
+                yield self._to(at, slot, after, f"{name}:unsent", at.world, left, me)
+                if world != at.world:
+                    yield self._to(at, slot, after, f"{name}:lost", world, left, me)
+        elif stop.kind == "handles":
+            item = self._items[str(stop.what)]
+            for end in self.scope.ends if item == "tea" else ENDS[item]:
+                after = self.cast.after(node, Input(thread, end))
+                ended = _noted(at.ledgers, str(stop.what), end)
+                yield self._to(at._replace(ledgers=ended), slot, after, f"{name}:{end}", at.world, left, me)
+            if item == "poison":
+                yield self._gone(at, slot, node, f"{name}:dies", left)
+        else:
+            yield self._to(at, slot, self.cast.after(node, Input(thread)), name, at.world, left, me)
+
+    def _could_go_on(self, at: At, last: tuple[int, int]) -> bool:
+        """Return whether a thread need not wait: for entries to read, for its handler, or for its sleep to end."""
+        slot, thread = last
+        node = at.nodes[slot]
+        stop = node and (node.first, node.second)[thread]
+        if not stop or stop.kind != "asks":
+            return False
+        commands: tuple[tuple[bytes, ...], ...] = stop.what  # type: ignore[assignment]
+        return commands[-1][0].upper() != READS or bool(self.world.states[at.world].undelivered)
+
+    def _to(
+        self, at: At, slot: int, node: Node, choice: str, world: int, left: Left, last: tuple[int, int] | None
+    ) -> Move:
+        ledgers, broken = at.ledgers, ""
+        was = at.nodes[slot]
+        assert was
+        if world != at.world:
+            before, after = self.world.states[at.world], self.world.states[world]
+            ledgers = self._with_new_entries(ledgers, at.world, world)
+            broken = self.judge.step(was.known_as, before, after, ledgers)
+        if node.first.kind == "handles" and was.first.kind != "handles":
+            ledgers = _noted(ledgers, str(node.first.what), "begins")
+        here: Node | None = node
+        if node.first.kind == "ended":
+            error = str(node.first.what)
+            broken = broken or (error and f"a program ends without an error: {node.name} ended with {error}")
+            here = self.cast.root(_successor(node.name)) if node.name[0] in CONSUMERS and not error else None
+            last = None
+        nodes = (*at.nodes[:slot], here, *at.nodes[slot + 1 :])
+        return self._judged(choice, At(world, nodes, ledgers, last, left), broken)
+
+    def _gone(self, at: At, slot: int, node: Node, choice: str, left: Left) -> Move:
+        nodes = (*at.nodes[:slot], self.cast.root(_successor(node.name)), *at.nodes[slot + 1 :])
+        last = None if at.last and at.last[0] == slot else at.last
+        return self._judged(choice, at._replace(nodes=nodes, last=last, left=left), "")
+
+    def _judged(self, choice: str, at: At, broken: str) -> Move:
+        spent = self.scope.deaths + self.scope.lost + self.scope.times - sum(at.left[:3])
+        return Move(choice, at, broken or self.judge.state(self.world.states[at.world], at.ledgers, spent))
+
+    def _with_new_entries(self, ledgers: Ledgers, world: int, next_world: int) -> Ledgers:
+        before, after = self.world.states[world], self.world.states[next_world]
+        if before.last == after.last:
+            return ledgers
+        new = [order for id, order in after.order_of.items() if id not in before.order_of]
+        return tuple((order, each._replace(entries=each.entries + new.count(order))) for order, each in ledgers)
+
+    # Who plays --------------------------------------------------------------------------------------------
+
+    def _program(self, name: str) -> Callable[[Process], object]:
+        if name == "producer":
+            return produce(self._settings, self.scope.to_send, self.scope.dedupe)
+        if name in self.scope.janitors:
+            return janitor(self._settings, name)
+        return consume(self._settings)
+
+
+def _successor(name: str) -> str:
+    return f"{name[0]}{int(name[1:] or 1) + 1}"
+
+
+def _noted(ledgers: Ledgers, order: str, what: str) -> Ledgers:
+    def note(each: Ledger) -> Ledger:
+        match what:
+            case "begins":
+                return each._replace(runs=each.runs + 1)
+            case "returns":
+                return each._replace(handled=True)
+            case "defers":
+                return each._replace(runs=each.runs - 1)
+        return each._replace(raised=each.raised + 1)
+
+    return tuple((id, note(each) if id == order else each) for id, each in ledgers)

@@ -1,0 +1,65 @@
+"""How far the checker looks: who takes part, which orders there are, and how often something goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orderstream import Order
+
+ENDS = {"tea": ("returns", "raises"), "failing": ("raises",), "poison": ()}
+"""Item of an order -> how its handler may end, besides with the process. A poison order always ends the process."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """
+    Attributes:
+        consumers: How many there are. When a process of one has died, another one takes its place.
+        items: What is ordered, one entry for each: ``tea``, ``failing`` or ``poison``.
+        sent: What a producer sends meanwhile.
+        dedupe: Whether this producer is one with ``dedupe``.
+        janitors: Who works beside them, once each: ``trim``, ``redrive``, ``reap``.
+        ends: How a handler of ``tea`` may end.
+        deaths: How often a process dies. What poison orders do comes on top.
+        lost: How many replies are lost, before or after Redis has run the command.
+        times: How often time passes while something is going on: what is pending becomes due, whoever has it.
+        stops: How often a consumer is told to stop.
+        preemptions: How often another thread goes on although the last one could; None: as often as there is a way.
+        max_attempts, batch: As in the settings.
+    """
+
+    consumers: int = 1
+    items: tuple[str, ...] = ("tea",)
+    sent: tuple[str, ...] = ()
+    dedupe: bool = False
+    janitors: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ENDS["tea"]
+    deaths: int = 0
+    lost: int = 0
+    times: int = 0
+    stops: int = 0
+    preemptions: int | None = None
+    max_attempts: int = 2
+    batch: int = 2
+
+    @property
+    def orders(self) -> list[Order]:
+        return [Order(f"o-{n}", item, 1) for n, item in enumerate(self.items, 1)]
+
+    @property
+    def to_send(self) -> list[Order]:
+        return [Order(f"s-{n}", item, 1) for n, item in enumerate(self.sent, 1)]
+
+    def __str__(self) -> str:
+        about = [_many(self.consumers, "consumer"), " + ".join(self.items + self.sent)]
+        about += [_many(n, word) for n, word in ((self.deaths, "death"), (self.lost, "lost reply"), (self.stops, "stop")) if n]
+        about += [_many(self.times, "passing") + " of time"] if self.times else []
+        about += [*self.janitors, f"handlers that {', '.join(self.ends)}", f"{self.max_attempts} attempts"]
+        about += ["any preemptions" if self.preemptions is None else f"preemptions ≤ {self.preemptions}"]
+        return " × ".join(about)
+
+
+def _many(number: int, word: str) -> str:
+    if number == 1:
+        return f"1 {word}"
+    return f"{number} {word[:-1]}ies" if word.endswith("y") else f"{number} {word}s"

@@ -1,0 +1,167 @@
+"""
+Look at all that can happen in a scope, the short ways first: so the first broken promise has the shortest schedule.
+
+A state that was seen with at least as much left to go wrong is not looked at again. That is sound: whatever can follow
+could follow then, because Redis' state, the likeness of each process and the ledger of each order decide what can.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from orderstream.lab.model.play import At, Left, Move, Play
+
+MOST_STEPS = 600  # of a walk to rest
+TELL_EVERY_S = 2.0
+
+
+@dataclass
+class Broken:
+    """A promise that was broken, and the schedule that breaks it."""
+
+    promise: str
+    schedule: list[str]
+
+    def __str__(self) -> str:
+        return f"{self.promise}\n    {' '.join(self.schedule)}"
+
+
+@dataclass
+class Covered:
+    """How far a search has come."""
+
+    scope: str
+    states: int = 0
+    moves: int = 0
+    depth: int = 0
+    waiting: int = 0
+    seconds: float = 0.0
+    nodes: int = 0
+    processes: int = 0
+    worlds: int = 0
+    asked: int = 0
+    exhausted: bool = False
+    broken: list[Broken] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.states:,} states, {self.moves:,} moves, {self.depth} choices deep, {self.seconds:.1f} s; "
+            f"{self.nodes:,} places in programs ({self.processes:,} processes started), "
+            f"{self.worlds:,} states of Redis (asked {self.asked:,} times)"
+        )
+
+
+class Search:
+    """
+    Args:
+        play: What can happen.
+        tell: Called now and then with what is covered.
+        merge: False: look at a state again whenever it is reached. Only for scopes without idle turns.
+    """
+
+    def __init__(self, play: Play, tell: Callable[[Covered], object] = lambda covered: None) -> None:
+        self.play = play
+        self.covered = Covered(str(play.scope))
+        self._tell = tell
+        self._came: dict[At, tuple[At, str] | None] = {}
+        self._seen: dict[Hashable, list[Left]] = {}
+        self._rests: set[Hashable] = set()
+
+    def run(self, find: int = 1, most: int | None = None) -> Covered:
+        """Look until everything was seen, or until *find* promises are broken, or *most* states were seen."""
+        began, covered = time.monotonic(), self.covered
+        told = began
+        start = self.play.begin()
+        self._came[start] = None
+        layer = [start]
+        while layer:
+            next_layer: list[At] = []
+            for n, at in enumerate(layer):
+                covered.waiting = len(layer) - n + len(next_layer)
+                stuck = self._stuck(at)
+                if stuck:
+                    covered.broken.append(Broken(stuck, self._way(at)))
+                for move in () if stuck else self.play.moves(at):
+                    covered.moves += 1
+                    if move.broken:
+                        covered.broken.append(Broken(move.broken, [*self._way(at), move.choice]))
+                    elif self._is_new(move):
+                        self._came[move.at] = at, move.choice
+                        next_layer.append(move.at)
+                covered.states += 1
+                now = time.monotonic()
+                covered.seconds = now - began
+                if now - told > TELL_EVERY_S:
+                    told = now
+                    self._count()
+                    self._tell(covered)
+                if len(covered.broken) >= find or (most and covered.states >= most):
+                    self._count()
+                    return covered
+            covered.depth += bool(next_layer)
+            layer = next_layer
+        covered.exhausted = True
+        self._count()
+        return covered
+
+    def _count(self) -> None:
+        covered, play = self.covered, self.play
+        covered.nodes, covered.processes = len(play.cast.nodes), play.cast.started
+        covered.worlds, covered.asked = len(play.world.states), play.world.asked
+
+    def _is_new(self, move: Move) -> bool:
+        key, left = move.at[:4], move.at.left
+        seen = self._seen.setdefault(key, [])
+        if any(other.covers(left) for other in seen):
+            return False
+        seen[:] = [*(other for other in seen if not left.covers(other)), left]
+        return True
+
+    def _way(self, at: At) -> list[str]:
+        way: list[str] = []
+        while came := self._came[at]:
+            at, choice = came
+            way.insert(0, choice)
+        return way
+
+    # The way to rest ------------------------------------------------------------------------------------
+
+    def _stuck(self, at: At) -> str:
+        """Go on fairly and without faults until nothing is left to do. Say what stays; nothing if all is well."""
+        play, world = self.play, self.play.world
+        passed: list[Hashable] = []
+        turns: set[Hashable] = set()
+        asleep = -1  # the state of Redis when time passed last
+        for _ in range(MOST_STEPS):
+            key = at[:3]
+            if key in self._rests:
+                break
+            if world.states[at.world].at_rest and _nobody_else(at):
+                if broken := play.judge.rest(world.states[at.world], at.ledgers):
+                    return broken
+                break
+            passed.append(key)
+            if key in turns:
+                if asleep == at.world:
+                    return f"nothing stays pending for ever: {world.states[at.world].waiting} does"
+                asleep, turns = at.world, set()
+                for move in play.time(at, at.left):
+                    at = move.at
+            turns.add(key)
+            for slot in range(len(at.nodes)):
+                for thread in (0, 1):
+                    if step := play.fair(at, slot, thread):
+                        if step.broken:
+                            return f"(on the way to rest) {step.broken}"
+                        at = step.at
+        else:
+            return f"there is a way to rest: none in {MOST_STEPS} rounds"
+        self._rests.update(passed)
+        return ""
+
+
+def _nobody_else(at: At) -> bool:
+    """Return whether only consumers are left."""
+    return all(node is None or len(node.name) <= 2 for node in at.nodes)
