@@ -21,11 +21,13 @@ from typing import Any
 
 import msgspec
 
+from orderstream.hand import ACK_FLUSH_S, Hand
 from orderstream.lab.model.gate import Process, Thread
 from orderstream.policy import RetryPolicy
 from orderstream.stream import OrderStream
 
 LONG_AGO_S = 2.0  # more than any time in the consumer that is measured backwards, but that of a handler
+FLUSHED_S = 2 * ACK_FLUSH_S  # after that it does not matter when acks were flushed last
 SOON_S = 2.0  # more than any wait for entries
 EPOCH_S = 500_000.0  # a number above it is a time of the process' clock
 
@@ -36,7 +38,17 @@ LEFT_OUT = {
     "_settled": "only told",
     "_observed": "nobody observes",
     "_beat_s": "never changes",
+    "rest_ms": "follows from _next_walk",
+    "block_ms": "follows from rest_ms",
 }
+EMPTY_HANDED = ("_batch", "_begun", "_told")
+"""What a hand with no entries in it never looks at again."""
+
+ON_THE_WAY = ("orderstream.stream", "orderstream.connection")
+"""Modules whose functions hold nothing but what they ask Redis."""
+
+WHEN = ("_next_walk", "_next_due", "next_beat")
+"""Times that are only asked whether they are over."""
 
 
 def likeness(process: Process) -> Hashable:
@@ -59,7 +71,7 @@ class _Painter:
         stack = []
         while frame:
             if not frame.f_globals.get("__name__", "").startswith(NOT_OURS):
-                names = frame.f_locals
+                names = {} if frame.f_globals["__name__"] in ON_THE_WAY else frame.f_locals
                 stack.append((frame.f_code.co_qualname, frame.f_lasti, self._names(names)))
             frame = frame.f_back
         return tuple(stack)
@@ -108,15 +120,21 @@ class _Painter:
                 return str(value)
             case AbstractContextManager():
                 return self._value(getattr(value, "gen", None))
+        if isinstance(value, Hand) and not value._entries and value._began == math.inf:
+            return self._names({name: each for name, each in vars(value).items() if name not in EMPTY_HANDED})
         return self._names(vars(value)) if hasattr(value, "__dict__") else repr(type(value))
 
     def _time(self, value: float, name: str) -> Hashable:
         if not math.isfinite(value) or value < EPOCH_S:
-            return -LONG_AGO_S if name == "_flushed_at" else value  # 0.0: never
+            return -FLUSHED_S if name == "_flushed_at" else value  # 0.0: never
         since_s = round(value - self._now_s, 6)
         if since_s > SOON_S:
             return "later"  # when time passes, and not by waiting for entries
-        return since_s if name == "_began" else max(since_s, -LONG_AGO_S)
+        if name in WHEN:
+            return max(since_s, 0.0)
+        if name == "_began":
+            return since_s
+        return max(since_s, -FLUSHED_S if name == "_flushed_at" else -LONG_AGO_S)
 
 
 def _number(thread: Thread) -> int:

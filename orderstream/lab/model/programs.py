@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any
+
+import redis
 
 from orderstream import Consumer, DeadLetterQueue, Defer, Order, OrderStream, Producer, Reject, SendUnknown, Settings
 from orderstream.connection import open_client
@@ -13,11 +16,18 @@ from orderstream.lab.model.gate import Process, wait
 Program = Callable[[Process], object]
 
 
+@cache
+def _client(settings: Settings) -> redis.Redis:
+    """Return a client. All processes can have the same one, because nothing is connected."""
+    client = open_client(settings)
+    client.connection_pool.max_connections = 2**31
+    return client
+
 def consume(settings: Settings) -> Program:
     """A consumer. How its handler ends is an input."""
 
     def program(process: Process) -> None:
-        consumer = Consumer(OrderStream(open_client(settings), settings), handle)
+        consumer = Consumer(OrderStream(_client(settings), settings), handle)
         process.on_stop = consumer.stop
         process.known_as = consumer.name
         consumer.run()
@@ -39,7 +49,7 @@ def produce(settings: Settings, orders: list[Order], dedupe: bool) -> Program:
     """A producer that sends *orders*, each once."""
 
     def program(process: Process) -> None:
-        producer = Producer(OrderStream(open_client(settings), settings), dedupe="till-1" if dedupe else None)
+        producer = Producer(OrderStream(_client(settings), settings), dedupe="till-1" if dedupe else None)
         for order in orders:
             with suppress(SendUnknown):
                 producer.send(order)
@@ -51,7 +61,7 @@ def janitor(settings: Settings, what: str) -> Program:
     """Somebody who trims, redrives or reaps, once."""
 
     def program(process: Process) -> None:
-        stream: OrderStream[Any] = OrderStream(open_client(settings), settings)
+        stream: OrderStream[Any] = OrderStream(_client(settings), settings)
         work: dict[str, Callable[[], object]] = {
             "trim": stream.trim,
             "redrive": DeadLetterQueue(stream).redrive_all,
