@@ -12,8 +12,8 @@ from collections.abc import Callable, Hashable, Iterator
 
 from orderstream.lab.model.gate import Input, Process, Stop
 from orderstream.lab.model.likeness import likeness
+from orderstream.lab.model.programs import Program
 
-Program = Callable[[Process], object]
 KEPT = 300  # processes that wait at their node, so that they need not be brought there again
 
 

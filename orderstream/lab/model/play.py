@@ -11,17 +11,18 @@ A choice is a word. A schedule is a line of them.
     a:dies       its process is killed; a2 takes its place
     a:stop       it is told to stop
     time         so much time passes that all that is pending is due
+    mended       from now on, dead letters can be written
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from orderstream.lab.model.cast import Cast, Node
-from orderstream.lab.model.gate import STOP, TIME, Input, Process, Stop
+from orderstream.lab.model.gate import STOP, TIME, Input, Stop
 from orderstream.lab.model.judge import Judge, Ledger, Ledgers, ledgers_of
-from orderstream.lab.model.programs import consume, janitor, produce
+from orderstream.lab.model.programs import Program, consume, janitor, produce
 from orderstream.lab.model.scope import ENDS, Scope
 from orderstream.lab.model.stage import LOST
 from orderstream.lab.model.world import World, settings
@@ -92,7 +93,7 @@ class Play:
         scope = self.scope
         names = [*CONSUMERS[: scope.consumers], *["producer"] * bool(scope.sent), *scope.janitors]
         return At(
-            self.world.begin(scope.orders),
+            self.world.begin(scope.orders, scope.refuses),
             tuple(map(self.cast.root, names)),
             ledgers_of([order.id for order in scope.orders], [order.id for order in scope.to_send]),
             None,
@@ -106,13 +107,20 @@ class Play:
                 for thread, stop in enumerate((node.first, node.second)):
                     if stop and stop.kind != "ended":
                         yield from self._thread_moves(at, slot, node, thread, stop)
-                if at.left.deaths and node.name[0] in CONSUMERS:
+                if at.left.deaths and consumes(node):
                     yield self._gone(at, slot, node, f"{node.name}:dies", at.left._replace(deaths=at.left.deaths - 1))
-                if at.left.stops and node.first.kind != "ended" and node.name[0] in CONSUMERS:
+                if at.left.stops and node.first.kind != "ended" and consumes(node):
                     left = at.left._replace(stops=at.left.stops - 1)
                     yield self._to(at, slot, self.cast.after(node, STOP), f"{node.name}:stop", at.world, left, at.last)
         if at.left.times:
             yield from self.time(at, at.left._replace(times=at.left.times - 1))
+
+        yield from self.mended(at)
+
+    def mended(self, at: At) -> Iterator[Move]:
+        """Let dead letters be written, if they cannot be."""
+        if self.world.states[at.world].refuses:
+            yield Move("mended", at._replace(world=self.world.mend(at.world)), "")
 
     def time(self, at: At, left: Left) -> Iterator[Move]:
         """Let time pass, unless nobody would notice."""
@@ -186,8 +194,9 @@ class Play:
         here: Node | None = node
         if node.first.kind == "ended":
             error = str(node.first.what)
-            broken = broken or (error and f"a program ends without an error: {node.name} ended with {error}")
-            here = self.cast.root(_successor(node.name)) if node.name[0] in CONSUMERS and not error else None
+            if error and not self.scope.refuses:
+                broken = broken or f"a program ends without an error: {node.name} ended with {error}"
+            here = self.cast.root(_successor(node.name)) if consumes(node) else None
             last = None
         nodes = (*at.nodes[:slot], here, *at.nodes[slot + 1 :])
         return self._judged(choice, At(world, nodes, ledgers, last, left), broken)
@@ -210,12 +219,16 @@ class Play:
 
     # Who plays --------------------------------------------------------------------------------------------
 
-    def _program(self, name: str) -> Callable[[Process], object]:
+    def _program(self, name: str) -> Program:
         if name == "producer":
             return produce(self._settings, self.scope.to_send, self.scope.dedupe)
         if name in self.scope.janitors:
             return janitor(self._settings, name)
         return consume(self._settings)
+
+
+def consumes(node: Node) -> bool:
+    return node.name[1:].isdecimal() or len(node.name) == 1
 
 
 def _successor(name: str) -> str:

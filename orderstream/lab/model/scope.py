@@ -24,6 +24,7 @@ class Scope:
         lost: How many replies are lost, before or after Redis has run the command.
         times: How often time passes while something is going on: what is pending becomes due, whoever has it.
         stops: How often a consumer is told to stop.
+        refuses: Whether no dead letter can be written at first. Once, somebody mends that.
         preemptions: How often another thread goes on although the last one could; None: as often as there is a way.
         max_attempts, batch: As in the settings.
     """
@@ -38,6 +39,7 @@ class Scope:
     lost: int = 0
     times: int = 0
     stops: int = 0
+    refuses: bool = False
     preemptions: int | None = None
     max_attempts: int = 2
     batch: int = 2
@@ -50,11 +52,17 @@ class Scope:
     def to_send(self) -> list[Order]:
         return [Order(f"s-{n}", item, 1) for n, item in enumerate(self.sent, 1)]
 
+    @property
+    def _ways(self) -> list[str]:
+        words = {"returns": "return", "raises": "raise", "rejects": "reject", "defers": "defer"}
+        return [words[end] for end in self.ends]
+
     def __str__(self) -> str:
         about = [_many(self.consumers, "consumer"), " + ".join(self.items + self.sent)]
         about += [_many(n, word) for n, word in ((self.deaths, "death"), (self.lost, "lost reply"), (self.stops, "stop")) if n]
         about += [_many(self.times, "passing") + " of time"] if self.times else []
-        about += [*self.janitors, f"handlers that {', '.join(self.ends)}", f"{self.max_attempts} attempts"]
+        about += ["no dead letter can be written at first"] if self.refuses else []
+        about += [*self.janitors, f"handlers that {' or '.join(self._ways)}", f"{self.max_attempts} attempts"]
         about += ["any preemptions" if self.preemptions is None else f"preemptions ≤ {self.preemptions}"]
         return " × ".join(about)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from orderstream.lab.model.play import At, Left, Move, Play
+from orderstream.lab.model.play import At, Left, Move, Play, consumes
 
 MOST_STEPS = 600  # of a walk to rest
 TELL_EVERY_S = 2.0
@@ -43,11 +43,13 @@ class Covered:
     worlds: int = 0
     asked: int = 0
     exhausted: bool = False
+    interrupted: bool = False
     broken: list[Broken] = field(default_factory=list)
 
     def __str__(self) -> str:
+        how = "exhausted" if self.exhausted else "interrupted" if self.interrupted else "ended early"
         return (
-            f"{self.states:,} states, {self.moves:,} moves, {self.depth} choices deep, {self.seconds:.1f} s; "
+            f"{how}: {self.states:,} states, {self.moves:,} moves, {self.depth} choices deep, {self.seconds:.1f} s; "
             f"{self.nodes:,} places in programs ({self.processes:,} processes started), "
             f"{self.worlds:,} states of Redis (asked {self.asked:,} times)"
         )
@@ -70,7 +72,15 @@ class Search:
         self._rests: set[Hashable] = set()
 
     def run(self, find: int = 1, most: int | None = None) -> Covered:
-        """Look until everything was seen, or until *find* promises are broken, or *most* states were seen."""
+        """Look until everything was seen, until *find* promises are broken or *most* states were seen, or until Ctrl-C."""
+        try:
+            self._run(find, most)
+        except KeyboardInterrupt:
+            self.covered.interrupted = True
+        self._count()
+        return self.covered
+
+    def _run(self, find: int, most: int | None) -> None:
         began, covered = time.monotonic(), self.covered
         told = began
         start = self.play.begin()
@@ -98,13 +108,10 @@ class Search:
                     self._count()
                     self._tell(covered)
                 if len(covered.broken) >= find or (most and covered.states >= most):
-                    self._count()
-                    return covered
+                    return
             covered.depth += bool(next_layer)
             layer = next_layer
         covered.exhausted = True
-        self._count()
-        return covered
 
     def _count(self) -> None:
         covered, play = self.covered, self.play
@@ -134,6 +141,8 @@ class Search:
         passed: list[Hashable] = []
         turns: set[Hashable] = set()
         asleep = -1  # the state of Redis when time passed last
+        for move in play.mended(at):
+            at = move.at
         for _ in range(MOST_STEPS):
             key = at[:3]
             if key in self._rests:
@@ -164,4 +173,4 @@ class Search:
 
 def _nobody_else(at: At) -> bool:
     """Return whether only consumers are left."""
-    return all(node is None or len(node.name) <= 2 for node in at.nodes)
+    return all(node is None or consumes(node) for node in at.nodes)

@@ -34,6 +34,9 @@ BACKOFF_MS = 4 * DAY_MS
 """So long that nothing becomes due by itself while the checker runs."""
 
 
+_EMPTY = [("XADD", DLQ, f"{FUTURE}-0", "no", "letter"), ("XDEL", DLQ, f"{FUTURE}-0")]  # a stream with a last id
+
+
 def settings(max_attempts: int, batch: int) -> Settings:
     """Return the settings of every process."""
     return Settings(
@@ -69,6 +72,7 @@ class State:
     consumers: tuple[bytes, ...]
     dead: tuple[tuple[bytes, Words], ...]
     memory: tuple[tuple[bytes, bytes], ...]
+    refuses: bool = False  # the key of the dead letters is no stream: none can be written
 
     @cached_property
     def order_of(self) -> dict[bytes, str]:
@@ -131,6 +135,8 @@ class World:
         self._dumps: list[tuple[Any, ...]] = []
         self._steps: dict[tuple[int, tuple[Words, ...]], tuple[tuple[Any, ...], int]] = {}
         self._passed: dict[int, int] = {}
+        self._mended: dict[int, int] = {}
+        self._out: list[Any] = []  # what restores the state that is asked next
         self._quiet: dict[tuple[Words, ...], list[Any]] = {}
         for each in vars(scripts).values():
             if isinstance(each, scripts.Script):
@@ -139,8 +145,9 @@ class World:
     def close(self) -> None:
         self._socket.close()
 
-    def begin(self, orders: Sequence[Order]) -> int:
+    def begin(self, orders: Sequence[Order], refuses: bool = False) -> int:
         """Return the number of a state in which *orders* were sent and nobody has read them."""
+        dlq = [("SET", DLQ, "no stream")] if refuses else _EMPTY
         adding = [("XADD", KEY, f"{FUTURE}-{n}", *order.to_fields()) for n, order in enumerate(orders, 1)]
         self._send(
             [
@@ -148,8 +155,7 @@ class World:
                 ("XGROUP", "CREATE", KEY, GROUP, "0", "MKSTREAM"),
                 *adding,
                 ("XSETID", KEY, f"{FUTURE}-{len(orders)}"),
-                ("XADD", DLQ, f"{FUTURE}-0", "no", "letter"),
-                ("XDEL", DLQ, f"{FUTURE}-0"),
+                *dlq,
             ]
         )
         return self._note(*self._look([])[1:])
@@ -180,14 +186,22 @@ class World:
             self._passed[state] = self._note(*seen)
         return self._passed[state]
 
+    def mend(self, state: int) -> int:
+        """Return the number of the state in which dead letters can be written again."""
+        if not self.states[state].refuses:
+            return state
+        if state not in self._mended:
+            self._restore(state)
+            _, *seen = self._look([("DEL", DLQ), *_EMPTY])
+            self._mended[state] = self._note(*seen)
+        return self._mended[state]
+
     # How the server is asked ----------------------------------------------------------------------------
 
     def _restore(self, state: int) -> None:
         stream, dlq, memory = self._dumps[state]
         keys = [(KEY, stream), (DLQ, dlq), *memory]
         self._out = [("FLUSHALL",), *(("RESTORE", key, 0, dump) for key, dump in keys if dump is not None)]
-
-    _out: list[Any] = []
 
     def _look(self, commands: Sequence[Any]) -> tuple[Any, State, tuple[Any, ...]]:
         """Send *commands* in one write with what restores the state before and tells the state after."""
@@ -247,7 +261,7 @@ def _steady(reply: Any) -> Any:
 
 
 def _state(stream: Any, dlq: Any, memory: tuple[tuple[bytes, bytes], ...], now_ms: int) -> State:
-    about = as_dict(stream)
+    about, refuses = as_dict(stream), isinstance(dlq, _Refused)
     [group] = [as_dict(each) for each in about[b"groups"] if as_dict(each)[b"name"] == GROUP.encode()]
     pending = (
         Pending(id, owner, now_ms - at_ms >= CLAIM_IDLE_MS, deliveries) for id, owner, at_ms, deliveries in group.get(b"pel") or group[b"pending"]
@@ -258,6 +272,7 @@ def _state(stream: Any, dlq: Any, memory: tuple[tuple[bytes, bytes], ...], now_m
         read=group[b"last-delivered-id"],
         pending=tuple(pending),
         consumers=tuple(sorted(as_dict(each)[b"name"] for each in group[b"consumers"])),
-        dead=tuple((id, tuple(fields)) for id, fields in as_dict(dlq)[b"entries"]),
+        dead=() if refuses else tuple((id, tuple(fields)) for id, fields in as_dict(dlq)[b"entries"]),
         memory=memory,
+        refuses=refuses,
     )
