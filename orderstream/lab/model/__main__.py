@@ -39,7 +39,7 @@ def main() -> int:
         print(f"on {server or 'the usual server'}")
         for name in names:
             if given.replay:
-                with open_world() as world:
+                with open_world(SCOPES[name].page) as world:
                     print(*story(Play(SCOPES[name], world), given.replay.split()), sep="\n")
                 continue
             print(f"{name}: {SCOPES[name]}")

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from orderstream.lab.model.play import Play
 from orderstream.lab.model.scope import Scope
-from orderstream.lab.model.search import Covered, Search
+from orderstream.lab.model.search import REST, STUCK, Broken, Covered, Search
 from orderstream.lab.model.stage import staged
 from orderstream.lab.model.story import story
 from orderstream.lab.model.world import World
 from orderstream.lab.server.private import PrivateServer
 
 
+MOST_STATES = 100_000  # to look at for a shorter schedule
+
+
 @contextmanager
-def open_world() -> Iterator[World]:
+def open_world(page: int = 16) -> Iterator[World]:
     """Start a server, and stage what the processes find in place of the world."""
     server = PrivateServer()
     world = World(server)
     try:
-        with staged(world.quiet):
+        with staged(world.quiet, page):
             yield world
     finally:
         world.close()
@@ -36,14 +40,31 @@ def check(
     Returns:
         What was covered, and the story of the first broken promise in lines; no line if none was broken.
     """
-    with open_world() as world:
+    with open_world(scope.page) as world:
         play = Play(scope, world)
         try:
             covered = Search(play, tell).run(most=most)
-            lines = []
+            lines: list[str] = []
             for each in covered.broken:
-                lines += [f"broken: {each.promise}", f"{len(each.schedule)} choices: {' '.join(each.schedule)}"]
-                lines += story(play, each.schedule)
+                shortest, shorter = _shortest(scope, world, each)
+                lines += [f"broken: {shortest.promise}", f"{len(shortest)} choices: {' '.join(shortest.schedule)}"]
+                lines += story(shorter or play, shortest.schedule)
             return covered, lines
         finally:
             play.cast.close()
+
+
+def _shortest(scope: Scope, world: World, broken: Broken) -> tuple[Broken, Play | None]:
+    """
+    Find the shortest schedule that breaks the same promise.
+
+    What broke on the way to rest broke by turns that were fair, and not few. Time passes as often as it did there, and
+    the search begins anew without the ways to rest.
+    """
+    if REST not in broken.schedule or broken.promise.startswith(STUCK):
+        return broken, None
+    play = Play(replace(scope, times=broken.schedule.count("time")), world)
+    found = Search(play, rest=False).run(most=MOST_STATES).broken
+    if found and len(found[0]) < len(broken):
+        return found[0], play
+    return broken, None

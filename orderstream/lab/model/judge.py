@@ -19,12 +19,14 @@ class Ledger(NamedTuple):
         entries: How many entries it has had.
         runs: How many runs of its handler began and count as attempts.
         raised: How many of them raised.
+        frozen: How often time passed while a living consumer had it, so that it may be taken from that one.
         handled: Whether a run came to its end.
     """
 
     entries: int = 1
     runs: int = 0
     raised: int = 0
+    frozen: int = 0
     handled: bool = False
 
 
@@ -46,7 +48,7 @@ class Judge:
         self._poisons = sum(item == "poison" for item in items.values())
 
     def state(self, state: State, ledgers: Ledgers, faults: int) -> str:
-        """Say what is broken in *state*, after so many *faults*; nothing if all is well."""
+        """Say what is broken in *state*, after so many deaths and lost replies; nothing if all is well."""
         sources = [source for _, source in state.letters]
         if len(sources) > len(set(sources)):
             return "no order is twice in the dead letters"
@@ -59,9 +61,10 @@ class Judge:
                 return f"at most {self._max_attempts} handler runs count: {order} had {ledger.runs}"
             if ledger.entries > 1 + self._redrives:
                 return f"an order is added once: {order} has {ledger.entries} entries"
-            spent = faults + self._poisons + ledger.raised
+            spent = faults + self._poisons + ledger.raised + ledger.frozen
             if self._items[order] == "tea" and order in dead and not ledger.handled and spent < self._max_attempts:
-                return f"a poison order takes no neighbour along: {order} is a dead letter, and nothing was wrong with it"
+                promise = "a poison order takes no neighbour along" if self._poisons else "each spent attempt has a cause"
+                return f"{promise}: {order} is a dead letter, and {_times(ledger.raised)}"
         return ""
 
     def step(self, who: bytes, before: State, after: State, ledgers: Ledgers) -> str:
@@ -81,13 +84,25 @@ class Judge:
             return f"nobody settles what is another's: {_short(who)} {did}, which {whose} has"
         return ""
 
+    def death(self, who: bytes, poison: str, state: State) -> str:
+        """Say whom the order *poison* took along when it killed *who*, and it was known to have killed before."""
+        hand = {state.order_of.get(each.id, "?"): each for each in state.pending if each.owner == who}
+        others = sorted(hand.keys() - {poison})
+        if others and poison in hand and hand[poison].deliveries > 1:
+            return f"a poison order takes no neighbour along: {', '.join(others)} was in hand when {poison} killed again"
+        return ""
+
     def rest(self, state: State, ledgers: Ledgers) -> str:
         """Say what is broken although nothing is left to do."""
-        dead = {order for order, _ in state.letters}
+        known = {order for order, _ in state.letters}.union(state.waiting)  # only slow orders wait
         for order, ledger in ledgers:
-            if ledger.entries and not ledger.handled and order not in dead:
+            if ledger.entries and not ledger.handled and order not in known:
                 return f"no order is lost: {order}"
         return ""
+
+
+def _times(raised: int) -> str:
+    return "its handler never raised" if not raised else f"its handler raised {raised}×"
 
 
 def _short(name: bytes) -> str:

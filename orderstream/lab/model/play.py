@@ -28,6 +28,7 @@ from orderstream.lab.model.stage import LOST
 from orderstream.lab.model.world import World, settings
 
 CONSUMERS = "abcdefgh"
+MOST_BEATS = 4  # wake up, ask, and perhaps once more
 READS = b"XREADGROUP"
 
 
@@ -126,8 +127,31 @@ class Play:
         """Let time pass, unless nobody would notice."""
         world = self.world.pass_time(at.world)
         if world != at.world:
+            alive = {node.known_as for node in at.nodes if node}
+            state = self.world.states[at.world]
+            overtaken = {state.order_of.get(each.id) for each in state.pending if each.owner in alive and not each.due}
+            ledgers = tuple((id, each._replace(frozen=each.frozen + (id in overtaken))) for id, each in at.ledgers)
             nodes = tuple(node and self.cast.after(node, TIME) for node in at.nodes)
-            yield Move("time", at._replace(world=world, nodes=nodes, left=left), "")
+            yield Move("time", at._replace(world=world, nodes=nodes, ledgers=ledgers, left=left), "")
+
+    def beats(self, at: At) -> Iterator[Move]:
+        """Let each heartbeat that is alive come in time."""
+        for slot in range(len(at.nodes)):
+            for _ in range(MOST_BEATS):
+                if (node := at.nodes[slot]) and node.second and (move := self.fair(at, slot, 1)):
+                    yield move
+                    at = move.at
+                    after = at.nodes[slot]
+                    if after and after.second and after.second.kind == "sleeps":
+                        break
+
+    def at_rest(self, at: At) -> bool:
+        """Return whether nothing is left to do, but for slow orders that somebody works on."""
+        state = self.world.states[at.world]
+        busy = {str(node.first.what) for node in at.nodes if node and node.first.kind == "handles"}
+        slow = {order for order in busy if self._items[order] == "slow"}
+        working = any(node and not consumes(node) for node in at.nodes)
+        return not working and not state.undelivered and slow.issuperset(state.waiting)
 
     def fair(self, at: At, slot: int, thread: int) -> Move | None:
         """Let a thread make one step, and nothing goes wrong but what poison and failing orders do."""
@@ -136,7 +160,7 @@ class Play:
         if not node or not stop or stop.kind == "ended":
             return None
         free = at._replace(last=None, left=Left(0, 0, 0, 0, 0))
-        return next(self._thread_moves(free, slot, node, thread, stop))
+        return next(self._thread_moves(free, slot, node, thread, stop), None)
 
     # One thread -----------------------------------------------------------------------------------------
 
@@ -204,10 +228,13 @@ class Play:
     def _gone(self, at: At, slot: int, node: Node, choice: str, left: Left) -> Move:
         nodes = (*at.nodes[:slot], self.cast.root(_successor(node.name)), *at.nodes[slot + 1 :])
         last = None if at.last and at.last[0] == slot else at.last
-        return self._judged(choice, at._replace(nodes=nodes, last=last, left=left), "")
+        stop = node.first
+        poison = str(stop.what) if stop.kind == "handles" and self._items[str(stop.what)] == "poison" else ""
+        broken = poison and self.judge.death(node.known_as, poison, self.world.states[at.world])
+        return self._judged(choice, at._replace(nodes=nodes, last=last, left=left), broken)
 
     def _judged(self, choice: str, at: At, broken: str) -> Move:
-        spent = self.scope.deaths + self.scope.lost + self.scope.times - sum(at.left[:3])
+        spent = self.scope.deaths + self.scope.lost - at.left.deaths - at.left.lost
         return Move(choice, at, broken or self.judge.state(self.world.states[at.world], at.ledgers, spent))
 
     def _with_new_entries(self, ledgers: Ledgers, world: int, next_world: int) -> Ledgers:

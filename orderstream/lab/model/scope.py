@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from orderstream import Order
 
-ENDS = {"tea": ("returns", "raises"), "failing": ("raises",), "poison": ()}
-"""Item of an order -> how its handler may end, besides with the process. A poison order always ends the process."""
+ENDS = {"tea": ("returns", "raises"), "failing": ("raises",), "poison": (), "slow": ()}
+"""Item of an order -> how its handler may end, besides with the process. A poison order always ends the process; a slow
+one is not done before everything else is."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Scope:
         stops: How often a consumer is told to stop.
         refuses: Whether no dead letter can be written at first. Once, somebody mends that.
         preemptions: How often another thread goes on although the last one could; None: as often as there is a way.
+        page: How many pending entries a consumer looks at in one turn.
         max_attempts, batch: As in the settings.
     """
 
@@ -41,6 +43,7 @@ class Scope:
     stops: int = 0
     refuses: bool = False
     preemptions: int | None = None
+    page: int = 16
     max_attempts: int = 2
     batch: int = 2
 

@@ -7,9 +7,11 @@ from orderstream.lab.model.scope import Scope
 QUICK = {
     "one": Scope(deaths=1, lost=1),
     "pair": Scope(consumers=2, deaths=1),
-    "failing": Scope(items=("failing",), lost=1),
+    "failing": Scope(items=("failing",), lost=1, max_attempts=1),
     "refused": Scope(items=("failing",), max_attempts=1, refuses=True),
-    "poison": Scope(items=("tea", "poison", "tea"), ends=("returns",)),
+    "poison": Scope(items=("poison", "tea"), ends=("returns",), deaths=1, times=1),
+    "batch": Scope(items=("tea", "poison", "tea"), ends=("returns",), times=1),
+    "pages": Scope(consumers=2, items=("slow", "tea"), page=1, batch=1, deaths=1, ends=("returns",), preemptions=1),
     "late": Scope(items=("tea",), times=1),
     "sender": Scope(items=(), sent=("tea",), lost=1, ends=("returns",)),
     "twice": Scope(items=(), sent=("tea",), lost=1, dedupe=True, ends=("returns",)),

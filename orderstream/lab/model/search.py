@@ -8,13 +8,17 @@ could follow then, because Redis' state, the likeness of each process and the le
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
-from orderstream.lab.model.play import At, Left, Move, Play, consumes
+from orderstream.lab.model.play import At, Left, Move, Play
 
 MOST_STEPS = 600  # of a walk to rest
 TELL_EVERY_S = 2.0
+REST = "|"
+"""In a schedule: from here on nothing goes wrong any more, and everybody goes on in turn."""
+
+STUCK = "nothing stays pending for ever"
 
 
 @dataclass
@@ -24,8 +28,8 @@ class Broken:
     promise: str
     schedule: list[str]
 
-    def __str__(self) -> str:
-        return f"{self.promise}\n    {' '.join(self.schedule)}"
+    def __len__(self) -> int:
+        return len(self.schedule) - self.schedule.count(REST)
 
 
 @dataclass
@@ -55,16 +59,21 @@ class Covered:
         )
 
 
+def _silent(covered: Covered) -> None:
+    pass
+
+
 class Search:
     """
     Args:
         play: What can happen.
         tell: Called now and then with what is covered.
-        merge: False: look at a state again whenever it is reached. Only for scopes without idle turns.
+        rest: Whether to look for the way to rest from each state.
     """
 
-    def __init__(self, play: Play, tell: Callable[[Covered], object] = lambda covered: None) -> None:
+    def __init__(self, play: Play, tell: Callable[[Covered], object] = _silent, rest: bool = True) -> None:
         self.play = play
+        self._rest = rest
         self.covered = Covered(str(play.scope))
         self._tell = tell
         self._came: dict[At, tuple[At, str] | None] = {}
@@ -90,9 +99,9 @@ class Search:
             next_layer: list[At] = []
             for n, at in enumerate(layer):
                 covered.waiting = len(layer) - n + len(next_layer)
-                stuck = self._stuck(at)
+                stuck = self._rest and self._stuck(at)
                 if stuck:
-                    covered.broken.append(Broken(stuck, self._way(at)))
+                    covered.broken.append(Broken(stuck.promise, self._way(at) + stuck.schedule))
                 for move in () if stuck else self.play.moves(at):
                     covered.moves += 1
                     if move.broken:
@@ -135,42 +144,45 @@ class Search:
 
     # The way to rest ------------------------------------------------------------------------------------
 
-    def _stuck(self, at: At) -> str:
-        """Go on fairly and without faults until nothing is left to do. Say what stays; nothing if all is well."""
-        play, world = self.play, self.play.world
+    def _stuck(self, at: At) -> Broken | None:
+        """Go on fairly and without faults until nothing is left to do. Return what breaks on that way, if anything does."""
+        play, states = self.play, self.play.world.states
+        steps: list[str] = [REST]
         passed: list[Hashable] = []
         turns: set[Hashable] = set()
         asleep = -1  # the state of Redis when time passed last
-        for move in play.mended(at):
-            at = move.at
+
+        def go(moves: Iterable[Move | None]) -> str:
+            nonlocal at
+            for move in filter(None, moves):
+                at = move.at
+                steps.append(move.choice)
+                if move.broken:
+                    return move.broken
+            return ""
+
+        broken = go(play.mended(at))
         for _ in range(MOST_STEPS):
             key = at[:3]
-            if key in self._rests:
+            if broken or key in self._rests:
                 break
-            if world.states[at.world].at_rest and _nobody_else(at):
-                if broken := play.judge.rest(world.states[at.world], at.ledgers):
-                    return broken
+            if play.at_rest(at):
+                broken = play.judge.rest(states[at.world], at.ledgers)
                 break
             passed.append(key)
             if key in turns:
                 if asleep == at.world:
-                    return f"nothing stays pending for ever: {world.states[at.world].waiting} does"
+                    broken = f"{STUCK}: {', '.join(states[at.world].undelivered + states[at.world].waiting)} does"
+                    break
                 asleep, turns = at.world, set()
-                for move in play.time(at, at.left):
-                    at = move.at
+                broken = go(play.time(at, at.left)) or go(play.beats(at))
             turns.add(key)
             for slot in range(len(at.nodes)):
                 for thread in (0, 1):
-                    if step := play.fair(at, slot, thread):
-                        if step.broken:
-                            return f"(on the way to rest) {step.broken}"
-                        at = step.at
+                    broken = broken or go([play.fair(at, slot, thread)])
         else:
-            return f"there is a way to rest: none in {MOST_STEPS} rounds"
+            broken = f"there is a way to rest: none in {MOST_STEPS} rounds"
+        if broken:
+            return Broken(broken, steps)
         self._rests.update(passed)
-        return ""
-
-
-def _nobody_else(at: At) -> bool:
-    """Return whether only consumers are left."""
-    return all(node is None or consumes(node) for node in at.nodes)
+        return None

@@ -172,8 +172,10 @@ _REPLACED: list[tuple[Any, str, Any]] = [
 ]
 
 
-def _replaced() -> Iterator[tuple[Any, str, Any]]:
+def _replaced(page: int) -> Iterator[tuple[Any, str, Any]]:
     yield from _REPLACED
+    yield consumer, "SMALL_PAGE", page
+    yield consumer, "LARGE_PAGE", page
     for name, module in list(sys.modules.items()):
         if name.startswith("orderstream.") and not name.startswith("orderstream.lab."):
             for attribute, value in vars(module).items():
@@ -192,8 +194,8 @@ def _only_in_a_process(method: Any, original: Any) -> Any:
 
 
 @contextmanager
-def staged(answer: Answer) -> Iterator[None]:
-    """Let the world be staged. *answer* replies to commands that are no step."""
+def staged(answer: Answer, page: int = 16) -> Iterator[None]:
+    """Let the world be staged. *answer* replies to commands that are no step; a consumer looks at pages of *page*."""
     missing = object()
     global _answer
     _answer = answer
@@ -201,7 +203,7 @@ def staged(answer: Answer) -> Iterator[None]:
     log = logging.getLogger("orderstream")
     disabled, log.disabled = log.disabled, True
     try:
-        for owner, name, value in list(_replaced()):
+        for owner, name, value in list(_replaced(page)):
             before.append((owner, name, vars(owner).get(name, missing)))
             setattr(owner, name, value)
         yield

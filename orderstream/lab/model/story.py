@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from orderstream import scripts
 from orderstream.entries import UNOWNED
 from orderstream.lab.model.play import At, Move, Play
+from orderstream.lab.model.search import REST
 from orderstream.lab.model.world import State
 
 _SCRIPTS = {each.sha: name.lower() for name, each in vars(scripts).items() if isinstance(each, scripts.Script)}
@@ -20,9 +21,12 @@ def follow(play: Play, schedule: Sequence[str]) -> Iterator[tuple[At, Move]]:
     Raises:
         ValueError: A choice cannot be made there.
     """
-    at = play.begin()
+    at, resting = play.begin(), False
     for n, choice in enumerate(schedule, 1):
-        moves = list(play.moves(at))
+        if choice == REST:
+            resting = True
+            continue
+        moves = [*_resting(play, at)] if resting else [*play.moves(at)]
         move = next((move for move in moves if move.choice == choice), None)
         if move is None:
             raise ValueError(f"choice {n}, {choice!r}, is none of: {' '.join(move.choice for move in moves)}")
@@ -30,11 +34,23 @@ def follow(play: Play, schedule: Sequence[str]) -> Iterator[tuple[At, Move]]:
         at = move.at
 
 
+def _resting(play: Play, at: At) -> Iterator[Move]:
+    for slot in range(len(at.nodes)):
+        for thread in (0, 1):
+            if move := play.fair(at, slot, thread):
+                yield move
+    yield from play.time(at, at.left)
+    yield from play.mended(at)
+
+
 def story(play: Play, schedule: Sequence[str]) -> list[str]:
     """Tell *schedule* in lines."""
     lines = []
+    begins_rest = schedule.index(REST) + 1 if REST in schedule else 0
     for n, (at, move) in enumerate(follow(play, schedule), 1):
         states = play.world.states
+        if n == begins_rest:
+            lines.append("     from here on nothing goes wrong any more")
         changed = _changes(states[at.world], states[move.at.world])
         lines.append(f"{n:>3}  {move.choice:<12} {_what(at, move)}{' → ' + '; '.join(changed) if changed else ''}")
         if move.broken:
