@@ -7,7 +7,8 @@ import sys
 
 from tests.chaos.test_mechanisms import CHANGES, CONSUMER, ROOT
 
-DEAD, CLAIM, POLICY = "orderstream/lua/dead.lua", "orderstream/lua/claim.lua", "orderstream/policy.py"
+DEAD, POLICY = "orderstream/lua/dead.lua", "orderstream/policy.py"
+ADD = "local dead = redis.call('XADD'"
 
 MECHANISMS = {
     "claim a page of suspects instead of one": "poison",
@@ -20,12 +21,7 @@ MECHANISMS = {
 
 ESCAPES = {
     "dead-letter on the first exception": ("one", ((POLICY, "attempt >= self.max_attempts", "True"),)),
-    "ack before add in the script": (
-        "refused",
-        (
-            (DEAD, "local dead = redis.call('XADD'", "redis.call('XACK', stream, group, id)\nlocal dead = redis.call('XADD'"),
-        ),
-    ),
+    "ack before add in the script": ("refused", ((DEAD, ADD, f"redis.call('XACK', stream, group, id)\n{ADD}"),)),
     "a cursor never followed": ("pages", ((CONSUMER, "self._cursor = found.cursor", 'self._cursor = "-"'),)),
 }
 
@@ -39,7 +35,7 @@ def cases():
 
 
 def look(folder, edits, scope, *options):
-    """Look at *scope* with a copy of the package in *folder* that has *edits*. Returns the exit code and what it said."""
+    """Look at *scope* with a copy of the package in *folder* that has *edits*. Returns exit code and output."""
     shutil.copytree(ROOT / "orderstream", folder / "orderstream", dirs_exist_ok=True)
     for name, before, after in edits:
         text = (folder / name).read_text()

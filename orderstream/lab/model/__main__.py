@@ -53,7 +53,8 @@ def main() -> int:
 
 def _progress(covered: Covered) -> None:
     if sys.stdout.isatty():
-        print(f"\r    {covered.states:,} states, {covered.waiting:,} wait, {covered.seconds:.0f} s ", end="", flush=True)
+        line = f"\r    {covered.states:,} states, {covered.waiting:,} wait, {covered.seconds:.0f} s "
+        print(line, end="", flush=True)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Node:
     def __init__(self, number: int, process: Process, way: tuple[Node, Input] | None) -> None:
         self.number = number
         self.name = process.name
-        self.known_as = getattr(process, "known_as", process.name).encode()
+        self.known_as = process.known_as.encode()
         self.first: Stop
         self.second: Stop | None
         self.first, self.second = process.stops

@@ -14,7 +14,6 @@ from orderstream.lab.model.story import story
 from orderstream.lab.model.world import World
 from orderstream.lab.server.private import PrivateServer
 
-
 MOST_STATES = 100_000  # to look at for a shorter schedule
 
 

@@ -59,13 +59,15 @@ class Process:
 
     Args:
         name: What it is called.
-        program: What runs in it. It may set ``on_stop``, which is called for ``STOP``.
+        program: What runs in it. It may set ``on_stop``, which is called for ``STOP``, and ``known_as``, the name of
+            its consumer in Redis.
     """
 
     def __init__(self, name: str, program: Callable[[Process], object]) -> None:
         self.name = name
         self.clock_s = 1_000_000.0  # its own monotonic clock: only what it waits for lets it go on
         self.on_stop: Callable[[], object] = lambda: None
+        self.known_as = name
         self.dead = False
         self.threads: list[Thread] = []
         self._control = threading.Lock()
@@ -77,7 +79,7 @@ class Process:
     def stops(self) -> tuple[Stop, Stop | None]:
         """Where its first thread waits, and the other one if it runs."""
         second = self._second()
-        return self.threads[0].stop, second and second.stop
+        return self.threads[0].stop, second.stop if second else None
 
     def go(self, input: Input) -> None:
         """Go on to the next stop."""

@@ -9,6 +9,7 @@ from orderstream.entries import UNOWNED
 from orderstream.lab.model.world import State
 
 NOBODY = UNOWNED.encode()
+ALONE = "a poison order takes no neighbour along"
 
 
 class Ledger(NamedTuple):
@@ -63,7 +64,7 @@ class Judge:
                 return f"an order is added once: {order} has {ledger.entries} entries"
             spent = faults + self._poisons + ledger.raised + ledger.frozen
             if self._items[order] == "tea" and order in dead and not ledger.handled and spent < self._max_attempts:
-                promise = "a poison order takes no neighbour along" if self._poisons else "each spent attempt has a cause"
+                promise = ALONE if self._poisons else "each spent attempt has a cause"
                 return f"{promise}: {order} is a dead letter, and {_times(ledger.raised)}"
         return ""
 
@@ -89,7 +90,7 @@ class Judge:
         hand = {state.order_of.get(each.id, "?"): each for each in state.pending if each.owner == who}
         others = sorted(hand.keys() - {poison})
         if others and poison in hand and hand[poison].deliveries > 1:
-            return f"a poison order takes no neighbour along: {', '.join(others)} was in hand when {poison} killed again"
+            return f"{ALONE}: {', '.join(others)} was in hand when {poison} killed again"
         return ""
 
     def rest(self, state: State, ledgers: Ledgers) -> str:

@@ -5,8 +5,8 @@ It shows the functions in which each thread stands and where in them, what their
 reached from there: consumer, hand, entries. It leaves out what never decides anything: counters that are only told,
 the way to Redis, and how the process has come here. Times are told from now on, and what is long ago is long ago.
 
-What it cannot see is a value that a thread holds in the middle of an expression. Nothing in the package asks Redis twice
-in one expression.
+What it cannot see is a value that a thread holds in the middle of an expression. Nothing in the package asks Redis
+twice in one expression.
 """
 
 from __future__ import annotations
@@ -38,14 +38,20 @@ LEFT_OUT = {
     "_settled": "only told",
     "_observed": "nobody observes",
     "_beat_s": "never changes",
+    "_left_by": "read as soon as it is set",
+    "_read_some": "decides how long to rest between two pages, by a clock that stands still",
     "rest_ms": "follows from _next_walk",
     "block_ms": "follows from rest_ms",
 }
 EMPTY_HANDED = ("_batch", "_begun", "_told")
 """What a hand with no entries in it never looks at again."""
 
-ON_THE_WAY = ("orderstream.stream", "orderstream.connection")
-"""Modules whose functions hold nothing but what they ask Redis."""
+ON_THE_WAY = {
+    "exchange": ("packed", "pieces", "commands", "_"),
+    "OrderStream._exchange_behind": ("commands",),
+    "OrderStream.read_new": ("wait", "read"),
+}
+"""Function -> variables that hold what it asks, which the stop shows, and how long it would wait."""
 
 WHEN = ("_next_walk", "_next_due", "next_beat")
 """Times that are only asked whether they are over."""
@@ -71,8 +77,10 @@ class _Painter:
         stack = []
         while frame:
             if not frame.f_globals.get("__name__", "").startswith(NOT_OURS):
-                names = {} if frame.f_globals["__name__"] in ON_THE_WAY else frame.f_locals
-                stack.append((frame.f_code.co_qualname, frame.f_lasti, self._names(names)))
+                function = frame.f_code.co_qualname
+                asked = ON_THE_WAY.get(function, ())
+                names = {name: value for name, value in frame.f_locals.items() if name not in asked}
+                stack.append((function, frame.f_lasti, self._names(names)))
             frame = frame.f_back
         return tuple(stack)
 

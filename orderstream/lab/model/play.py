@@ -17,14 +17,14 @@ A choice is a word. A schedule is a line of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from orderstream.lab.model.cast import Cast, Node
 from orderstream.lab.model.gate import STOP, TIME, Input, Stop
 from orderstream.lab.model.judge import Judge, Ledger, Ledgers, ledgers_of
 from orderstream.lab.model.programs import Program, consume, janitor, produce
 from orderstream.lab.model.scope import ENDS, Scope
-from orderstream.lab.model.stage import LOST
+from orderstream.lab.model.stage import LOST, Words
 from orderstream.lab.model.world import World, settings
 
 CONSUMERS = "abcdefgh"
@@ -98,7 +98,7 @@ class Play:
             tuple(map(self.cast.root, names)),
             ledgers_of([order.id for order in scope.orders], [order.id for order in scope.to_send]),
             None,
-            Left(scope.deaths, scope.lost, scope.times, scope.stops, 99 if scope.preemptions is None else scope.preemptions),
+            Left(scope.deaths, scope.lost, scope.times, scope.stops, scope.preemptions or 0),
         )
 
     def moves(self, at: At) -> Iterator[Move]:
@@ -165,15 +165,14 @@ class Play:
     # One thread -----------------------------------------------------------------------------------------
 
     def _thread_moves(self, at: At, slot: int, node: Node, thread: int, stop: Stop) -> Iterator[Move]:
-        left, me = at.left, (slot, thread)
+        left, me = at.left, None if self.scope.preemptions is None else (slot, thread)
         if at.last and at.last != me and self._could_go_on(at, at.last):
             if not left.preemptions:
                 return
             left = left._replace(preemptions=left.preemptions - 1)
         name = node.name + "~" * thread
         if stop.kind == "asks":
-            commands: tuple[tuple[bytes, ...], ...] = stop.what  # type: ignore[assignment]
-            replies, world = self.world.ask(at.world, commands)
+            replies, world = self.world.ask(at.world, commands_of(stop))
             after = self.cast.after(node, Input(thread, replies))
             yield self._to(at, slot, after, name, world, left, me)
             if left.lost:
@@ -200,8 +199,7 @@ class Play:
         stop = node and (node.first, node.second)[thread]
         if not stop or stop.kind != "asks":
             return False
-        commands: tuple[tuple[bytes, ...], ...] = stop.what  # type: ignore[assignment]
-        return commands[-1][0].upper() != READS or bool(self.world.states[at.world].undelivered)
+        return commands_of(stop)[-1][0].upper() != READS or bool(self.world.states[at.world].undelivered)
 
     def _to(
         self, at: At, slot: int, node: Node, choice: str, world: int, left: Left, last: tuple[int, int] | None
@@ -252,6 +250,10 @@ class Play:
         if name in self.scope.janitors:
             return janitor(self._settings, name)
         return consume(self._settings)
+
+
+def commands_of(stop: Stop) -> tuple[Words, ...]:
+    return cast(tuple[Words, ...], stop.what)
 
 
 def consumes(node: Node) -> bool:

@@ -62,10 +62,11 @@ class Scope:
 
     def __str__(self) -> str:
         about = [_many(self.consumers, "consumer"), " + ".join(self.items + self.sent)]
-        about += [_many(n, word) for n, word in ((self.deaths, "death"), (self.lost, "lost reply"), (self.stops, "stop")) if n]
+        faults = (self.deaths, "death"), (self.lost, "lost reply"), (self.stops, "stop")
+        about += [_many(number, word) for number, word in faults if number]
         about += [_many(self.times, "passing") + " of time"] if self.times else []
         about += ["no dead letter can be written at first"] if self.refuses else []
-        about += [*self.janitors, f"handlers that {' or '.join(self._ways)}", f"{self.max_attempts} attempts"]
+        about += [*self.janitors, f"handlers that {' or '.join(self._ways)}", _many(self.max_attempts, "attempt")]
         about += ["any preemptions" if self.preemptions is None else f"preemptions ≤ {self.preemptions}"]
         return " × ".join(about)
 

@@ -81,7 +81,7 @@ class Search:
         self._rests: set[Hashable] = set()
 
     def run(self, find: int = 1, most: int | None = None) -> Covered:
-        """Look until everything was seen, until *find* promises are broken or *most* states were seen, or until Ctrl-C."""
+        """Look until everything was seen, *find* promises are broken, *most* states were seen, or Ctrl-C is pressed."""
         try:
             self._run(find, most)
         except KeyboardInterrupt:
@@ -145,7 +145,7 @@ class Search:
     # The way to rest ------------------------------------------------------------------------------------
 
     def _stuck(self, at: At) -> Broken | None:
-        """Go on fairly and without faults until nothing is left to do. Return what breaks on that way, if anything does."""
+        """Go on fairly and without faults until nothing is left to do. Return what breaks on that way, or None."""
         play, states = self.play, self.play.world.states
         steps: list[str] = [REST]
         passed: list[Hashable] = []

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from orderstream import scripts
 from orderstream.entries import UNOWNED
-from orderstream.lab.model.play import At, Move, Play
+from orderstream.lab.model.play import At, Move, Play, commands_of
 from orderstream.lab.model.search import REST
 from orderstream.lab.model.world import State
 
@@ -70,7 +70,7 @@ def _what(at: At, move: Move) -> str:
         return "the heartbeat wakes up" if stop else "dead letters can be written from now on"
     if stop.kind == "handles":
         return f"the handler of {stop.what} {how}"
-    asked = ", ".join(map(_command, stop.what))  # type: ignore[arg-type]
+    asked = ", ".join(map(_command, commands_of(stop)))
     return f"{asked}{': ' + _SAID[how] if how else ''}"
 
 

@@ -2,8 +2,8 @@
 Redis, as a function: a state and the commands give the replies and the next state.
 
 A real server answers. What it has answered once it is not asked again: it would say the same, because all that differs
-between two runs is taken away. Ids follow a last id that lies in the future, so the server's clock does not choose them.
-Idle times are ``due`` or not. A state is put back with RESTORE, with its groups and its pending entries.
+between two runs is taken away. Ids follow a last id that lies in the future, so no clock chooses them. Idle times are
+``due`` or not. A state is put back with RESTORE, with its groups and its pending entries.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ DAY_MS = 86_400_000
 KEY, GROUP, DLQ = "orders", "order_group", "orders-dlq"
 FUTURE = 99_999_999_999_999
 """An id with more milliseconds than any clock: ids that Redis makes behind it count its second part up."""
+
+CLOCKS = (b"idle", b"inactive", b"seen-time", b"active-time")
+"""What is said of a consumer and only depends on the clock."""
 
 CLAIM_IDLE_MS = 10 * DAY_MS
 BACKOFF_MS = 4 * DAY_MS
@@ -158,15 +161,15 @@ class World:
                 *dlq,
             ]
         )
-        return self._note(*self._look([])[1:])
+        return self._look([])[1]
 
     def ask(self, state: int, commands: tuple[Words, ...]) -> tuple[tuple[Any, ...], int]:
         """Return the replies to *commands* in *state*, and the number of the next state."""
         step = self._steps.get((state, commands))
         if step is None:
             self._restore(state)
-            replies, *seen = self._look(commands)
-            step = self._steps[state, commands] = tuple(map(_steady, replies)), self._note(*seen)
+            replies, next_state = self._look(commands)
+            step = self._steps[state, commands] = tuple(map(_steady, replies)), next_state
         return step
 
     def quiet(self, commands: tuple[Words, ...]) -> list[Any]:
@@ -178,12 +181,12 @@ class World:
     def pass_time(self, state: int) -> int:
         """Return the number of the state in which all that is pending has become due."""
         if state not in self._passed:
-            old = [each for each in self.states[state].pending if not each.due and each.id in self.states[state].order_of]
+            now = self.states[state]
+            young = [each for each in now.pending if not each.due and each.id in now.order_of]
             self._restore(state)
-            ms = int(JUMP_S * 1000)
-            words = ("XCLAIM", KEY, GROUP), ("IDLE", ms, "JUSTID")
-            _, *seen = self._look([(*words[0], each.owner, 0, each.id, *words[1]) for each in old])
-            self._passed[state] = self._note(*seen)
+            idle = ("IDLE", int(JUMP_S * 1000), "JUSTID")
+            aged = [("XCLAIM", KEY, GROUP, each.owner, 0, each.id, *idle) for each in young]
+            _, self._passed[state] = self._look(aged)
         return self._passed[state]
 
     def mend(self, state: int) -> int:
@@ -192,8 +195,7 @@ class World:
             return state
         if state not in self._mended:
             self._restore(state)
-            _, *seen = self._look([("DEL", DLQ), *_EMPTY])
-            self._mended[state] = self._note(*seen)
+            _, self._mended[state] = self._look([("DEL", DLQ), *_EMPTY])
         return self._mended[state]
 
     # How the server is asked ----------------------------------------------------------------------------
@@ -203,8 +205,8 @@ class World:
         keys = [(KEY, stream), (DLQ, dlq), *memory]
         self._out = [("FLUSHALL",), *(("RESTORE", key, 0, dump) for key, dump in keys if dump is not None)]
 
-    def _look(self, commands: Sequence[Any]) -> tuple[Any, State, tuple[Any, ...]]:
-        """Send *commands* in one write with what restores the state before and tells the state after."""
+    def _look(self, commands: Sequence[Any]) -> tuple[list[Any], int]:
+        """Send *commands*, in one write with what restores the state before and tells the state after."""
         before, self._out = self._out, []
         after = [
             ("TIME",),
@@ -220,19 +222,17 @@ class World:
         (seconds, micros), stream, dlq, keys, *dumps = told[len(before) + len(commands) :]
         others = [key for key in sorted(keys) if key not in (KEY.encode(), DLQ.encode())]
         memory = self._send([word for key in others for word in (("GET", key), ("DUMP", key))]) if others else []
-        state = _state(stream, dlq, tuple(zip(others, memory[::2], strict=True)), int(seconds) * 1000 + int(micros) // 1000)
-        return replies, state, (*dumps, tuple(zip(others, memory[1::2], strict=True)))
-
-    def _note(self, state: State, dump: tuple[Any, ...]) -> int:
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        state = _state(stream, dlq, tuple(zip(others, memory[::2], strict=True)), now_ms)
         number = self._numbers.setdefault(state, len(self.states))
         if number == len(self.states):
             self.states.append(state)
-            self._dumps.append(dump)
-        return number
+            self._dumps.append((*dumps, tuple(zip(others, memory[1::2], strict=True))))
+        return replies, number
 
     def _send(self, commands: Sequence[Any]) -> list[Any]:
         self._socket.sendall(b"".join(map(hiredis.pack_command, commands)))
-        reader, replies = hiredis.Reader(replyError=_Refused), []
+        reader, replies = hiredis.Reader(replyError=_Refused), list[Any]()
         while len(replies) < len(commands):
             reply = reader.gets()
             if reply is False:
@@ -256,16 +256,18 @@ def _steady(reply: Any) -> Any:
         case [bytes() as cursor, list() as lost, int() as soonest, *found]:  # of lua/claim.lua
             return cursor, tuple(lost), -(-soonest // DAY_MS) * DAY_MS, *map(_steady, found)
         case list():
-            return tuple(map(_steady, reply))
+            told = tuple(map(_steady, reply))
+            return tuple(0 if name in CLOCKS else each for name, each in zip((None, *told), told, strict=False))
     return reply
 
 
 def _state(stream: Any, dlq: Any, memory: tuple[tuple[bytes, bytes], ...], now_ms: int) -> State:
     about, refuses = as_dict(stream), isinstance(dlq, _Refused)
     [group] = [as_dict(each) for each in about[b"groups"] if as_dict(each)[b"name"] == GROUP.encode()]
-    pending = (
-        Pending(id, owner, now_ms - at_ms >= CLAIM_IDLE_MS, deliveries) for id, owner, at_ms, deliveries in group.get(b"pel") or group[b"pending"]
-    )
+    pending = [
+        Pending(id, owner, now_ms - at_ms >= CLAIM_IDLE_MS, deliveries)
+        for id, owner, at_ms, deliveries in group[b"pending"]
+    ]
     return State(
         entries=tuple((id, tuple(fields)) for id, fields in about[b"entries"]),
         last=about[b"last-generated-id"],
