@@ -46,7 +46,7 @@ def check(
             lines: list[str] = []
             for each in covered.broken:
                 shortest, shorter = _shortest(scope, world, each)
-                lines += [f"broken: {shortest.promise}", f"{len(shortest)} choices: {' '.join(shortest.schedule)}"]
+                lines += [f"broken: {shortest.promise}", f"{shortest.choices} choices: {' '.join(shortest.schedule)}"]
                 lines += story(shorter or play, shortest.schedule)
             return covered, lines
         finally:
@@ -64,6 +64,6 @@ def _shortest(scope: Scope, world: World, broken: Broken) -> tuple[Broken, Play 
         return broken, None
     play = Play(replace(scope, times=broken.schedule.count("time")), world)
     found = Search(play, rest=False).run(most=MOST_STATES).broken
-    if found and len(found[0]) < len(broken):
+    if found and found[0].choices < broken.choices:
         return found[0], play
     return broken, None

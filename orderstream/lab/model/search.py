@@ -28,8 +28,11 @@ class Broken:
     promise: str
     schedule: list[str]
 
-    def __len__(self) -> int:
-        return len(self.schedule) - self.schedule.count(REST)
+    @property
+    def choices(self) -> int:
+        """How many choices it takes. If something stays for ever, what comes then is no choice."""
+        for_ever = self.promise.startswith(STUCK)
+        return self.schedule.index(REST) if for_ever else len(self.schedule) - self.schedule.count(REST)
 
 
 @dataclass
@@ -99,7 +102,7 @@ class Search:
             next_layer: list[At] = []
             for n, at in enumerate(layer):
                 covered.waiting = len(layer) - n + len(next_layer)
-                stuck = self._rest and self._stuck(at)
+                stuck = self._stuck(at) if self._rest else None
                 if stuck:
                     covered.broken.append(Broken(stuck.promise, self._way(at) + stuck.schedule))
                 for move in () if stuck else self.play.moves(at):

@@ -168,9 +168,13 @@ class World:
         step = self._steps.get((state, commands))
         if step is None:
             self._restore(state)
-            replies, next_state = self._look(commands)
-            step = self._steps[state, commands] = tuple(map(_steady, replies)), next_state
+            step = self._steps[state, commands] = self.fresh(state, commands)
         return step
+
+    def fresh(self, state: int, commands: tuple[Words, ...]) -> tuple[tuple[Any, ...], int]:
+        """The same, from a server that is in *state* now, and is asked in any case."""
+        replies, next_state = self._look(commands)
+        return tuple(map(_steady, replies)), next_state
 
     def quiet(self, commands: tuple[Words, ...]) -> list[Any]:
         """Return the replies to commands that ask nothing about the orders."""
