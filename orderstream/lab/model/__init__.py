@@ -20,6 +20,7 @@ passes. Read it in this order:
     search.py      all choices, the short schedules first; and the way to rest from every state
     story.py       a schedule, told
     check.py       one scope, from its server to its verdict
+    __main__.py    the command
 
 How far it looks, and what it leaves out: see `play` and docs/contract.md.
 """

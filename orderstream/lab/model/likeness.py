@@ -31,7 +31,7 @@ FLUSHED_S = 2 * ACK_FLUSH_S  # after that it does not matter when acks were flus
 SOON_S = 2.0  # more than any wait for entries
 EPOCH_S = 500_000.0  # a number above it is a time of the process' clock
 
-NOT_OURS = ("redis", "threading", "orderstream.lab.model")
+NOT_OURS = ("redis", "threading", __name__.rpartition(".")[0])
 OPAQUE = (OrderStream, RetryPolicy, ModuleType, FunctionType, BuiltinFunctionType, BuiltinMethodType, type)
 LOCK = type(threading.Lock())
 LEFT_OUT = {
