@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from orderstream.lab.model.gate import end_all
 from orderstream.lab.model.play import Play
 from orderstream.lab.model.scope import Scope
 from orderstream.lab.model.search import REST, STUCK, Broken, Covered, Search
@@ -26,6 +27,7 @@ def open_world(page: int = 16) -> Iterator[World]:
         with staged(world.quiet, page):
             yield world
     finally:
+        end_all()
         world.close()
         server.close()
 

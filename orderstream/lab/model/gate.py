@@ -9,14 +9,17 @@ inputs bring it to the same place.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from types import FrameType
+from typing import Any, ClassVar, NamedTuple
 
 JUMP_S = 11 * 86_400.0
 """When time passes, so much passes: more than ``claim_idle_ms``."""
 
 _here = threading.local()
+_alive: set[Process] = set()
 
 
 class Died(BaseException):
@@ -72,6 +75,7 @@ class Process:
         self.threads: list[Thread] = []
         self._control = threading.Lock()
         self._control.acquire()
+        _alive.add(self)
         Thread(self, lambda: program(self)).start()
         self.go(Input(0))
 
@@ -98,6 +102,7 @@ class Process:
     def die(self) -> None:
         """End every thread where it stands."""
         self.dead = True
+        _alive.discard(self)
         for thread in self.threads:
             if thread.is_alive():
                 self._resume(thread, None)
@@ -120,8 +125,9 @@ class Thread:
     def __init__(self, process: Process, target: Callable[[], object]) -> None:
         self.process = process
         self.stop = Stop("sleeps", "not begun")
-        self.real: threading.Thread | None = None
+        self.frame: FrameType | None = None  # where it waits
         self._target = target
+        self._begun = False
         self._go = threading.Lock()
         self._go.acquire()
         self._input: Hashable = None
@@ -135,39 +141,83 @@ class Thread:
 
     def resume(self, what: Hashable) -> None:
         self._input = what
-        if self.real:
+        if self._begun:
             self._go.release()
         elif self.process.dead:
             self._end("")
         else:
-            self.real = threading.Thread(target=self._run, name=self.process.name, daemon=True)
-            self.real.start()
+            self._begun = True
+            _Worker.run(self._run)
 
     def wait(self, stop: Stop) -> Any:
         """Wait at *stop* to be let go. Returns the input."""
         if self.process.dead:
             raise Died
-        self.stop = stop
+        self.stop, self.frame = stop, sys._getframe()
         self.process.paused()
         self._go.acquire()
+        self.frame = None
         if self.process.dead:
             raise Died
         return self._input
 
     def _run(self) -> None:
-        _here.thread = self
-        error = ""
+        _here.thread, error = self, ""
         try:
             self._target()
         except Died:
             pass
         except BaseException as raised:  # noqa: BLE001 - whatever ends a program is what the judge has to know
             error = f"{type(raised).__name__}: {raised}"
+        _here.thread = None
         self._end(error)
 
     def _end(self, error: str) -> None:
         self.stop = Stop("ended", error)
         self.process.paused()
+
+
+class _Worker:
+    """A thread of this program's own. It runs one target after the other: to start a thread takes long."""
+
+    every: ClassVar[list[_Worker]] = []
+    idle: ClassVar[list[_Worker]] = []
+
+    def __init__(self) -> None:
+        self._target: Callable[[], object] | None = None
+        self._go = threading.Lock()
+        self._go.acquire()
+        self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+        self._thread.start()
+        self.every.append(self)
+
+    @classmethod
+    def run(cls, target: Callable[[], object]) -> None:
+        worker = cls.idle.pop() if cls.idle else cls()
+        worker._target = target
+        worker._go.release()
+
+    def end(self) -> None:
+        self._target = None
+        self._go.release()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            self._go.acquire()
+            if not self._target:
+                return
+            self._target()
+            self.idle.append(self)
+
+
+def end_all() -> None:
+    """End all processes, and the threads in which they ran."""
+    while _alive:
+        _alive.pop().die()
+    while _Worker.every:
+        _Worker.every.pop().end()
+    _Worker.idle.clear()
 
 
 def here() -> Thread | None:

@@ -12,7 +12,6 @@ twice in one expression.
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections.abc import Hashable, Mapping
 from contextlib import AbstractContextManager
@@ -68,10 +67,9 @@ class _Painter:
         self._seen: dict[int, int] = {}  # things that can change are numbered: the same thing is not two alike
 
     def threads(self, process: Process) -> Hashable:
-        frames = sys._current_frames()
         first, *others = process.threads
         alive = [first, *(thread for thread in others if thread.is_alive())]
-        return tuple((thread.stop, self._stack(frames.get(_number(thread)))) for thread in alive)
+        return tuple((thread.stop, self._stack(thread.frame)) for thread in alive)
 
     def _stack(self, frame: FrameType | None) -> Hashable:
         stack = []
@@ -143,7 +141,3 @@ class _Painter:
         if name == "_began":
             return since_s
         return max(since_s, -FLUSHED_S if name == "_flushed_at" else -LONG_AGO_S)
-
-
-def _number(thread: Thread) -> int:
-    return (thread.real and thread.real.ident) or 0 if thread.is_alive() else 0
