@@ -31,7 +31,7 @@ def reached(play, depth):
         found |= {
             (
                 play.world.states[at.world],
-                at.ledgers,
+                play.books.pages[at.book],
                 tuple(node and (node.name, node.first, node.second) for node in at.nodes),
                 at.left,
             )

@@ -110,5 +110,36 @@ def _short(name: bytes) -> str:
     return name.decode().partition("-1-0")[0]
 
 
-def ledgers_of(orders: Sequence[str], sent: Sequence[str]) -> Ledgers:
-    return (*((order, Ledger()) for order in orders), *((order, Ledger(entries=0)) for order in sent))
+class Books:
+    """All ledgers that there were, by number: a small number stands for what has become of every order."""
+
+    def __init__(self, orders: Sequence[str], sent: Sequence[str]) -> None:
+        first = (*((order, Ledger()) for order in orders), *((order, Ledger(entries=0)) for order in sent))
+        self.pages: list[Ledgers] = [first]
+        self._numbers = {first: 0}
+        self._noted: dict[tuple[int, str, str], int] = {}
+
+    def note(self, number: int, order: str, what: str) -> int:
+        """Return the number of the page on which it also stands that *what* has happened to *order*."""
+        noted = self._noted.get((number, order, what))
+        if noted is None:
+            page = tuple((id, _noted(each, what) if id == order else each) for id, each in self.pages[number])
+            noted = self._noted[number, order, what] = self._numbers.setdefault(page, len(self.pages))
+            if noted == len(self.pages):
+                self.pages.append(page)
+        return noted
+
+
+def _noted(ledger: Ledger, what: str) -> Ledger:
+    match what:
+        case "begins":
+            return ledger._replace(runs=ledger.runs + 1)
+        case "returns":
+            return ledger._replace(handled=True)
+        case "defers":
+            return ledger._replace(runs=ledger.runs - 1)
+        case "is added":
+            return ledger._replace(entries=ledger.entries + 1)
+        case "is overdue":
+            return ledger._replace(frozen=ledger.frozen + 1)
+    return ledger._replace(raised=ledger.raised + 1)

@@ -21,7 +21,7 @@ from typing import NamedTuple, cast
 
 from orderstream.lab.model.cast import Cast, Node
 from orderstream.lab.model.gate import STOP, TIME, Input, Stop
-from orderstream.lab.model.judge import Judge, Ledger, Ledgers, ledgers_of
+from orderstream.lab.model.judge import Books, Judge
 from orderstream.lab.model.programs import Program, consume, janitor, produce
 from orderstream.lab.model.scope import ENDS, Scope
 from orderstream.lab.model.stage import LOST, Words
@@ -52,14 +52,14 @@ class At(NamedTuple):
     Attributes:
         world: The number of Redis' state.
         nodes: Where each process is; None: it has ended.
-        ledgers: What has become of each order.
+        book: The number of the page that says what has become of each order.
         last: Who made the last step: its place among the nodes, and its thread. None: anybody may go on.
         left: How much may still go wrong.
     """
 
     world: int
     nodes: tuple[Node | None, ...]
-    ledgers: Ledgers
+    book: int
     last: tuple[int, int] | None
     left: Left
 
@@ -87,7 +87,9 @@ class Play:
         items = {order.id: order.item for order in scope.orders + scope.to_send}
         self._items = items
         self.judge = Judge(items, scope.max_attempts, scope.janitors.count("redrive"))
+        self.books = Books([order.id for order in scope.orders], [order.id for order in scope.to_send])
         self.cast = Cast(self._program, merge)
+        self._verdicts: dict[tuple[int, int, int], str] = {}
 
     def begin(self) -> At:
         """Return where everything stands at first."""
@@ -96,7 +98,7 @@ class Play:
         return At(
             self.world.begin(scope.orders, scope.refuses),
             tuple(map(self.cast.root, names)),
-            ledgers_of([order.id for order in scope.orders], [order.id for order in scope.to_send]),
+            0,
             None,
             Left(scope.deaths, scope.lost, scope.times, scope.stops, scope.preemptions or 0),
         )
@@ -112,7 +114,8 @@ class Play:
                     yield self._gone(at, slot, node, f"{node.name}:dies", at.left._replace(deaths=at.left.deaths - 1))
                 if at.left.stops and node.first.kind != "ended" and consumes(node):
                     left = at.left._replace(stops=at.left.stops - 1)
-                    yield self._to(at, slot, self.cast.after(node, STOP), f"{node.name}:stop", at.world, left, at.last)
+                    after = self.cast.after(node, STOP)
+                    yield self._to(at._replace(left=left), slot, -1, after, f"{node.name}:stop", at.world)
         if at.left.times:
             yield from self.time(at, at.left._replace(times=at.left.times - 1))
 
@@ -129,10 +132,12 @@ class Play:
         if world != at.world:
             alive = {node.known_as for node in at.nodes if node}
             state = self.world.states[at.world]
-            overtaken = {state.order_of.get(each.id) for each in state.pending if each.owner in alive and not each.due}
-            ledgers = tuple((id, each._replace(frozen=each.frozen + (id in overtaken))) for id, each in at.ledgers)
+            book = at.book
+            for each in state.pending:
+                if each.owner in alive and not each.due:
+                    book = self.books.note(book, state.order_of.get(each.id, "?"), "is overdue")
             nodes = tuple(node and self.cast.after(node, TIME) for node in at.nodes)
-            yield Move("time", at._replace(world=world, nodes=nodes, ledgers=ledgers, left=left), "")
+            yield Move("time", at._replace(world=world, nodes=nodes, book=book, left=left), "")
 
     def beats(self, at: At) -> Iterator[Move]:
         """Let each heartbeat that is alive come in time."""
@@ -165,32 +170,34 @@ class Play:
     # One thread -----------------------------------------------------------------------------------------
 
     def _thread_moves(self, at: At, slot: int, node: Node, thread: int, stop: Stop) -> Iterator[Move]:
-        left, me = at.left, None if self.scope.preemptions is None else (slot, thread)
-        if at.last and at.last != me and self._could_go_on(at, at.last):
-            if not left.preemptions:
-                return
-            left = left._replace(preemptions=left.preemptions - 1)
+        if self.scope.preemptions is not None:
+            left, me = at.left, (slot, thread)
+            if at.last and at.last != me and self._could_go_on(at, at.last):
+                if not left.preemptions:
+                    return
+                left = left._replace(preemptions=left.preemptions - 1)
+            at = at._replace(last=me, left=left)
         name = node.name + "~" * thread
         if stop.kind == "asks":
             replies, world = self.world.ask(at.world, commands_of(stop))
             after = self.cast.after(node, Input(thread, replies))
-            yield self._to(at, slot, after, name, world, left, me)
-            if left.lost:
-                left = left._replace(lost=left.lost - 1)
+            yield self._to(at, slot, thread, after, name, world)
+            if at.left.lost:
+                at = at._replace(left=at.left._replace(lost=at.left.lost - 1))
                 after = self.cast.after(node, Input(thread, LOST))
-                yield self._to(at, slot, after, f"{name}:unsent", at.world, left, me)
+                yield self._to(at, slot, thread, after, f"{name}:unsent", at.world)
                 if world != at.world:
-                    yield self._to(at, slot, after, f"{name}:lost", world, left, me)
+                    yield self._to(at, slot, thread, after, f"{name}:lost", world)
         elif stop.kind == "handles":
             item = self._items[str(stop.what)]
             for end in self.scope.ends if item == "tea" else ENDS[item]:
                 after = self.cast.after(node, Input(thread, end))
-                ended = _noted(at.ledgers, str(stop.what), end)
-                yield self._to(at._replace(ledgers=ended), slot, after, f"{name}:{end}", at.world, left, me)
+                ended = at._replace(book=self.books.note(at.book, str(stop.what), end))
+                yield self._to(ended, slot, thread, after, f"{name}:{end}", at.world)
             if item == "poison":
-                yield self._gone(at, slot, node, f"{name}:dies", left)
+                yield self._gone(at, slot, node, f"{name}:dies", at.left)
         else:
-            yield self._to(at, slot, self.cast.after(node, Input(thread)), name, at.world, left, me)
+            yield self._to(at, slot, thread, self.cast.after(node, Input(thread)), name, at.world)
 
     def _could_go_on(self, at: At, last: tuple[int, int]) -> bool:
         """Return whether a thread need not wait: for entries to read, for its handler, or for its sleep to end."""
@@ -201,18 +208,16 @@ class Play:
             return False
         return commands_of(stop)[-1][0].upper() != READS or bool(self.world.states[at.world].undelivered)
 
-    def _to(
-        self, at: At, slot: int, node: Node, choice: str, world: int, left: Left, last: tuple[int, int] | None
-    ) -> Move:
-        ledgers, broken = at.ledgers, ""
-        was = at.nodes[slot]
-        assert was
+    def _to(self, at: At, slot: int, thread: int, node: Node, choice: str, world: int) -> Move:
+        book, last, broken = at.book, at.last, ""
         if world != at.world:
             before, after = self.world.states[at.world], self.world.states[world]
-            ledgers = self._with_new_entries(ledgers, at.world, world)
-            broken = self.judge.step(was.known_as, before, after, ledgers)
-        if node.first.kind == "handles" and was.first.kind != "handles":
-            ledgers = _noted(ledgers, str(node.first.what), "begins")
+            if before.last != after.last:
+                for id in after.order_of.keys() - before.order_of.keys():
+                    book = self.books.note(book, after.order_of[id], "is added")
+            broken = self.judge.step(node.known_as, before, after, self.books.pages[book])
+        if thread == 0 and node.first.kind == "handles":
+            book = self.books.note(book, str(node.first.what), "begins")
         here: Node | None = node
         if node.first.kind == "ended":
             error = str(node.first.what)
@@ -221,7 +226,7 @@ class Play:
             here = self.cast.root(_successor(node.name)) if consumes(node) else None
             last = None
         nodes = (*at.nodes[:slot], here, *at.nodes[slot + 1 :])
-        return self._judged(choice, At(world, nodes, ledgers, last, left), broken)
+        return self._judged(choice, At(world, nodes, book, last, at.left), broken)
 
     def _gone(self, at: At, slot: int, node: Node, choice: str, left: Left) -> Move:
         nodes = (*at.nodes[:slot], self.cast.root(_successor(node.name)), *at.nodes[slot + 1 :])
@@ -233,14 +238,12 @@ class Play:
 
     def _judged(self, choice: str, at: At, broken: str) -> Move:
         spent = self.scope.deaths + self.scope.lost - at.left.deaths - at.left.lost
-        return Move(choice, at, broken or self.judge.state(self.world.states[at.world], at.ledgers, spent))
-
-    def _with_new_entries(self, ledgers: Ledgers, world: int, next_world: int) -> Ledgers:
-        before, after = self.world.states[world], self.world.states[next_world]
-        if before.last == after.last:
-            return ledgers
-        new = [order for id, order in after.order_of.items() if id not in before.order_of]
-        return tuple((order, each._replace(entries=each.entries + new.count(order))) for order, each in ledgers)
+        seen = at.world, at.book, spent
+        verdict = self._verdicts.get(seen)
+        if verdict is None:
+            verdict = self.judge.state(self.world.states[at.world], self.books.pages[at.book], spent)
+            self._verdicts[seen] = verdict
+        return Move(choice, at, broken or verdict)
 
     # Who plays --------------------------------------------------------------------------------------------
 
@@ -262,17 +265,3 @@ def consumes(node: Node) -> bool:
 
 def _successor(name: str) -> str:
     return f"{name[0]}{int(name[1:] or 1) + 1}"
-
-
-def _noted(ledgers: Ledgers, order: str, what: str) -> Ledgers:
-    def note(each: Ledger) -> Ledger:
-        match what:
-            case "begins":
-                return each._replace(runs=each.runs + 1)
-            case "returns":
-                return each._replace(handled=True)
-            case "defers":
-                return each._replace(runs=each.runs - 1)
-        return each._replace(raised=each.raised + 1)
-
-    return tuple((id, note(each) if id == order else each) for id, each in ledgers)

@@ -170,7 +170,7 @@ class Search:
             if broken or key in self._rests:
                 break
             if play.at_rest(at):
-                broken = play.judge.rest(states[at.world], at.ledgers)
+                broken = play.judge.rest(states[at.world], play.books.pages[at.book])
                 break
             passed.append(key)
             if key in turns:
