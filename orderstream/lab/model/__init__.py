@@ -17,6 +17,7 @@ passes. Read it in this order:
     scopes.py      the scopes that are looked at
     judge.py       what must hold
     play.py        the rules: what can be chosen, and what comes of it
+    mirror.py      two consumers are alike
     search.py      all choices, the short schedules first; and the way to rest from every state
     story.py       a schedule, told
     check.py       one scope, from its server to its verdict

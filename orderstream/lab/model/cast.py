@@ -24,11 +24,14 @@ class Node:
     Attributes:
         name: The process.
         known_as: The name that its consumer has in Redis.
+        alike: The likeness of the process; None if nothing is merged.
         first, second: Where its threads wait. There may be no second one.
+        answered: Thread and state of Redis -> the node after its replies, and the next state of Redis.
     """
 
-    def __init__(self, number: int, process: Process, way: tuple[Node, Input] | None) -> None:
+    def __init__(self, number: int, process: Process, alike: Hashable, way: tuple[Node, Input] | None) -> None:
         self.number = number
+        self.alike = alike
         self.name = process.name
         self.known_as = process.known_as.encode()
         self.first: Stop
@@ -36,6 +39,7 @@ class Node:
         self.first, self.second = process.stops
         self.way = way
         self.next: dict[Input, Node] = {}
+        self.answered: dict[tuple[int, int], tuple[Node, int]] = {}
 
     def inputs(self) -> Iterator[Input]:
         """Yield the inputs that first led here."""
@@ -97,10 +101,11 @@ class Cast:
         return Process(name, self._program(name))
 
     def _node(self, process: Process, way: tuple[Node, Input] | None) -> Node:
-        alike: Hashable = (process.name, likeness(process)) if self._merge else len(self.nodes)
-        node = self._by_likeness.get(alike)
+        alike = likeness(process) if self._merge else None
+        key: Hashable = (process.name, alike) if self._merge else len(self.nodes)
+        node = self._by_likeness.get(key)
         if node is None:
-            node = self._by_likeness[alike] = Node(len(self.nodes), process, way)
+            node = self._by_likeness[key] = Node(len(self.nodes), process, alike, way)
             self.nodes.append(node)
         if node in self._waiting or node.first.kind == "ended":
             process.die()

@@ -25,9 +25,11 @@ def open_world(page: int = 16) -> Iterator[World]:
     world = World(server)
     try:
         with staged(world.quiet, page):
-            yield world
+            try:
+                yield world
+            finally:
+                end_all()
     finally:
-        end_all()
         world.close()
         server.close()
 

@@ -53,7 +53,7 @@ ON_THE_WAY = {
 """Function -> variables that hold what it asks, which the stop shows, and how long it would wait."""
 
 WHEN = ("_next_walk", "_next_due", "next_beat")
-"""Times that are only asked whether they are over."""
+"""Times that are only asked whether they are over. (A pause after a lost reply is short against them.)"""
 
 
 def likeness(process: Process) -> Hashable:
@@ -90,7 +90,7 @@ class _Painter:
             case None | bool() | str() | bytes() | Thread() | LOCK():
                 return self._plain(value)
             case int():
-                return min(value, 2) if name == "_turns" else value  # it matters only whether it is the first
+                return min(value, 1) if name == "_turns" else value  # it matters only whether there was one
             case float():
                 return self._time(value, name)
             case tuple():
@@ -137,7 +137,7 @@ class _Painter:
         if since_s > SOON_S:
             return "later"  # when time passes, and not by waiting for entries
         if name in WHEN:
-            return max(since_s, 0.0)
+            return "over" if since_s <= 0 else "soon"  # a wait for entries ends then
         if name == "_began":
             return since_s
         return max(since_s, -FLUSHED_S if name == "_flushed_at" else -LONG_AGO_S)

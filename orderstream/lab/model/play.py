@@ -53,7 +53,7 @@ class At(NamedTuple):
         world: The number of Redis' state.
         nodes: Where each process is; None: it has ended.
         book: The number of the page that says what has become of each order.
-        last: Who made the last step: its place among the nodes, and its thread. None: anybody may go on.
+        last: Who made the last step and could go on: its place among the nodes, and its thread. None: nobody could.
         left: How much may still go wrong.
     """
 
@@ -172,15 +172,14 @@ class Play:
     def _thread_moves(self, at: At, slot: int, node: Node, thread: int, stop: Stop) -> Iterator[Move]:
         if self.scope.preemptions is not None:
             left, me = at.left, (slot, thread)
-            if at.last and at.last != me and self._could_go_on(at, at.last):
+            if at.last and at.last != me:
                 if not left.preemptions:
                     return
                 left = left._replace(preemptions=left.preemptions - 1)
             at = at._replace(last=me, left=left)
         name = node.name + "~" * thread
         if stop.kind == "asks":
-            replies, world = self.world.ask(at.world, commands_of(stop))
-            after = self.cast.after(node, Input(thread, replies))
+            after, world = node.answered.get((thread, at.world)) or self._answered(node, thread, stop, at.world)
             yield self._to(at, slot, thread, after, name, world)
             if at.left.lost:
                 at = at._replace(left=at.left._replace(lost=at.left.lost - 1))
@@ -199,14 +198,18 @@ class Play:
         else:
             yield self._to(at, slot, thread, self.cast.after(node, Input(thread)), name, at.world)
 
-    def _could_go_on(self, at: At, last: tuple[int, int]) -> bool:
-        """Return whether a thread need not wait: for entries to read, for its handler, or for its sleep to end."""
-        slot, thread = last
-        node = at.nodes[slot]
-        stop = node and (node.first, node.second)[thread]
+    def _answered(self, node: Node, thread: int, stop: Stop, world: int) -> tuple[Node, int]:
+        replies, next_world = self.world.ask(world, commands_of(stop))
+        answer = self.cast.after(node, Input(thread, replies)), next_world
+        node.answered[thread, world] = answer
+        return answer
+
+    def _could_go_on(self, world: int, node: Node | None, thread: int) -> bool:
+        """Return whether a thread need not wait for entries to read or for its sleep to end."""
+        stop = (node.first, node.second)[thread] if node else None
         if not stop or stop.kind != "asks":
-            return False
-        return commands_of(stop)[-1][0].upper() != READS or bool(self.world.states[at.world].undelivered)
+            return stop is not None and stop.kind == "handles"
+        return commands_of(stop)[-1][0].upper() != READS or bool(self.world.states[world].undelivered)
 
     def _to(self, at: At, slot: int, thread: int, node: Node, choice: str, world: int) -> Move:
         book, last, broken = at.book, at.last, ""
@@ -226,6 +229,8 @@ class Play:
             here = self.cast.root(_successor(node.name)) if consumes(node) else None
             last = None
         nodes = (*at.nodes[:slot], here, *at.nodes[slot + 1 :])
+        if last and not self._could_go_on(world, here, last[1]):
+            last = None
         return self._judged(choice, At(world, nodes, book, last, at.left), broken)
 
     def _gone(self, at: At, slot: int, node: Node, choice: str, left: Left) -> Move:

@@ -7,10 +7,12 @@ could follow then, because Redis' state, the likeness of each process and the le
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from orderstream.lab.model.mirror import Mirror
 from orderstream.lab.model.play import At, Left, Move, Play
 
 MOST_STEPS = 600  # of a walk to rest
@@ -79,9 +81,10 @@ class Search:
         self._rest = rest
         self.covered = Covered(str(play.scope))
         self._tell = tell
-        self._came: dict[At, tuple[At, str] | None] = {}
-        self._seen: dict[Hashable, list[Left]] = {}
-        self._rests: set[Hashable] = set()
+        self._mirror = Mirror(play)
+        self._came: list[tuple[int, str]] = []  # for each state the number of the one before, and the choice
+        self._seen: dict[int, Left | tuple[Left, ...]] = {}
+        self._rests: set[int] = set()
 
     def run(self, find: int = 1, most: int | None = None) -> Covered:
         """Look until everything was seen, *find* promises are broken, *most* states were seen, or Ctrl-C is pressed."""
@@ -95,23 +98,22 @@ class Search:
     def _run(self, find: int, most: int | None) -> None:
         began, covered = time.monotonic(), self.covered
         told = began
-        start = self.play.begin()
-        self._came[start] = None
-        layer = [start]
+        self._came.append((-1, ""))
+        layer = [(0, self.play.begin())]
         while layer:
-            next_layer: list[At] = []
-            for n, at in enumerate(layer):
+            next_layer: list[tuple[int, At]] = []
+            for n, (number, at) in enumerate(layer):
                 covered.waiting = len(layer) - n + len(next_layer)
                 stuck = self._stuck(at) if self._rest else None
                 if stuck:
-                    covered.broken.append(Broken(stuck.promise, self._way(at) + stuck.schedule))
+                    covered.broken.append(Broken(stuck.promise, self._way(number) + stuck.schedule))
                 for move in () if stuck else self.play.moves(at):
                     covered.moves += 1
                     if move.broken:
-                        covered.broken.append(Broken(move.broken, [*self._way(at), move.choice]))
+                        covered.broken.append(Broken(move.broken, [*self._way(number), move.choice]))
                     elif self._is_new(move):
-                        self._came[move.at] = at, move.choice
-                        next_layer.append(move.at)
+                        next_layer.append((len(self._came), move.at))
+                        self._came.append((number, sys.intern(move.choice)))
                 covered.states += 1
                 now = time.monotonic()
                 covered.seconds = now - began
@@ -131,17 +133,21 @@ class Search:
         covered.worlds, covered.asked = len(play.world.states), play.world.asked
 
     def _is_new(self, move: Move) -> bool:
-        key, left = move.at[:4], move.at.left
-        seen = self._seen.setdefault(key, [])
-        if any(other.covers(left) for other in seen):
+        key, left = self._mirror.key(move.at), move.at.left
+        seen = self._seen.get(key, ())
+        if seen == left:
             return False
-        seen[:] = [*(other for other in seen if not left.covers(other)), left]
+        others = (seen,) if isinstance(seen, Left) else seen
+        if any(other.covers(left) for other in others):
+            return False
+        kept = [other for other in others if not left.covers(other)]
+        self._seen[key] = (*kept, left) if kept else left
         return True
 
-    def _way(self, at: At) -> list[str]:
+    def _way(self, number: int) -> list[str]:
         way: list[str] = []
-        while came := self._came[at]:
-            at, choice = came
+        while number:
+            number, choice = self._came[number]
             way.insert(0, choice)
         return way
 
@@ -151,8 +157,8 @@ class Search:
         """Go on fairly and without faults until nothing is left to do. Return what breaks on that way, or None."""
         play, states = self.play, self.play.world.states
         steps: list[str] = [REST]
-        passed: list[Hashable] = []
-        turns: set[Hashable] = set()
+        passed: list[int] = []
+        turns: set[int] = set()
         asleep = -1  # the state of Redis when time passed last
 
         def go(moves: Iterable[Move | None]) -> str:
@@ -166,7 +172,7 @@ class Search:
 
         broken = go(play.mended(at))
         for _ in range(MOST_STEPS):
-            key = at[:3]
+            key = self._mirror.key(at, last=False)
             if broken or key in self._rests:
                 break
             if play.at_rest(at):

@@ -56,12 +56,22 @@ def _no_answer(asked: tuple[Words, ...]) -> Sequence[Any]:
 _answer: Answer = _no_answer
 
 
+class _Plug:
+    """What is in the place of a socket."""
+
+    def shutdown(self, how: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class _Link:
     """What replaces the methods of ``redis.Connection``: nothing is connected, and whoever reads waits at the gate."""
 
     def connect(self: Any) -> None:
         if not self._sock:
-            self.staged = self._sock = True
+            self.staged, self._sock = True, _Plug()
             self.asked = list[Words]()
             self.told = list[Any]()
 

@@ -258,7 +258,7 @@ def _steady(reply: Any) -> Any:
         case [bytes() as id, bytes() as owner, int() as idle, int() as deliveries]:  # a row of XPENDING
             return id, owner, idle // DAY_MS * DAY_MS, deliveries
         case [bytes() as cursor, list() as lost, int() as soonest, *found]:  # of lua/claim.lua
-            return cursor, tuple(lost), -(-soonest // DAY_MS) * DAY_MS, *map(_steady, found)
+            return cursor, tuple(lost), CLAIM_IDLE_MS * (soonest > 0), *map(_steady, found)
         case list():
             told = tuple(map(_steady, reply))
             return tuple(0 if name in CLOCKS else each for name, each in zip((None, *told), told, strict=False))
