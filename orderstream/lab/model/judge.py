@@ -20,6 +20,7 @@ class Ledger(NamedTuple):
         entries: How many entries it has had.
         runs: How many runs of its handler began and count as attempts.
         raised: How many of them raised.
+        rejected: Whether one raised ``Reject``.
         frozen: How often time passed while a living consumer had it, so that it may be taken from that one.
         handled: Whether a run came to its end.
     """
@@ -27,6 +28,7 @@ class Ledger(NamedTuple):
     entries: int = 1
     runs: int = 0
     raised: int = 0
+    rejected: bool = False
     frozen: int = 0
     handled: bool = False
 
@@ -63,7 +65,8 @@ class Judge:
             if ledger.entries > 1 + self._redrives:
                 return f"an order is added once: {order} has {ledger.entries} entries"
             spent = faults + self._poisons + ledger.raised + ledger.frozen
-            if self._items[order] == "tea" and order in dead and not ledger.handled and spent < self._max_attempts:
+            innocent = self._items[order] == "tea" and not ledger.handled and not ledger.rejected
+            if innocent and order in dead and spent < self._max_attempts:
                 promise = ALONE if self._poisons else "each spent attempt has a cause"
                 return f"{promise}: {order} is a dead letter, and {_times(ledger.raised)}"
         return ""
@@ -138,6 +141,8 @@ def _noted(ledger: Ledger, what: str) -> Ledger:
             return ledger._replace(handled=True)
         case "defers":
             return ledger._replace(runs=ledger.runs - 1)
+        case "rejects":
+            return ledger._replace(rejected=True)
         case "is added":
             return ledger._replace(entries=ledger.entries + 1)
         case "is overdue":

@@ -14,9 +14,10 @@ from orderstream.lab.model.cast import Node
 from orderstream.lab.model.world import State
 
 if TYPE_CHECKING:
-    from orderstream.lab.model.play import At, Play
+    from orderstream.lab.model.play import At, Late, Play
 
 NAME = re.compile(r"\b([ab])(\d*)(?=-1-0{16})")  # a consumer's, wherever it stands
+AS_IS, MIRRORED = {"a": "a", "b": "b"}, {"a": "b", "b": "a"}
 BITS = 24  # numbers below 16 million
 
 
@@ -29,6 +30,7 @@ class Mirror:
         self._numbers: dict[str, int] = {}
         self._worlds: list[tuple[int, int]] = []
         self._nodes: dict[Node | None, int] = {None: 0}
+        self._late: dict[tuple[Late, ...], tuple[int, int]] = {(): (0, 0)}
 
     def key(self, at: At, last: bool = True) -> int:
         """Return a number that is the same for two states that are alike. *last*: who went last counts."""
@@ -37,19 +39,27 @@ class Mirror:
         slot, thread = at.last if last and at.last else (-1, 0)
         who = 2 * slot + thread + 2
         if not self._two:
-            return _packed([at.world, at.book, who, *nodes])
+            return _packed([at.world, at.book, who, *nodes, self._under_way(at)[0]])
         other = 2 * (1 - slot) + thread + 2 if slot in (0, 1) else who
+        late, late_mirrored = self._under_way(at)
         first, second, *more = nodes
         return min(
-            _packed([world, at.book, who, first, second, *more]),
-            _packed([mirrored, at.book, other, second, first, *more]),
+            _packed([world, at.book, who, first, second, *more, late]),
+            _packed([mirrored, at.book, other, second, first, *more, late_mirrored]),
         )
+
+    def _under_way(self, at: At) -> tuple[int, int]:
+        if at.late not in self._late:
+            texts = (_exchanged(repr(at.late), names) for names in (AS_IS, MIRRORED))
+            first, second = map(self._number, texts)
+            self._late[at.late] = first, second
+        return self._late[at.late]
 
     def _world(self, number: int) -> tuple[int, int]:
         states = self._play.world.states
         while len(self._worlds) <= number:
             state = states[len(self._worlds)]
-            self._worlds.append((self._number(_text(state, "a", "b")), self._number(_text(state, "b", "a"))))
+            self._worlds.append((self._number(_text(state, AS_IS)), self._number(_text(state, MIRRORED))))
         return self._worlds[number]
 
     def _node(self, node: Node | None) -> int:
@@ -70,15 +80,13 @@ def _renamed(text: str, own: str) -> str:
     return NAME.sub(lambda name: ("me" if name[1] == own else "other") + name[2], text)
 
 
-def _text(state: State, first: str, second: str) -> str:
-    """Return *state* in words, with the consumers of the letters a and b under other names."""
-    exchanged = {"a": first, "b": second}
+def _text(state: State, names: dict[str, str]) -> str:
+    consumers = sorted(_exchanged(name.decode(), names) for name in state.consumers)
+    return f"{_exchanged(repr(replace(state, consumers=())), names)} {consumers}"
 
-    def rename(text: str) -> str:
-        return NAME.sub(lambda name: exchanged[name[1]] + name[2], text)
 
-    consumers = sorted(rename(name.decode()) for name in state.consumers)
-    return f"{rename(repr(replace(state, consumers=())))} {consumers}"
+def _exchanged(text: str, names: dict[str, str]) -> str:
+    return NAME.sub(lambda name: names[name[1]] + name[2], text)
 
 
 def _packed(numbers: list[int]) -> int:

@@ -7,6 +7,7 @@ A choice is a word. A schedule is a line of them.
     a~           the same for its second thread, the heartbeat; or that thread wakes up
     a:lost       Redis runs what a asks, and the replies are lost
     a:unsent     the link breaks before Redis has it
+    a:late       the link breaks, and Redis runs what a asks some time later: when it ``arrives``
     a:returns    the handler that runs in a returns; also raises, rejects, defers
     a:dies       its process is killed; a2 takes its place
     a:stop       it is told to stop
@@ -37,12 +38,20 @@ class Left(NamedTuple):
 
     deaths: int
     lost: int
+    late: int
     times: int
     stops: int
     preemptions: int
 
     def covers(self, other: Left) -> bool:
         return all(mine >= theirs for mine, theirs in zip(self, other, strict=True))
+
+
+class Late(NamedTuple):
+    """Commands that arrive later than their link broke."""
+
+    who: bytes
+    commands: tuple[Words, ...]
 
 
 class At(NamedTuple):
@@ -55,6 +64,7 @@ class At(NamedTuple):
         book: The number of the page that says what has become of each order.
         last: Who made the last step and could go on: its place among the nodes, and its thread. None: nobody could.
         left: How much may still go wrong.
+        late: What is under way to Redis: who asked it, and the commands.
     """
 
     world: int
@@ -62,6 +72,7 @@ class At(NamedTuple):
     book: int
     last: tuple[int, int] | None
     left: Left
+    late: tuple[Late, ...] = ()
 
 
 class Move(NamedTuple):
@@ -89,6 +100,7 @@ class Play:
         self.judge = Judge(items, scope.max_attempts, scope.janitors.count("redrive"))
         self.books = Books([order.id for order in scope.orders], [order.id for order in scope.to_send])
         self.cast = Cast(self._program, merge)
+        self._faults = scope.deaths, scope.lost, scope.late
         self._verdicts: dict[tuple[int, int, int], str] = {}
 
     def begin(self) -> At:
@@ -100,7 +112,7 @@ class Play:
             tuple(map(self.cast.root, names)),
             0,
             None,
-            Left(scope.deaths, scope.lost, scope.times, scope.stops, scope.preemptions or 0),
+            Left(scope.deaths, scope.lost, scope.late, scope.times, scope.stops, scope.preemptions or 0),
         )
 
     def moves(self, at: At) -> Iterator[Move]:
@@ -118,8 +130,16 @@ class Play:
                     yield self._to(at._replace(left=left), slot, -1, after, f"{node.name}:stop", at.world)
         if at.left.times:
             yield from self.time(at, at.left._replace(times=at.left.times - 1))
-
+        yield from self.arrivals(at)
         yield from self.mended(at)
+
+    def arrivals(self, at: At) -> Iterator[Move]:
+        """Let Redis run what is still under way."""
+        for n, each in enumerate(at.late):
+            _, world = self.world.ask(at.world, each.commands)
+            book, broken = self._noted_change(at, each.who, world)
+            late = at.late[:n] + at.late[n + 1 :]
+            yield self._judged("arrives" + str(n or ""), at._replace(world=world, book=book, late=late), broken)
 
     def mended(self, at: At) -> Iterator[Move]:
         """Let dead letters be written, if they cannot be."""
@@ -164,7 +184,7 @@ class Play:
         stop = node and (node.first, node.second)[thread]
         if not node or not stop or stop.kind == "ended":
             return None
-        free = at._replace(last=None, left=Left(0, 0, 0, 0, 0))
+        free = at._replace(last=None, left=Left(0, 0, 0, 0, 0, 0))
         return next(self._thread_moves(free, slot, node, thread, stop), None)
 
     # One thread -----------------------------------------------------------------------------------------
@@ -181,6 +201,11 @@ class Play:
         if stop.kind == "asks":
             after, world = node.answered.get((thread, at.world)) or self._answered(node, thread, stop, at.world)
             yield self._to(at, slot, thread, after, name, world)
+            if at.left.late:
+                under_way = (*at.late, Late(node.known_as, commands_of(stop)))
+                later = at._replace(left=at.left._replace(late=at.left.late - 1), late=under_way)
+                after = self.cast.after(node, Input(thread, LOST))
+                yield self._to(later, slot, thread, after, f"{name}:late", at.world)
             if at.left.lost:
                 at = at._replace(left=at.left._replace(lost=at.left.lost - 1))
                 after = self.cast.after(node, Input(thread, LOST))
@@ -212,13 +237,8 @@ class Play:
         return commands_of(stop)[-1][0].upper() != READS or bool(self.world.states[world].undelivered)
 
     def _to(self, at: At, slot: int, thread: int, node: Node, choice: str, world: int) -> Move:
-        book, last, broken = at.book, at.last, ""
-        if world != at.world:
-            before, after = self.world.states[at.world], self.world.states[world]
-            if before.last != after.last:
-                for id in after.order_of.keys() - before.order_of.keys():
-                    book = self.books.note(book, after.order_of[id], "is added")
-            broken = self.judge.step(node.known_as, before, after, self.books.pages[book])
+        last = at.last
+        book, broken = self._noted_change(at, node.known_as, world)
         if thread == 0 and node.first.kind == "handles":
             book = self.books.note(book, str(node.first.what), "begins")
         here: Node | None = node
@@ -231,7 +251,18 @@ class Play:
         nodes = (*at.nodes[:slot], here, *at.nodes[slot + 1 :])
         if last and not self._could_go_on(world, here, last[1]):
             last = None
-        return self._judged(choice, At(world, nodes, book, last, at.left), broken)
+        return self._judged(choice, At(world, nodes, book, last, at.left, at.late), broken)
+
+    def _noted_change(self, at: At, who: bytes, world: int) -> tuple[int, str]:
+        """Note what *who* has added, and say what *who* did wrong."""
+        book = at.book
+        if world == at.world:
+            return book, ""
+        before, after = self.world.states[at.world], self.world.states[world]
+        if before.last != after.last:
+            for id in after.order_of.keys() - before.order_of.keys():
+                book = self.books.note(book, after.order_of[id], "is added")
+        return book, self.judge.step(who, before, after, self.books.pages[book])
 
     def _gone(self, at: At, slot: int, node: Node, choice: str, left: Left) -> Move:
         nodes = (*at.nodes[:slot], self.cast.root(_successor(node.name)), *at.nodes[slot + 1 :])
@@ -242,7 +273,7 @@ class Play:
         return self._judged(choice, at._replace(nodes=nodes, last=last, left=left), broken)
 
     def _judged(self, choice: str, at: At, broken: str) -> Move:
-        spent = self.scope.deaths + self.scope.lost - at.left.deaths - at.left.lost
+        spent = sum(self._faults) - sum(at.left[: len(self._faults)])
         seen = at.world, at.book, spent
         verdict = self._verdicts.get(seen)
         if verdict is None:

@@ -23,6 +23,7 @@ class Scope:
         ends: How a handler of ``tea`` may end.
         deaths: How often a process dies. What poison orders do comes on top.
         lost: How many replies are lost, before or after Redis has run the command.
+        late: How many replies are lost of commands that are still under way then: Redis runs them some time later.
         times: How often time passes while something is going on: what is pending becomes due, whoever has it.
         stops: How often a consumer is told to stop.
         refuses: Whether no dead letter can be written at first. Once, somebody mends that.
@@ -39,6 +40,7 @@ class Scope:
     ends: tuple[str, ...] = ENDS["tea"]
     deaths: int = 0
     lost: int = 0
+    late: int = 0
     times: int = 0
     stops: int = 0
     refuses: bool = False
@@ -62,7 +64,12 @@ class Scope:
 
     def __str__(self) -> str:
         about = [_many(self.consumers, "consumer"), " + ".join(self.items + self.sent)]
-        faults = (self.deaths, "death"), (self.lost, "lost reply"), (self.stops, "stop")
+        faults = (
+            (self.deaths, "death"),
+            (self.lost, "lost reply"),
+            (self.late, "late command"),
+            (self.stops, "stop"),
+        )
         about += [_many(number, word) for number, word in faults if number]
         about += [_many(self.times, "passing") + " of time"] if self.times else []
         about += ["no dead letter can be written at first"] if self.refuses else []

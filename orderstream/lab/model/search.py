@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from orderstream.lab.model.mirror import Mirror
 from orderstream.lab.model.play import At, Left, Move, Play
@@ -171,6 +172,8 @@ class Search:
             return ""
 
         broken = go(play.mended(at))
+        while at.late and not broken:
+            broken = go(islice(play.arrivals(at), 1))
         for _ in range(MOST_STEPS):
             key = self._mirror.key(at, last=False)
             if broken or key in self._rests:

@@ -12,6 +12,7 @@ from orderstream.lab.model.world import State
 
 _SCRIPTS = {each.sha: name.lower() for name, each in vars(scripts).items() if isinstance(each, scripts.Script)}
 _SAID = {"unsent": "the link breaks before Redis has it", "lost": "Redis runs it, and the reply is lost"}
+_SAID["late"] = "the link breaks, and Redis runs it later"
 
 
 def follow(play: Play, schedule: Sequence[str]) -> Iterator[tuple[At, Move]]:
@@ -40,6 +41,7 @@ def _resting(play: Play, at: At) -> Iterator[Move]:
             if move := play.fair(at, slot, thread):
                 yield move
     yield from play.time(at, at.left)
+    yield from play.arrivals(at)
     yield from play.mended(at)
 
 
@@ -64,6 +66,8 @@ def _what(at: At, move: Move) -> str:
         return "time passes: what is pending is due"
     if how in ("dies", "stop"):
         return "its process is killed" if how == "dies" else "it is told to stop"
+    if who.startswith("arrives"):
+        return f"what is under way arrives: {', '.join(map(_command, at.late[int(who[7:] or 0)].commands))}"
     node = next((node for node in at.nodes if node and node.name == who.rstrip("~")), None)
     stop = node and (node.second if who.endswith("~") else node.first)
     if not stop or stop.kind == "sleeps":
