@@ -17,7 +17,8 @@ class Ledger(NamedTuple):
     What has become of an order so far, besides what Redis knows.
 
     Attributes:
-        entries: How many entries it has had.
+        sent: How often it was added to the stream.
+        redriven: How often it was put back from the dead letters.
         runs: How many runs of its handler began and count as attempts.
         raised: How many of them raised.
         rejected: Whether one raised ``Reject``.
@@ -25,7 +26,8 @@ class Ledger(NamedTuple):
         handled: Whether a run came to its end.
     """
 
-    entries: int = 1
+    sent: int = 1
+    redriven: int = 0
     runs: int = 0
     raised: int = 0
     rejected: bool = False
@@ -41,13 +43,11 @@ class Judge:
     Args:
         items: Order id -> what is ordered.
         max_attempts: Handler runs that an entry may have.
-        redrives: How often an order may get another entry.
     """
 
-    def __init__(self, items: Mapping[str, str], max_attempts: int, redrives: int) -> None:
+    def __init__(self, items: Mapping[str, str], max_attempts: int) -> None:
         self._items = items
         self._max_attempts = max_attempts
-        self._redrives = redrives
         self._poisons = sum(item == "poison" for item in items.values())
 
     def state(self, state: State, ledgers: Ledgers, faults: int) -> str:
@@ -58,12 +58,12 @@ class Judge:
         dead = {order for order, _ in state.letters}
         known = dead.union(state.undelivered, state.waiting)
         for order, ledger in ledgers:
-            if ledger.entries and not ledger.handled and order not in known:
+            if ledger.sent and not ledger.handled and order not in known:
                 return f"no order is lost: {order} is not handled, not pending, not undelivered and no dead letter"
-            if ledger.runs > self._max_attempts * max(1, ledger.entries):
+            if ledger.runs > self._max_attempts * (ledger.sent + ledger.redriven):
                 return f"at most {self._max_attempts} handler runs count: {order} had {ledger.runs}"
-            if ledger.entries > 1 + self._redrives:
-                return f"an order is added once: {order} has {ledger.entries} entries"
+            if ledger.sent > 1:
+                return f"an order is added once: {order} was added {ledger.sent}×"
             spent = faults + self._poisons + ledger.raised + ledger.frozen
             innocent = self._items[order] == "tea" and not ledger.handled and not ledger.rejected
             if innocent and order in dead and spent < self._max_attempts:
@@ -100,7 +100,7 @@ class Judge:
         """Say what is broken although nothing is left to do."""
         known = {order for order, _ in state.letters}.union(state.waiting)  # only slow orders wait
         for order, ledger in ledgers:
-            if ledger.entries and not ledger.handled and order not in known:
+            if ledger.sent and not ledger.handled and order not in known:
                 return f"no order is lost: {order}"
         return ""
 
@@ -117,7 +117,7 @@ class Books:
     """All ledgers that there were, by number: a small number stands for what has become of every order."""
 
     def __init__(self, orders: Sequence[str], sent: Sequence[str]) -> None:
-        first = (*((order, Ledger()) for order in orders), *((order, Ledger(entries=0)) for order in sent))
+        first = (*((order, Ledger()) for order in orders), *((order, Ledger(sent=0)) for order in sent))
         self.pages: list[Ledgers] = [first]
         self._numbers = {first: 0}
         self._noted: dict[tuple[int, str, str], int] = {}
@@ -144,7 +144,9 @@ def _noted(ledger: Ledger, what: str) -> Ledger:
         case "rejects":
             return ledger._replace(rejected=True)
         case "is added":
-            return ledger._replace(entries=ledger.entries + 1)
+            return ledger._replace(sent=ledger.sent + 1)
+        case "is redriven":
+            return ledger._replace(redriven=ledger.redriven + 1)
         case "is overdue":
             return ledger._replace(frozen=ledger.frozen + 1)
     return ledger._replace(raised=ledger.raised + 1)

@@ -26,7 +26,7 @@ from orderstream.lab.model.judge import Books, Judge
 from orderstream.lab.model.programs import Program, consume, janitor, produce
 from orderstream.lab.model.scope import ENDS, Scope
 from orderstream.lab.model.stage import LOST, Words
-from orderstream.lab.model.world import World, settings
+from orderstream.lab.model.world import State, World, settings
 
 CONSUMERS = "abcdefgh"
 MOST_BEATS = 4  # wake up, ask, and perhaps once more
@@ -94,10 +94,10 @@ class Play:
     def __init__(self, scope: Scope, world: World, merge: bool = True) -> None:
         self.scope = scope
         self.world = world
-        self._settings = settings(scope.max_attempts, scope.batch)
+        self._settings = settings(scope.max_attempts, scope.batch, scope.impatient)
         items = {order.id: order.item for order in scope.orders + scope.to_send}
         self._items = items
-        self.judge = Judge(items, scope.max_attempts, scope.janitors.count("redrive"))
+        self.judge = Judge(items, scope.max_attempts)
         self.books = Books([order.id for order in scope.orders], [order.id for order in scope.to_send])
         self.cast = Cast(self._program, merge)
         self._faults = scope.deaths, scope.lost, scope.late
@@ -261,7 +261,9 @@ class Play:
         before, after = self.world.states[at.world], self.world.states[world]
         if before.last != after.last:
             for id in after.order_of.keys() - before.order_of.keys():
-                book = self.books.note(book, after.order_of[id], "is added")
+                order = after.order_of[id]
+                redriven = _count(before, order) > _count(after, order)
+                book = self.books.note(book, order, "is redriven" if redriven else "is added")
         return book, self.judge.step(who, before, after, self.books.pages[book])
 
     def _gone(self, at: At, slot: int, node: Node, choice: str, left: Left) -> Move:
@@ -293,6 +295,11 @@ class Play:
 
 def commands_of(stop: Stop) -> tuple[Words, ...]:
     return cast(tuple[Words, ...], stop.what)
+
+
+def _count(state: State, order: str) -> int:
+    """Return how many dead letters *order* has."""
+    return sum(order == each for each, _ in state.letters)
 
 
 def consumes(node: Node) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from orderstream import Consumer, DeadLetterQueue, Defer, Order, OrderStream, Producer, Reject, SendUnknown, Settings
-from orderstream.connection import open_client
+from orderstream.connection import ReplyLost, open_client
 from orderstream.lab.model.gate import Process, wait
 
 Program = Callable[[Process], object]
@@ -58,7 +58,7 @@ def produce(settings: Settings, orders: list[Order], dedupe: bool) -> Program:
 
 
 def janitor(settings: Settings, what: str) -> Program:
-    """Somebody who trims, redrives or reaps, once."""
+    """Somebody who trims, redrives or reaps, once; and again if the reply was lost."""
 
     def program(process: Process) -> None:
         stream: OrderStream[Any] = OrderStream(_client(settings), settings)
@@ -67,6 +67,9 @@ def janitor(settings: Settings, what: str) -> Program:
             "redrive": DeadLetterQueue(stream).redrive_all,
             "reap": lambda: stream.reap(0),
         }
-        work[what]()
+        while True:
+            with suppress(ReplyLost):
+                work[what]()
+                return
 
     return program

@@ -28,6 +28,7 @@ class Scope:
         stops: How often a consumer is told to stop.
         refuses: Whether no dead letter can be written at first. Once, somebody mends that.
         preemptions: How often another thread goes on although the last one could; None: as often as there is a way.
+        impatient: Whether a handler has run for too long as soon as time has passed once.
         page: How many pending entries a consumer looks at in one turn.
         max_attempts, batch: As in the settings.
     """
@@ -45,6 +46,7 @@ class Scope:
     stops: int = 0
     refuses: bool = False
     preemptions: int | None = None
+    impatient: bool = False
     page: int = 16
     max_attempts: int = 2
     batch: int = 2
@@ -73,6 +75,7 @@ class Scope:
         about += [_many(number, word) for number, word in faults if number]
         about += [_many(self.times, "passing") + " of time"] if self.times else []
         about += ["no dead letter can be written at first"] if self.refuses else []
+        about += ["impatient"] if self.impatient else []
         about += [*self.janitors, f"handlers that {' or '.join(self._ways)}", _many(self.max_attempts, "attempt")]
         about += ["any preemptions" if self.preemptions is None else f"preemptions ≤ {self.preemptions}"]
         return " × ".join(about)

@@ -40,7 +40,7 @@ BACKOFF_MS = 4 * DAY_MS
 _EMPTY = [("XADD", DLQ, f"{FUTURE}-0", "no", "letter"), ("XDEL", DLQ, f"{FUTURE}-0")]  # a stream with a last id
 
 
-def settings(max_attempts: int, batch: int) -> Settings:
+def settings(max_attempts: int, batch: int, impatient: bool) -> Settings:
     """Return the settings of every process."""
     return Settings(
         stream=KEY,
@@ -48,7 +48,7 @@ def settings(max_attempts: int, batch: int) -> Settings:
         dlq=DLQ,
         claim_idle_ms=CLAIM_IDLE_MS,
         backoff_ms=BACKOFF_MS,
-        handler_timeout_ms=30 * DAY_MS,
+        handler_timeout_ms=CLAIM_IDLE_MS if impatient else 30 * DAY_MS,
         block_ms=1_000,
         max_attempts=max_attempts,
         batch=batch,
