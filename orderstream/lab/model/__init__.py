@@ -23,5 +23,7 @@ passes. Read it in this order:
     check.py       one scope, from its server to its verdict
     __main__.py    the command
 
-How far it looks, and what it leaves out: see `play` and docs/contract.md.
+It leaves out: Redis' own faults, and a server that restarts; the network below a round trip; memory; more than one
+group; crews. A read that waits is one that does not. Time does not pass by waiting, only by the choice ``time``. While
+there are suspects, no new entries are read on the 16th turn; consumers do not reap, a janitor does.
 """

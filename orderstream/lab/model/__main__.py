@@ -45,16 +45,16 @@ def main() -> int:
             print(f"{name}: {SCOPES[name]}")
             covered, told = check(SCOPES[name], _progress, given.most)
             broken = broken or bool(told)
-            print(f"\r    {covered}", *told, sep="\n    ")
+            print(f"    {covered}", *told, sep="\n    ")
             if covered.interrupted:
                 return 130
     return int(broken)
 
 
 def _progress(covered: Covered) -> None:
-    if sys.stdout.isatty():
-        line = f"\r    {covered.states:,} states, {covered.waiting:,} wait, {covered.seconds:.0f} s "
-        print(line, end="", flush=True)
+    states = f"{covered.states:,} states, {covered.waiting:,} wait"
+    end = "\r" if sys.stdout.isatty() else "\n"
+    print(f"    {states}, {covered.depth} choices deep, {covered.seconds:.0f} s", end=end, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,7 +18,7 @@ from orderstream.lab.model.mirror import Mirror
 from orderstream.lab.model.play import At, Left, Move, Play
 
 MOST_STEPS = 600  # of a walk to rest
-TELL_EVERY_S = 2.0
+TELL_EVERY_S = 5.0
 REST = "|"
 """In a schedule: from here on nothing goes wrong any more, and everybody goes on in turn."""
 
@@ -198,3 +199,15 @@ class Search:
             return Broken(broken, steps)
         self._rests.update(passed)
         return None
+
+
+def ways(play: Play, choices: int) -> int:
+    """Return how many schedules of so many choices there are. A search need not go them all."""
+    here = Counter({play.begin(): 1})
+    for _ in range(choices):
+        there: Counter[At] = Counter()
+        for at, number in here.items():
+            for move in play.moves(at):
+                there[move.at] += number
+        here = there
+    return here.total()

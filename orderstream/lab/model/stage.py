@@ -217,6 +217,8 @@ def staged(answer: Answer, page: int = 16) -> Iterator[None]:
     """Let the world be staged. *answer* replies to commands that are no step; a consumer looks at pages of *page*."""
     missing = object()
     global _answer
+    if _answer is not _no_answer:
+        raise RuntimeError("there is one stage, and another play is on")
     _answer = answer
     before = []
     log = logging.getLogger("orderstream")  # what goes wrong here goes wrong on purpose
@@ -231,3 +233,4 @@ def staged(answer: Answer, page: int = 16) -> Iterator[None]:
             with suppress(AttributeError):
                 delattr(owner, name) if value is missing else setattr(owner, name, value)
         log.disabled = disabled
+        _answer = _no_answer
