@@ -20,6 +20,7 @@ passes. Read it in this order:
     mirror.py      two consumers are alike
     search.py      all choices, the short schedules first; and the way to rest from every state
     story.py       a schedule, told
+    lanes.py       a schedule as a picture
     check.py       one scope, from its server to its verdict
     __main__.py    the command
 
