@@ -22,6 +22,10 @@ MECHANISMS = {
 ESCAPES = {
     "dead-letter on the first exception": ("one", ((POLICY, "attempt >= self.max_attempts", "True"),)),
     "ack before add in the script": ("refused", ((DEAD, ADD, f"redis.call('XACK', stream, group, id)\n{ADD}"),)),
+    "a deferral whose reply was lost is sent again as one": (
+        "late",
+        ((CONSUMER, "if isinstance(error, ReplyLost) and decision.outcome is Outcome.DEFER:", "if False:"),),
+    ),
     "a cursor never followed": ("pages", ((CONSUMER, "self._cursor = found.cursor", 'self._cursor = "-"'),)),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +36,19 @@ def open_world(page: int = 16) -> Iterator[World]:
         server.close()
 
 
+@contextmanager
+def _ctrl_c(call: Callable[..., object]) -> Iterator[None]:
+    """Let Ctrl-C call *call*, where this program may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, call)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def check(
     scope: Scope, tell: Callable[[Covered], object] = lambda covered: None, most: int | None = None
 ) -> tuple[Covered, list[str]]:
@@ -46,7 +61,9 @@ def check(
     with open_world(scope.page) as world:
         play = Play(scope, world)
         try:
-            covered = Search(play, tell).run(most=most)
+            search = Search(play, tell)
+            with _ctrl_c(search.interrupt):
+                covered = search.run(most=most)
             lines: list[str] = []
             for each in covered.broken:
                 shortest, shorter = _shortest(scope, world, each)

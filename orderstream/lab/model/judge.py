@@ -96,6 +96,15 @@ class Judge:
             return f"{ALONE}: {', '.join(others)} was in hand when {poison} killed again"
         return ""
 
+    def arrival(self, who: bytes, busy: Sequence[str], before: State, after: State) -> str:
+        """Say what a late command of *who* has taken from a handler; *busy* are the orders whose handlers run."""
+        for was in before.pending:
+            order = before.order_of.get(was.id, "?")
+            now = after.owners.get(was.id)
+            if was.owner == who and order in busy and (now is None or now.owner != who):
+                return f"a late command takes nothing from a handler that runs: {_short(who)} had {order}"
+        return ""
+
     def rest(self, state: State, ledgers: Ledgers) -> str:
         """Say what is broken although nothing is left to do."""
         known = {order for order, _ in state.letters}.union(state.waiting)  # only slow orders wait

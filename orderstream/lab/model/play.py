@@ -100,7 +100,7 @@ class Play:
         self.judge = Judge(items, scope.max_attempts)
         self.books = Books([order.id for order in scope.orders], [order.id for order in scope.to_send])
         self.cast = Cast(self._program, merge)
-        self._faults = scope.deaths, scope.lost, scope.late
+        self._faults = scope.deaths + scope.lost + scope.late
         self._verdicts: dict[tuple[int, int, int], str] = {}
 
     def begin(self) -> At:
@@ -138,6 +138,10 @@ class Play:
         for n, each in enumerate(at.late):
             _, world = self.world.ask(at.world, each.commands)
             book, broken = self._noted_change(at, each.who, world)
+            busy = [str(node.first.what) for node in at.nodes if node and node.first.kind == "handles"]
+            if not self.scope.impatient:  # else it was meant to be taken away
+                states = self.world.states
+                broken = broken or self.judge.arrival(each.who, busy, states[at.world], states[world])
             late = at.late[:n] + at.late[n + 1 :]
             yield self._judged("arrives" + str(n or ""), at._replace(world=world, book=book, late=late), broken)
 
@@ -184,8 +188,11 @@ class Play:
         stop = node and (node.first, node.second)[thread]
         if not node or not stop or stop.kind == "ended":
             return None
-        free = at._replace(last=None, left=Left(0, 0, 0, 0, 0, 0))
-        return next(self._thread_moves(free, slot, node, thread, stop), None)
+        return next(self._thread_moves(at._replace(last=None), slot, node, thread, stop), None)
+
+    def spent(self, at: At) -> int:
+        """Return how often a process died or a reply was lost."""
+        return self._faults - sum(at.left[:3])
 
     # One thread -----------------------------------------------------------------------------------------
 
@@ -275,7 +282,7 @@ class Play:
         return self._judged(choice, at._replace(nodes=nodes, last=last, left=left), broken)
 
     def _judged(self, choice: str, at: At, broken: str) -> Move:
-        spent = sum(self._faults) - sum(at.left[: len(self._faults)])
+        spent = self.spent(at)
         seen = at.world, at.book, spent
         verdict = self._verdicts.get(seen)
         if verdict is None:

@@ -13,7 +13,7 @@ ALL_ENDS = ("returns", "raises", "rejects", "defers")
 QUICK = {
     # one consumer, and the one that takes its place
     "one": Scope(deaths=1, lost=1),
-    "late": Scope(ends=ALL_ENDS, late=1),
+    "late": Scope(ends=("returns", "raises", "defers"), late=1, times=1, max_attempts=1),
     "time": Scope(ends=ALL_ENDS, times=1),
     "stopped": Scope(items=("tea", "tea"), stops=1, deaths=1),
     "impatient": Scope(items=("tea", "tea"), impatient=True, times=1, max_attempts=1),
@@ -35,6 +35,7 @@ QUICK = {
 SLOW = {
     "one-of-each": Scope(ends=ALL_ENDS, deaths=1, lost=1, late=1, times=1),
     "pair-of-each": Scope(consumers=2, deaths=1, lost=1, times=1),
+    "pair-raises": Scope(consumers=2, items=("failing", "tea"), lost=1, times=1, preemptions=1),
     "pair-late": Scope(consumers=2, ends=ALL_ENDS, late=1, times=1, preemptions=2),
     "pair-impatient": Scope(consumers=2, impatient=True, lost=1, times=1, preemptions=2),
     "pair-redrive": Scope(

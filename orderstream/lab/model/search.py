@@ -2,7 +2,8 @@
 Look at all that can happen in a scope, the short ways first: so the first broken promise has the shortest schedule.
 
 A state that was seen with at least as much left to go wrong is not looked at again. That is sound: whatever can follow
-could follow then, because Redis' state, the likeness of each process and the ledger of each order decide what can.
+could follow then, because Redis' state, the likeness of each process and the ledger of each order decide what can. And
+the judge is no milder: the fewer faults there were, the more he expects.
 """
 
 from __future__ import annotations
@@ -89,13 +90,14 @@ class Search:
         self._rests: set[int] = set()
 
     def run(self, find: int = 1, most: int | None = None) -> Covered:
-        """Look until everything was seen, *find* promises are broken, *most* states were seen, or Ctrl-C is pressed."""
-        try:
-            self._run(find, most)
-        except KeyboardInterrupt:
-            self.covered.interrupted = True
+        """Look until all was seen, *find* promises are broken, *most* states were seen, or it is interrupted."""
+        self._run(find, most)
         self._count()
         return self.covered
+
+    def interrupt(self, *_: object) -> None:
+        """Let it end soon. A signal may call this: no process is in the middle of a step then."""
+        self.covered.interrupted = True
 
     def _run(self, find: int, most: int | None) -> None:
         began, covered = time.monotonic(), self.covered
@@ -123,7 +125,7 @@ class Search:
                     told = now
                     self._count()
                     self._tell(covered)
-                if len(covered.broken) >= find or (most and covered.states >= most):
+                if covered.interrupted or len(covered.broken) >= find or (most and covered.states >= most):
                     return
             covered.depth += bool(next_layer)
             layer = next_layer
@@ -176,7 +178,7 @@ class Search:
         while at.late and not broken:
             broken = go(islice(play.arrivals(at), 1))
         for _ in range(MOST_STEPS):
-            key = self._mirror.key(at, last=False)
+            key = self._mirror.key(at, last=False) << 8 | play.spent(at)
             if broken or key in self._rests:
                 break
             if play.at_rest(at):
