@@ -97,7 +97,7 @@ class Judge:
         return ""
 
     def arrival(self, who: bytes, busy: Sequence[str], before: State, after: State) -> str:
-        """Say what a late command of *who* has taken from a handler; *busy* are the orders whose handlers run."""
+        """Say what a late command of *who* has taken from its own handlers; *busy* are the orders that these have."""
         for was in before.pending:
             order = before.order_of.get(was.id, "?")
             now = after.owners.get(was.id)

@@ -138,7 +138,8 @@ class Play:
         for n, each in enumerate(at.late):
             _, world = self.world.ask(at.world, each.commands)
             book, broken = self._noted_change(at, each.who, world)
-            busy = [str(node.first.what) for node in at.nodes if node and node.first.kind == "handles"]
+            mine = [node for node in at.nodes if node and node.known_as == each.who and node.first.kind == "handles"]
+            busy = [str(node.first.what) for node in mine]
             if not self.scope.impatient:  # else it was meant to be taken away
                 states = self.world.states
                 broken = broken or self.judge.arrival(each.who, busy, states[at.world], states[world])

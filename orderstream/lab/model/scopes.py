@@ -33,6 +33,7 @@ QUICK = {
 """Each in a few seconds."""
 
 SLOW = {
+    "deferred": Scope(ends=("returns", "defers"), lost=1, late=1, times=1),
     "one-of-each": Scope(ends=ALL_ENDS, deaths=1, lost=1, late=1, times=1),
     "pair-of-each": Scope(consumers=2, deaths=1, lost=1, times=1),
     "pair-raises": Scope(consumers=2, items=("failing", "tea"), lost=1, times=1, preemptions=1),
