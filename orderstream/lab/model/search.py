@@ -19,7 +19,7 @@ from orderstream.lab.model.mirror import Mirror
 from orderstream.lab.model.play import At, Left, Move, Play
 
 MOST_STEPS = 600  # of a walk to rest
-TELL_EVERY_S = 5.0
+TELL_EVERY_S = 2.0
 REST = "|"
 """In a schedule: from here on nothing goes wrong any more, and everybody goes on in turn."""
 
