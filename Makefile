@@ -10,7 +10,7 @@ LOOKER = $(or $(NAMED),$(OWN),$(PYTHON))
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 BROWSER_TESTS = $(if $(CHROMIUM),tests/browser)
 .DEFAULT_GOAL := help
-.PHONY: help lab test soak lint bench refresh services chromium clean
+.PHONY: help lab test soak model lint bench refresh services chromium clean
 
 help:      ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: lint chromium      ## everything: style, types, tests, every notebook comp
 
 soak: .venv/dev-installed      ## kill workers and Redis at random, seed after seed, until Ctrl-C (or SEEDS=30)
 	@$(BIN)/python -m tests.chaos.soak $(if $(SEEDS),--seeds $(SEEDS)) $(if $(CREW),--crew $(CREW))
+
+model: .venv/dev-installed      ## look at all that can happen to a few orders, in every order (or SCOPES="pair poison")
+	@$(BIN)/python -m orderstream.lab.model $(SCOPES)
 
 lint: .venv/dev-installed      ## style and types
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ Its wings, in reading order. Each knows only those above it:
     workers/       producers and consumers as real processes, and what goes wrong with them on purpose
     pictures/      what is seen of a stream: tables, charts, swim lanes, spans and metrics
     tutor/         predictions, judged answers, and what a learner believed
+    model/         a checker: all that can happen to a few orders, and the shortest way to break a promise
     lessons/       what belongs to one lesson: its predictions, its judges and its moving picture
     edition/       the author's lessons with their results, and the learner's copy without them
     author/        for authors of lessons: refresh notebooks, gate cells; and the check of a machine before an install
