@@ -407,8 +407,7 @@ class Consumer(Generic[T]):
 
     def _settle_later(self, entry: Entry, decision: Decision, error: redis.RedisError) -> None:
         if isinstance(error, ReplyLost) and decision.outcome is Outcome.DEFER:
-            # What was sent may arrive late. The attempt counts now: otherwise it would fit the next one, too.
-            decision = Decision(Outcome.RETRY, decision.delay_ms)
+            return  # What takes an attempt back is sent once: the next delivery has the same number, and it would fit.
         self._unsettled.append((entry, decision))
 
     def _settle_again(self) -> None:

@@ -224,8 +224,11 @@ def test_a_stop_in_the_pause_after_an_outage_still_settles(patient, send, monkey
 
 
 @pytest.mark.row(93)
-def test_a_deferral_whose_reply_was_lost_counts_the_attempt(patient, send, monkeypatch, pending):
-    """What was sent may arrive late, and would fit the next delivery: that has the same number."""
+def test_a_deferral_whose_reply_was_lost_is_not_sent_again(patient, send, monkeypatch, pending, make_due):
+    """
+    It may have run. Then the next delivery has the same number, and whatever is sent again takes that one from its
+    handler. If it has not, the order comes again when it has been silent for long enough.
+    """
 
     def fail(order):
         raise Defer(50)
@@ -239,7 +242,11 @@ def test_a_deferral_whose_reply_was_lost_counts_the_attempt(patient, send, monke
         patch.setattr(patient, "defer", lose)
         consumer.step()
     consumer.step()
-    assert pending()[id][::2] == (UNOWNED, 1)
+    assert pending()[id][::2] == ("me", 1)
+    make_due(id)
+    consumer._next_walk = 0.0
+    consumer.step()
+    assert pending()[id][::2] == (UNOWNED, 1), "the second delivery was deferred: its attempt is taken back"
 
 
 @pytest.mark.row(93)
