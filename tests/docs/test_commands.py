@@ -28,6 +28,7 @@ ELSEWHERE = {
     "pytest --nbval": (".ci/run", ".venv/bin/pytest --nbval"),
     "make refresh": ("tests/notebooks/test_refresh.py", '"-m", "orderstream.lab.+refresh"'),
     "make soak SEEDS=3": ("tests/chaos/test_soak.py", "tests.chaos.soak"),
+    "make model": ("tests/model/test_command.py", "orderstream.lab.model"),
     "make bench": ("tests/redis/test_benchmarks.py", "benchmarks"),
     "docker compose up -d --wait": (".ci/run", "compose up -d"),
     "REDIS_ADDR=localhost:6379 make lab": (".ci/run", "REDIS_ADDR=localhost:6379"),
