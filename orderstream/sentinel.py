@@ -142,27 +142,32 @@ class Sentinels(Sentinel):
         Return host and port of the primary.
 
         Raises:
-            redis.AuthenticationError: A Sentinel refuses the password.
-            redis.ResponseError: The Sentinels know no primary of this name.
-            MasterNotFoundError: No Sentinel answers. It passes.
+            redis.AuthenticationError: A Sentinel refuses the password, and no other one names the primary.
+            redis.ResponseError: All Sentinels answer, and none knows a primary of this name.
+            MasterNotFoundError: No Sentinel that answers names it. It passes.
         """
-        answered = False
+        refused, answered = False, 0
         for sentinel in list(self.sentinels):
             try:
                 address = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service_name)
             except redis.AuthenticationError:
-                raise redis.AuthenticationError(
-                    "a Sentinel refuses the password; name it in the URL: ?sentinel_password=SECRET"
-                ) from None
+                refused = True
+                continue
             except (redis.ConnectionError, redis.TimeoutError, exceptions.InvalidResponse):
                 continue
-            answered = True
+            finally:
+                sentinel.close()  # it is asked again after a failover only
+            answered += 1
             if address:
                 self.sentinels = [sentinel, *(each for each in self.sentinels if each is not sentinel)]
                 host, port = address
                 return host.decode(), port
-        if answered:
+        if refused:
+            raise redis.AuthenticationError("a Sentinel refuses the password; name it: ?sentinel_password=SECRET")
+        if answered == len(self.sentinels):
             raise redis.ResponseError(f"the Sentinels watch no primary {service_name!r}; correct the name in the URL")
+        if answered:  # one that has just begun may know nothing yet
+            raise MasterNotFoundError(f"no Sentinel that answers watches {service_name!r}, and others are away")
         raise MasterNotFoundError("no Sentinel answers")
 
 

@@ -39,8 +39,6 @@ def connect_or_explain() -> OrderStream:
         problem = f"Redis at {_where(settings)} does not take this user and password: {error}"
     except (redis.ConnectionError, redis.TimeoutError, UnicodeError) as error:  # UnicodeError: not a valid host name
         problem = _why_no_answer(error, settings)
-    except redis.ResponseError as error:  # of a Sentinel
-        problem = str(error)
     raise click.ClickException(problem)
 
 

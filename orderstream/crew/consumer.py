@@ -103,12 +103,17 @@ class CrewConsumer(Consumer[T]):
 
     def drain(self, timeout_s: float = 10.0) -> int:
         before, self._draining = self._settled, True
+        interrupted = False
         try:
             super().drain(timeout_s)
+        except BaseException as error:
+            interrupted = not isinstance(error, Exception)  # Ctrl-C waits for no handler
+            raise
         finally:
             self._draining = False
-            with suppress(redis.RedisError):  # it has been raised already, or Redis is away
-                self._finish()
+            if not interrupted:
+                with suppress(redis.RedisError):  # it has been raised already, or Redis is away
+                    self._finish()
             if not self._hand.at_work:
                 self._crew.end()
             in_a_handler.discard(self)

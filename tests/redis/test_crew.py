@@ -629,6 +629,18 @@ def test_in_drain_a_free_place_takes_the_next_order(stream, send, handler):
     assert (len(ended), ended[-1]) == (10, "o-0")
 
 
+def test_ctrl_c_ends_a_drain_and_waits_for_no_handler(stream, send, handler):
+    def body(order):
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return 6.0
+
+    send(*orders(1))
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Consumer(stream, handler(body), concurrency=2).drain()
+    assert time.monotonic() - began < 4
+
+
 def test_in_your_loop_the_handlers_run_in_your_loop_and_a_cancel_is_a_stop(stream, send):
     """What runs is finished, and nothing is left pending."""
     send(*orders(200))

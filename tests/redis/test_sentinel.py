@@ -182,6 +182,14 @@ def test_a_name_that_no_sentinel_knows_is_said_and_not_waited_for(shared_watch):
     assert trouble(refused.value) is Trouble.FATAL
 
 
+def test_a_name_that_those_who_answer_do_not_know_is_waited_for_while_others_are_away(shared_watch):
+    """A Sentinel that has just begun may know nothing yet. No service ends because of it."""
+    url = shared_watch.url.replace(NAME, "shoo").replace("://", f"://127.0.0.1:{Server(None).port},")
+    with pytest.raises(redis.ConnectionError, match="others are away") as away:
+        connect(Settings(redis_url=url))
+    assert trouble(away.value) is Trouble.OUTAGE
+
+
 def test_where_no_sentinel_answers_it_is_an_outage():
     with pytest.raises(redis.ConnectionError, match="no Sentinel answers") as away:
         connect(Settings(redis_url="redis+sentinel://127.0.0.1:1,127.0.0.1:2/shop"))
